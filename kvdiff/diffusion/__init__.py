@@ -1,0 +1,63 @@
+r"""The mathematics of video diffusion: NumPy, float64, no TensorFlow and no Keras.
+
+Every number that training, sampling, export and deployment use comes from here. The code cites the equations by number.
+
+**The forward chain.** A clip x_0, in [-1, 1], is mixed with standard normal noise eps of the same shape:
+
+    (1)  x_t = alpha_t x_0 + sigma_t eps,                           snr_t = alpha_t² / sigma_t², falling with t.
+
+In DDPM (Ho et al. 2020, arXiv:2006.11239) it is built step by step,
+
+    (2)  q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I),
+
+and composing (2) gives (1) with alpha_t² = alphas_cumprod_t = prod_{i <= t} (1 - beta_i) and sigma_t² = 1 - alpha_t². Between
+any two levels s < t, neighbours or not (Kingma et al. 2021, arXiv:2107.00630, appendix A),
+
+    (3)  q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I),  alpha_ts = alpha_t / alpha_s,  sigma²_ts = sigma_t² - alpha_ts² sigma_s².
+
+**The reverse step.** Bayes' rule on (1) and (3), all Gaussian:
+
+    (4)  q(x_s | x_t, x_0) = N( alpha_ts sigma_s²/sigma_t² x_t + alpha_s sigma²_ts/sigma_t² x_0,  sigma²_ts sigma_s²/sigma_t² I ).
+
+Nobody knows x_0 while sampling, so a network predicts it. A *denoiser* is a raw network F and four numbers a level
+(Karras et al. 2022, arXiv:2206.00364, eq. 7):
+
+    (5)  D(x; t) = clamp( c_skip x + c_out F(c_in x; c_noise) ).
+
+**Training.** F should make D equal x_0. Put x = x_t from (1) and D = x_0 into (5) and solve for F:
+
+    (6)  F* = p x_0 + q eps,   p = (1 - c_skip alpha_t) / c_out,   q = -c_skip sigma_t / c_out.
+
+For c_skip = 1/alpha, c_out = -sigma/alpha it is eps; for (0, 1) it is x_0; for (alpha, -sigma) it is v = alpha eps - sigma x_0. The
+simple loss is the mean square of F - F* (Ho et al. 2020, eq. 14), taken over the unknown frames.
+
+**Sampling.** Every solver is a linear recurrence with a short memory of predictions D_i = D(x; t_i):
+
+    (7)  x <- a x + b_0 D_i + b_1 D_{i-1} + … + b_{K-1} D_{i-K+1} + std z_i,      z_i standard normal.
+
+If D were exactly x_0, a step from level t must land on level s of (1), in mean and in variance:
+
+    (8)  alpha_t a + sum_k b_k = alpha_s,
+    (9)  (sigma_t a)² + std² = sigma_s².
+
+A `StepTable` checks (8) and (9) when it is made. A *known* frame is one whose level is clean in every row:
+alpha = 1, sigma = 0, a = 1, b = 0, std = 0. That is all that tells prediction and interpolation from generation.
+"""
+
+from kvdiff.diffusion.frames import KnownFrames
+from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.sampler import ClipSampler, ClipSpec, step_table
+from kvdiff.diffusion.schedules import NoiseLevels, NoiseSchedule
+from kvdiff.diffusion.steps import StepTable, step
+
+__all__ = [
+    "ClipSampler",
+    "ClipSpec",
+    "KnownFrames",
+    "NoiseLevels",
+    "NoiseSchedule",
+    "Prediction",
+    "StepTable",
+    "step",
+    "step_table",
+]

@@ -1,0 +1,79 @@
+"""Checks of arguments, so that every error names the argument, what was expected and what was received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_choice", "check_clip", "check_count", "check_known", "check_real"]
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
+    """Return `value` as an int when it is a whole number inside the bounds, else raise."""
+    bounds = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"`{name}`: expected an integer {bounds}. Received: {value!r} ({type(value).__name__})")
+    if value < at_least or (at_most is not None and value > at_most):
+        raise ValueError(f"`{name}`: expected an integer {bounds}. Received: {value}")
+    return int(value)
+
+
+def check_real(name: str, value: Any, *, above: float = -np.inf, below: float = np.inf, closed: bool = False) -> float:
+    """Return `value` as a float when it lies strictly inside (above, below), or in the closed range, else raise."""
+    interval = f"[{above}, {below}]" if closed else f"({above}, {below})"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}`: expected a number in {interval}. Received: {value!r} ({type(value).__name__})")
+    inside = above <= value <= below if closed else above < value < below
+    if not inside or not np.isfinite(value):
+        raise ValueError(f"`{name}`: expected a number in {interval}. Received: {value}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` when it is one of `choices`, else raise."""
+    choices = sorted(choices)
+    if value not in choices:
+        raise ValueError(f"`{name}`: expected one of {choices}. Received: {value!r}")
+    return str(value)
+
+
+def check_clip(name: str, clip: Any, frame_shape: tuple[int, int, int]) -> np.ndarray:
+    """Return clips as float32 [batch, frames, height, width, channels] in [-1, 1]; uint8 pixels are scaled.
+
+    Raises:
+        ValueError: wrong rank, frame shape, NaN or range.
+        TypeError: neither floating point nor uint8.
+    """
+    clip = np.asarray(clip)
+    wanted = f"[batch, frames, {', '.join(map(str, frame_shape))}]"
+    if clip.ndim != 5 or clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
+        raise ValueError(f"`{name}`: expected shape {wanted}. Received: {list(clip.shape)}")
+    if clip.dtype == np.uint8:
+        return clip.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    if not np.issubdtype(clip.dtype, np.floating):
+        raise TypeError(f"`{name}`: expected floats in [-1, 1] or uint8 pixels. Received: dtype {clip.dtype}")
+    low, high = float(clip.min()), float(clip.max())
+    if not (-1.0001 <= low and high <= 1.0001):  # NaN fails both comparisons.
+        raise ValueError(f"`{name}`: expected values in [-1, 1], no NaN. Received: minimum {low}, maximum {high}")
+    return clip.astype(np.float32)
+
+
+def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
+    """Return a known-frame mask as bool [batch, frames]; [frames] is repeated over the batch.
+
+    Raises:
+        TypeError: not boolean (a soft mask has no meaning: a frame is given or it is not).
+        ValueError: wrong shape, or every frame of a clip is known, which leaves nothing to make.
+    """
+    known = np.asarray(known)
+    if known.dtype != np.bool_:
+        raise TypeError(f"`{name}`: expected booleans, one per frame. Received: dtype {known.dtype}")
+    if known.shape not in ((frames,), (batch, frames)):
+        raise ValueError(f"`{name}`: expected shape [{frames}] or [{batch}, {frames}]. Received: {list(known.shape)}")
+    known = np.broadcast_to(known, (batch, frames))
+    if known.all(axis=1).any():
+        raise ValueError(f"`{name}`: expected at least one frame to make in every clip. Received: all frames known")
+    return known

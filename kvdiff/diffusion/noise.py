@@ -1,0 +1,83 @@
+"""Noise as a pure function of (seed, step, sample): no hidden state, the same on every runtime and in any batch.
+
+A counter-based generator, Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"),
+written with the few uint32 operations that NumPy and `keras.ops` share. `xp` is that namespace: `numpy`, or `keras.ops`
+inside a graph. Integers agree bit for bit everywhere; normals agree to float32 rounding of log, sqrt and cos.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count
+
+__all__ = ["EPS", "MASK", "SAMPLING", "TIMESTEP", "normal", "threefry", "uniform", "video_noise"]
+
+# What a draw is for. Streams of one (seed, step, sample) are independent of each other.
+EPS, TIMESTEP, MASK, SAMPLING = 0, 1, 2, 3
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Threefry-2x32-20: two uint32 words for every (key, counter) pair of uint32 words; shapes broadcast."""
+
+    def u32(value: int) -> Any:
+        return xp.array(value, dtype="uint32")
+
+    def rotated(word: Any, bits: int) -> Any:
+        return xp.bitwise_or(xp.left_shift(word, u32(bits)), xp.right_shift(word, u32(32 - bits)))
+
+    keys = (key[0], key[1], xp.bitwise_xor(xp.bitwise_xor(key[0], key[1]), u32(_PARITY)))
+    x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
+    for block in range(5):
+        for bits in _ROTATIONS[block % 2]:
+            x0 = x0 + x1
+            x1 = xp.bitwise_xor(rotated(x1, bits), x0)
+        x0, x1 = x0 + keys[(block + 1) % 3], x1 + keys[(block + 2) % 3] + u32(block + 1)
+    return x0, x1
+
+
+def _words(xp: Any, seed: int, step: Any, sample: Any, stream: int, count: int) -> tuple[Any, Any]:
+    """Two uint32 arrays [batch, count]. The key of a sample is threefry(seed; sample, step), its counter (stream, i)."""
+    check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+
+    def u32(value: Any) -> Any:
+        return xp.cast(value, "uint32") if hasattr(xp, "cast") else np.asarray(value).astype(np.uint32)
+
+    seed_words = (u32(seed & 0xFFFFFFFF), u32(seed >> 32))
+    sample = u32(sample)
+    key = threefry(xp, seed_words, (sample, u32(step) + xp.zeros_like(sample)))
+    index = u32(xp.reshape(xp.arange(count, dtype="int32"), (1, count)))
+    key = (xp.reshape(key[0], (-1, 1)), xp.reshape(key[1], (-1, 1)))
+    return threefry(xp, key, (xp.zeros_like(index) + u32(stream), index))
+
+
+def _open_unit(xp: Any, word: Any) -> Any:
+    """uint32 -> float32 strictly inside (0, 1): the middle of one of 2^23 equal cells, exact in float32."""
+    cell = xp.right_shift(word, xp.array(9, dtype="uint32"))
+    cell = xp.cast(cell, "float32") if hasattr(xp, "cast") else cell.astype(np.float32)
+    return (cell + np.float32(0.5)) * np.float32(2.0**-23)
+
+
+def uniform(xp: Any, seed: int, step: Any, sample: Any, count: int, stream: int) -> Any:
+    """float32 [batch, count], uniform in (0, 1), for the samples numbered `sample` (int [batch])."""
+    return _open_unit(xp, _words(xp, seed, step, sample, stream, count)[0])
+
+
+def normal(xp: Any, seed: int, step: Any, sample: Any, count: int, stream: int) -> Any:
+    """float32 [batch, count], standard normal, for the samples numbered `sample` (int [batch]): Box & Muller 1958."""
+    word_0, word_1 = _words(xp, seed, step, sample, stream, (count + 1) // 2)
+    radius = xp.sqrt(np.float32(-2.0) * xp.log(_open_unit(xp, word_0)))
+    angle = np.float32(2.0 * math.pi) * _open_unit(xp, word_1)
+    return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)[:, :count]
+
+
+def video_noise(seed: int, step: int, sample: np.ndarray, clip_shape: tuple[int, ...]) -> np.ndarray:
+    """The noise of sampling step `step` for the videos numbered `sample`: float32 [batch, *clip_shape] (NumPy)."""
+    sample = np.asarray(sample)
+    return normal(np, seed, step, sample, math.prod(clip_shape), SAMPLING).reshape(len(sample), *clip_shape)

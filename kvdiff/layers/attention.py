@@ -1,0 +1,113 @@
+"""Self-attention over time, over space, or over both."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvdiff.layers.group_norm import FrameGroupNorm
+
+__all__ = ["VideoAttention"]
+
+_AXES = ("time", "space", "space_time")
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class VideoAttention(keras.layers.Layer):
+    """Multi-head self-attention added to its input.
+
+    `axes` says which positions see each other: "time", the same pixel in all frames; "space", all pixels of a frame;
+    "space_time", every pixel of every frame, which is what lets a pixel find where a moving thing was (its cost grows
+    with (frames · pixels)², so keep it to coarse levels). Positions enter as fixed sinusoids added to queries and keys,
+    so any number of frames and any size can be used.
+
+    Args:
+        heads: number of heads; must divide the channels.
+        axes: "time", "space" or "space_time".
+        groups: of the group normalisation in front.
+
+    Input and output: [batch, frames, height, width, channels].
+    """
+
+    def __init__(self, heads: int = 4, *, axes: str = "space_time", groups: int = 8, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if axes not in _AXES:
+            raise ValueError(f"`axes`: expected one of {_AXES}. Received: {axes!r}")
+        self.heads, self.axes, self.groups = heads, axes, groups
+        self.norm = FrameGroupNorm(groups, dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make separate query, key, value and output projections (slicing a packed one costs a slow gradient)."""
+        self.channels = input_shape[-1]
+        if self.channels % self.heads or self.channels % 6:
+            raise ValueError(
+                f"VideoAttention: expected channels divisible by heads ({self.heads}) and by 6 (sine and cosine of three "
+                f"axes). Received: {self.channels}"
+            )
+
+        def dense(name: str, initializer: str = "glorot_uniform") -> keras.layers.Dense:
+            layer = keras.layers.Dense(
+                self.channels, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            )
+            layer.build((None, self.channels))
+            return layer
+
+        self.norm.build(input_shape)
+        self.query, self.key, self.value = dense("query"), dense("key"), dense("value")
+        self.out = dense("out", "zeros")
+
+    def call(self, x: Any) -> Any:
+        """Attend along `axes`."""
+        shape = ops.shape(x)
+        normed = self.norm(x)
+        placed = normed + ops.cast(self._positions(*shape[1:4]), normed.dtype)
+        q, k, v = (self._to_tokens(t, shape) for t in (self.query(placed), self.key(placed), self.value(normed)))
+        scores = ops.matmul(q * (1.0 / math.sqrt(self.channels // self.heads)), ops.transpose(k, (0, 1, 3, 2)))
+        weights = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), v.dtype)
+        return x + self.out(self._from_tokens(ops.matmul(weights, v), shape))
+
+    def _positions(self, frames: Any, height: Any, width: Any) -> Any:
+        """Sinusoids of frame, row and column: [frames, height, width, channels], float32."""
+        wave = self.channels // 6
+        frequencies = (np.pi / 2) * np.exp(np.linspace(0.0, -math.log(64.0), wave)).astype(np.float32)
+
+        def waves(count: Any, axis: int) -> Any:
+            angle = ops.reshape(ops.cast(ops.arange(count), "float32"), (-1, 1)) * frequencies
+            both = ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)
+            shape = [1, 1, 1, 2 * wave]
+            shape[axis] = -1
+            return ops.reshape(both, shape)
+
+        full = ops.ones((frames, height, width, 1), dtype="float32")
+        return ops.concatenate([full * waves(frames, 0), full * waves(height, 1), full * waves(width, 2)], axis=-1)
+
+    def _to_tokens(self, x: Any, shape: tuple[Any, ...]) -> Any:
+        """[batch, frames, height, width, channels] -> [groups, heads, tokens, channels / heads]."""
+        _, frames, height, width, _ = shape
+        head = self.channels // self.heads
+        if self.axes == "time":
+            x = ops.transpose(ops.reshape(x, (-1, frames, height * width, self.channels)), (0, 2, 1, 3))
+            tokens = frames
+        else:
+            tokens = height * width * (frames if self.axes == "space_time" else 1)
+        return ops.transpose(ops.reshape(x, (-1, tokens, self.heads, head)), (0, 2, 1, 3))
+
+    def _from_tokens(self, x: Any, shape: tuple[Any, ...]) -> Any:
+        """The inverse of `_to_tokens`."""
+        _, frames, height, width, _ = shape
+        x = ops.transpose(x, (0, 2, 1, 3))
+        if self.axes == "time":
+            x = ops.transpose(ops.reshape(x, (-1, height * width, frames, self.channels)), (0, 2, 1, 3))
+        return ops.reshape(x, (-1, frames, height, width, self.channels))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "heads": self.heads, "axes": self.axes, "groups": self.groups}

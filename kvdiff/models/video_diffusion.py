@@ -1,0 +1,186 @@
+"""The Keras model: train with `fit`, then generate, predict frames and interpolate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvdiff.diffusion.frames import KnownFrames
+from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
+from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.sampler import ClipSpec
+from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.layers.forward_diffusion import ForwardDiffusion
+from kvdiff.models.unet3d import UNet3D, check_frame_size
+from kvdiff.sampling import KerasSampler
+from kvdiff.training.replicas import sample_numbers
+
+__all__ = ["VideoDiffusion"]
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class VideoDiffusion(keras.Model):
+    """A video diffusion model for clips of one shape.
+
+    One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those stay
+    clean, and the loss is taken on the others.
+
+    ```python
+    model = kvdiff.VideoDiffusion(clip_shape=(8, 16, 16, 1))
+    model.compile()
+    model.fit(clips, epochs=10)                # a tf.data.Dataset of [batch, 8, 16, 16, 1]
+    future = model.predict_frames(past)        # past: [batch, 4, 16, 16, 1]
+    ```
+
+    Args:
+        clip_shape: (frames, height, width, channels) of the training clips.
+        denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`.
+        schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
+        prediction: what the denoiser predicts: "v" (default), "eps" or "x0".
+        known_frames: the distribution of known frames in training.
+        seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of replicas,
+            nor on a crash in between.
+
+    Clips are in [-1, 1], or uint8 pixels, which are scaled.
+    """
+
+    def __init__(
+        self,
+        clip_shape: tuple[int, int, int, int],
+        denoiser: keras.Model | None = None,
+        *,
+        schedule: NoiseSchedule | Mapping[str, Any] | None = None,
+        prediction: Prediction | Mapping[str, Any] | str = "v",
+        known_frames: KnownFrames | Mapping[str, float] | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if len(clip_shape) != 4:
+            raise ValueError(f"`clip_shape`: expected (frames, height, width, channels). Received: {clip_shape}")
+        self.clip_spec = ClipSpec(*clip_shape)
+        self.denoiser = UNet3D(self.clip_spec.channels) if denoiser is None else denoiser
+        check_frame_size(self.denoiser, self.clip_spec.frame_shape)
+        schedule = {"name": "cosine"} if schedule is None else schedule
+        self.forward_diffusion = ForwardDiffusion(schedule, prediction, name="forward_diffusion")
+        if not isinstance(known_frames, KnownFrames):
+            known_frames = KnownFrames(**(known_frames or {}))
+        self.known_frames = known_frames
+        self.seed = seed
+        self.sampler = KerasSampler(
+            self.denoiser, self.clip_spec, self.forward_diffusion.schedule, self.forward_diffusion.prediction
+        )
+        self.built = True
+
+    # Training.
+
+    def compile(self, optimizer: Any = None, loss: Any = "mse", **kwargs: Any) -> None:
+        """As in Keras, with the simple loss and an averaging Adam as defaults.
+
+        An optimizer with `use_ema=True` leaves the averaged weights in the model when `fit` ends, so sampling and export
+        use them; a further `fit` continues from the average.
+        """
+        if optimizer is None:
+            optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.999)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was, optimizer state included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """The denoiser's raw output F."""
+        return self.denoiser(inputs, training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Noise the clips, then let Keras do its training step on (inputs, target, weight)."""
+        return super().train_step(self.noised(data, self.optimizer.iterations))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The training loss with the noise of step 0 for every batch, so that epochs compare."""
+        return super().test_step(self.noised(data, 0))
+
+    def noised(self, data: Any, training_step: Any) -> tuple[dict[str, Any], Any, Any]:
+        """From clean clips to what Keras trains on.
+
+        Args:
+            data: clips [batch, *clip_shape] (of a tuple, the first element), in [-1, 1] or uint8.
+            training_step: which noise to draw.
+
+        Returns:
+            The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
+            the others that every clip counts the same.
+        """
+        x_0 = self._clips(data[0] if isinstance(data, (tuple, list)) else data)
+        frames = self.clip_spec.num_frames
+        sample = sample_numbers(ops.shape(x_0)[0])
+        where = (ops, self.seed, training_step, sample)
+        known = self.known_frames.draw(ops, uniform(*where, self.known_frames.num_uniforms(frames), MASK), frames)
+        num_timesteps = self.forward_diffusion.schedule.num_timesteps
+        timestep = ops.cast(ops.floor(uniform(*where, 1, TIMESTEP) * float(num_timesteps)), "int32")
+        timestep = ops.broadcast_to(timestep, ops.shape(known))
+        eps = ops.reshape(normal(*where, math.prod(x_0.shape[1:]), EPS), ops.shape(x_0))
+        inputs, target = self.forward_diffusion(x_0, eps, timestep, known)
+        unknown = ops.cast(ops.logical_not(known), "float32")
+        weight = frames * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
+        return inputs, target, weight[:, :, None, None]
+
+    def _clips(self, clips: Any) -> Any:
+        """Check the static shape; scale uint8 pixels to [-1, 1]."""
+        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
+        if tuple(clips.shape[1:]) != expected:
+            raise ValueError(
+                f"VideoDiffusion: expected clips of shape [batch, {', '.join(map(str, expected))}]. "
+                f"Received: {list(clips.shape)}"
+            )
+        if keras.backend.standardize_dtype(clips.dtype) == "uint8":
+            return ops.cast(clips, "float32") / 127.5 - 1.0
+        return ops.cast(clips, "float32")
+
+    # Sampling: see `kvdiff.diffusion.ClipSampler` for every keyword.
+
+    def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
+        """New clips from noise: float32 [num_clips, frames, height, width, channels]. Keywords: `ClipSampler.infill`."""
+        return self.sampler.generate(num_clips, **sampling)
+
+    def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
+        """The frames after `past`: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
+        return self.sampler.predict_frames(past, num_frames, **sampling)
+
+    def interpolate(
+        self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
+    ) -> np.ndarray:
+        """The frames between `before` and `after`: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
+        return self.sampler.interpolate(before, after, num_frames, **sampling)
+
+    def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
+        """`clip` with the frames that are not `known` made: float32, of its shape. See `ClipSampler`."""
+        return self.sampler.infill(clip, known, **sampling)
+
+    # Saving.
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "clip_shape": [self.clip_spec.num_frames, *self.clip_spec.frame_shape],
+            "denoiser": keras.saving.serialize_keras_object(self.denoiser),
+            "schedule": dict(self.forward_diffusion.schedule.config),
+            "prediction": self.forward_diffusion.prediction.config,
+            "known_frames": self.known_frames.config,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> VideoDiffusion:
+        """Rebuild from `get_config`."""
+        config = dict(config)
+        config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
+        return cls(**config)

@@ -1,0 +1,1 @@
+"""What `model.fit` needs beyond Keras: replicas, resume, previews."""
