@@ -95,13 +95,14 @@ class NoiseSchedule:
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """Rebuild a schedule from its `config`, e.g. `{"name": "cosine", "num_timesteps": 1000}`."""
         arguments = dict(config)
-        name = arguments.pop("name", None)
+        name, shift = arguments.pop("name", None), arguments.pop("logsnr_shift", 0.0)
         if name not in SCHEDULES:
             raise ValueError(f"NoiseSchedule: expected a `name` among {sorted(SCHEDULES)}. Received: {name!r}")
         known = inspect.signature(SCHEDULES[name]).parameters
         if unknown := sorted(set(arguments) - set(known)):
             raise ValueError(f"NoiseSchedule {name!r}: expected arguments among {list(known)}. Received: {unknown}")
-        return SCHEDULES[name](**arguments)
+        schedule = SCHEDULES[name](**arguments)
+        return schedule.shifted(shift) if shift else schedule
 
     @classmethod
     def from_betas(cls, betas: np.ndarray, config: Mapping[str, Any] | None = None) -> NoiseSchedule:
@@ -112,6 +113,18 @@ class NoiseSchedule:
         log_alphas_cumprod = np.cumsum(np.log1p(-betas))
         # expm1 keeps sigma exact where 1 - alphas_cumprod would cancel (betas near 1e-16).
         return cls(np.exp(0.5 * log_alphas_cumprod), np.sqrt(-np.expm1(log_alphas_cumprod)), config or {})
+
+    def shifted(self, logsnr_shift: float) -> NoiseSchedule:
+        """The schedule with `logsnr_shift` added to every log-SNR, alpha² + sigma² unchanged; below 0 it is noisier.
+
+        Frames with more, or more alike, pixels hide less under the same noise; the shift makes up for it (Hoogeboom et al.
+        2023, arXiv:2301.11093, eq. 4).
+        """
+        check_real("logsnr_shift", logsnr_shift)
+        alpha, sigma = self.alpha * np.exp(logsnr_shift / 4), self.sigma * np.exp(-logsnr_shift / 4)
+        scale = np.hypot(self.alpha, self.sigma) / np.hypot(alpha, sigma)
+        config = {**self.config, "logsnr_shift": self.config.get("logsnr_shift", 0.0) + logsnr_shift}
+        return NoiseSchedule(alpha * scale, sigma * scale, config)
 
     @property
     def num_timesteps(self) -> int:

@@ -1,0 +1,141 @@
+"""The recipe of the shipped model: data, network, schedule and optimiser, in one value."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kvdiff.data.moving_digits import moving_digits
+
+if TYPE_CHECKING:
+    from kvdiff.models.video_diffusion import VideoDiffusion
+
+__all__ = ["CONTINUE", "RECIPE", "SHIPPED", "Recipe", "build_model", "held_out_clips", "train"]
+
+SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
+"""Where a checkout keeps the model that the recipe made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the trained weights, apart from the machine's arithmetic.
+
+    Attributes:
+        num_clips: training clips; their digits, positions and velocities come from `seed`.
+        num_frames, size: of the clips.
+        widths, blocks, attention, patch_size: of `UNet3D`.
+        logsnr_shift: added to the cosine schedule's log-SNR; below 0 more of the training is spent on noisy clips, where the
+            known frames are what there is to go by.
+        known_frames: weights of the tasks in training, as in `KnownFrames`.
+        epochs, steps_per_epoch, batch_size: the length of training.
+        learning_rate, warmup_steps: a linear warm-up to the peak, then a cosine to zero.
+        ema_momentum: of the averaged weights.
+        seed: of data, initial weights and noise.
+    """
+
+    num_clips: int = 60_000
+    num_frames: int = 8
+    size: int = 16
+    widths: tuple[int, ...] = (48, 96)
+    blocks: int = 2
+    attention: tuple[str | None, ...] = (None, "space_time")
+    patch_size: int = 2
+    logsnr_shift: float = -1.5
+    known_frames: tuple[tuple[str, float], ...] = (("none", 0.2), ("first", 0.35), ("ends", 0.25), ("random", 0.2))
+    epochs: int = 60
+    steps_per_epoch: int = 250
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    ema_momentum: float = 0.995
+    seed: int = 0
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The attributes, JSON-able."""
+        return {**dataclasses.asdict(self), "known_frames": dict(self.known_frames)}
+
+
+RECIPE = Recipe()
+CONTINUE = dataclasses.replace(RECIPE, epochs=3, steps_per_epoch=100, learning_rate=1e-4, seed=1)
+
+
+def held_out_clips(num_clips: int = 64, *, recipe: Recipe = RECIPE, seed: int = 1000) -> np.ndarray:
+    """Digits and trajectories never seen in training: uint8 [num_clips, frames, size, size, 1]."""
+    return moving_digits(num_clips, num_frames=recipe.num_frames, size=recipe.size, split="test", seed=seed)
+
+
+def build_model(recipe: Recipe) -> VideoDiffusion:
+    """A fresh, uncompiled model."""
+    import keras
+
+    from kvdiff.models.unet3d import UNet3D
+    from kvdiff.models.video_diffusion import VideoDiffusion
+
+    keras.utils.set_random_seed(recipe.seed)
+    denoiser = UNet3D(
+        1, widths=recipe.widths, blocks=recipe.blocks, attention=recipe.attention, patch_size=recipe.patch_size
+    )
+    return VideoDiffusion(
+        (recipe.num_frames, recipe.size, recipe.size, 1),
+        denoiser,
+        schedule={"name": "cosine", "logsnr_shift": recipe.logsnr_shift},
+        known_frames=dict(recipe.known_frames),
+        seed=recipe.seed,
+    )
+
+
+def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, resume: bool = True) -> dict[str, Any]:
+    """Compile `model` and fit it by `recipe`, backing up to `directory`/backup after every epoch.
+
+    A run that was cut off goes on at the epoch after the last whole one; `directory`/loss.csv keeps every epoch's loss.
+
+    Returns:
+        `{"loss": [one an epoch, earlier runs included], "seconds": of this run, "steps": in all}`.
+    """
+    import keras
+
+    directory.mkdir(parents=True, exist_ok=True)
+    log, backup = directory / "loss.csv", directory / "backup"
+    if not (resume and backup.exists()):
+        log.unlink(missing_ok=True)
+    model.compile(_optimizer(recipe))
+    callbacks = [
+        keras.callbacks.CSVLogger(str(log), append=True),
+        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=True),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    started = time.perf_counter()
+    model.fit(_batches(recipe), epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch, callbacks=callbacks)
+    seconds = time.perf_counter() - started
+    with log.open(newline="") as rows:
+        loss = [float(row["loss"]) for row in csv.DictReader(rows)]
+    return {"loss": loss, "seconds": seconds, "steps": recipe.epochs * recipe.steps_per_epoch}
+
+
+def _batches(recipe: Recipe) -> Any:
+    """An endless `tf.data.Dataset` of uint8 [batch, frames, size, size, 1], shuffled anew in each pass."""
+    import tensorflow as tf
+
+    clips = moving_digits(recipe.num_clips, num_frames=recipe.num_frames, size=recipe.size, seed=recipe.seed)
+    dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=recipe.seed)
+    return dataset.batch(recipe.batch_size, drop_remainder=True).repeat().prefetch(2)
+
+
+def _optimizer(recipe: Recipe) -> Any:
+    import keras
+
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=recipe.learning_rate / recipe.warmup_steps,
+        decay_steps=recipe.epochs * recipe.steps_per_epoch - recipe.warmup_steps,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=recipe.warmup_steps,
+    )
+    return keras.optimizers.Adam(
+        rate, beta_2=0.99, global_clipnorm=1.0, use_ema=True, ema_momentum=recipe.ema_momentum
+    )
