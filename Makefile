@@ -1,0 +1,50 @@
+# Every target sets up what it needs in .venv, once, and again when pyproject.toml changes.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-peers lint docs clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## Train, predict, interpolate, generate and export on moving digits (about 10 minutes)
+	$(BIN)/kvdiff demo
+
+test: $(VENV)/.installed-test ## Run the tests (fast set, no network, no GPU)
+	$(BIN)/python -m pytest
+
+# Where a marker's set is empty, pytest exits with 5.
+test-slow: $(VENV)/.installed-test ## Run the slow tests
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+test-peers: .venv-peers/.installed-peers ## Compare with other projects' code (in .venv-peers, with PyTorch)
+	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
+
+lint: $(VENV)/.installed-lint ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs ## Build the documentation into build/site
+	$(BIN)/mkdocs build --strict --quiet
+
+clean: ## Remove the environments and everything built
+	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+.PRECIOUS: %/bin/python
+%/bin/python:
+	@test -n "$(PYTHON)" || { echo "kvdiff needs Python 3.11, 3.12 or 3.13. Install one, or say: make PYTHON=/path/to/python"; exit 1; }
+	"$(PYTHON)" -m venv $*
+
+define install-rule
+$(1)/.installed-%: pyproject.toml | $(1)/bin/python
+	@echo "Installing kvdiff[$$*] into $(1)"
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$$*]"
+	@touch $$@
+endef
+$(eval $(call install-rule,$(VENV)))
+$(eval $(call install-rule,.venv-peers))

@@ -1,0 +1,59 @@
+"""Set before anything imports TensorFlow: quiet logs. And what every test may ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).parents[1]
+
+# Tests against other projects' code live in an environment of their own, with PyTorch and without TensorFlow.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["peers"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "peers"):
+            item.add_marker(pytest.mark.peers)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    """New weights are the same whichever tests ran before; Keras is not imported for it."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
+    yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same numbers in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., str]:
+    """`run_python(code)` runs code in a fresh interpreter, in an empty folder, and returns what it printed.
+
+    For what must be seen from a process' start: which modules an import loads, or two logical devices, which TensorFlow
+    takes only before its first operation. Fails with the process' own error output.
+    """
+
+    def run(code: str, timeout: float = 300.0) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
