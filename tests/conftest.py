@@ -6,7 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded() -> None:
     """New weights are the same whichever tests ran before; Keras is not imported for it."""
     if keras := sys.modules.get("keras"):
         keras.utils.set_random_seed(0)
-    yield
 
 
 @pytest.fixture
