@@ -18,10 +18,13 @@ class FoldedConv3D(keras.layers.Layer):
     with the frames folded into the batch. On CPUs this is several times faster than a 3-D convolution, and edge runtimes
     neither quantise nor delegate those.
 
+    The kernel is stored as the matrix that the fold makes of it, which is also what matrix optimisers such as
+    `keras.optimizers.Muon` take; `FoldedConv3D.folded` brings a `Conv3D` kernel into that form.
+
     Args:
         filters: output channels.
         kernel_size: (frames, height, width), the first odd; (1, 3, 3) is a spatial, (3, 1, 1) a temporal convolution.
-        kernel_initializer: a Keras initializer for the kernel [frames, height, width, in, out].
+        kernel_initializer: a Keras initializer for the kernel.
 
     Input and output: [batch, frames, height, width, channels].
     """
@@ -42,11 +45,11 @@ class FoldedConv3D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make kernel [frames, height, width, in, out], as `Conv3D` stores it, and bias [out]."""
+        """Make the kernel, [height · width · frames · in, out], and the bias, [out]."""
         self.channels = input_shape[-1]
-        self.kernel = self.add_weight(
-            shape=(*self.kernel_size, self.channels, self.filters), initializer=self.kernel_initializer, name="kernel"
-        )
+        taps, rows, columns = self.kernel_size
+        shape = (rows * columns * taps * self.channels, self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any) -> Any:
@@ -54,16 +57,18 @@ class FoldedConv3D(keras.layers.Layer):
         taps, rows, columns = self.kernel_size
         _, frames, height, width, _ = ops.shape(x)
         if taps > 1:
-            flat = ops.reshape(x, (-1, frames, height * width, self.channels))
-            padded = ops.pad(flat, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0)))
-            flat = ops.concatenate([padded[:, k : k + frames] for k in range(taps)], axis=-1)
-        else:
-            flat = x
-        folded = ops.reshape(flat, (-1, height, width, taps * self.channels))
-        kernel = ops.transpose(self.kernel, (1, 2, 0, 3, 4))
-        kernel = ops.reshape(kernel, (rows, columns, taps * self.channels, self.filters))
+            x = ops.reshape(x, (-1, frames, height * width, self.channels))
+            padded = ops.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0)))
+            x = ops.concatenate([padded[:, k : k + frames] for k in range(taps)], axis=-1)
+        folded = ops.reshape(x, (-1, height, width, taps * self.channels))
+        kernel = ops.reshape(self.kernel, (rows, columns, taps * self.channels, self.filters))
         folded = ops.conv(folded, kernel, padding="same") + self.bias
         return ops.reshape(folded, (-1, frames, height, width, self.filters))
+
+    @staticmethod
+    def folded(kernel: Any) -> Any:
+        """A `Conv3D` kernel [frames, height, width, in, out] as this layer stores it."""
+        return ops.reshape(ops.transpose(kernel, (1, 2, 0, 3, 4)), (-1, kernel.shape[-1]))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape with `filters` channels."""

@@ -1,0 +1,78 @@
+import keras
+import numpy as np
+import pytest
+
+from kvdiff.models.unet3d import UNet3D
+from kvdiff.models.video_diffusion import VideoDiffusion
+
+
+def randomised(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Random weights everywhere: the zero-initialised last layers would make any two outputs agree."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0.0, 0.1, w.shape) for w in model.get_weights()])
+    return model
+
+
+def call(model, clip, label):
+    return np.asarray(model({"noisy_clip": clip, "noise_label": label}))
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return randomised(UNet3D(2, widths=(12, 24), blocks=1, groups=4, attention=(None, "space_time")))
+
+
+def test_takes_any_frame_count_and_size(denoiser, rng):
+    for shape in [(2, 5, 8, 12, 2), (1, 1, 4, 4, 2)]:
+        clip = rng.normal(size=shape).astype("float32")
+        assert call(denoiser, clip, np.zeros(shape[:2], "float32")).shape == shape
+
+
+def test_time_mixes_and_clips_do_not(denoiser, rng):
+    clip, label = rng.normal(size=(2, 6, 8, 8, 2)).astype("float32"), np.full((2, 6), 0.5, "float32")
+    moved = clip.copy()
+    moved[0, 0] += 1.0
+    difference = np.abs(call(denoiser, moved, label) - call(denoiser, clip, label)).max(axis=(2, 3, 4))
+    assert (difference[0] > 1e-5).all()
+    np.testing.assert_allclose(difference[1], 0.0, atol=1e-6)
+
+
+def test_every_frame_is_told_its_own_noise(denoiser, rng):
+    clip, label = rng.normal(size=(1, 4, 8, 8, 2)).astype("float32"), np.full((1, 4), 0.5, "float32")
+    other = label.copy()
+    other[0, 3] = 0.0
+    assert np.abs(call(denoiser, clip, other) - call(denoiser, clip, label)).max() > 1e-4
+
+
+def test_saves_and_loads(denoiser, rng, tmp_path):
+    denoiser.save(tmp_path / "denoiser.keras")
+    twin = keras.saving.load_model(tmp_path / "denoiser.keras")
+    clip, label = rng.normal(size=(1, 3, 8, 8, 2)).astype("float32"), np.full((1, 3), 0.3, "float32")
+    np.testing.assert_array_equal(call(twin, clip, label), call(denoiser, clip, label))
+
+
+@pytest.mark.parametrize("factorised", [True, False])
+def test_starts_by_predicting_nothing(rng, factorised):
+    """The head starts at zero, so the first loss is the target's power whatever the input."""
+    model = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=("time",), factorised=factorised)
+    clip = rng.normal(size=(1, 2, 4, 4, 1)).astype("float32")
+    assert np.abs(call(model, clip, np.zeros((1, 2), "float32"))).max() == 0.0
+
+
+def test_mixed_precision_answers_in_float32(rng):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = randomised(UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,)))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    output = call(model, rng.normal(size=(1, 2, 4, 4, 1)).astype("float32"), np.zeros((1, 2), "float32"))
+    assert output.dtype == np.float32 and np.isfinite(output).all()
+
+
+def test_clear_errors():
+    with pytest.raises(ValueError, match=r"`attention`: expected one entry a level \(2\). Received"):
+        UNet3D(1, widths=(12, 24), attention=(None,))
+    with pytest.raises(ValueError, match="`clip_shape`: expected a width divisible by 4, e.g. 8 or 12. Received: 10"):
+        VideoDiffusion((4, 8, 10, 1), UNet3D(1, widths=(12, 24), blocks=1, groups=4))
+    with pytest.raises(ValueError, match="`clip_shape`: expected the denoiser's 1 channels. Received: 3"):
+        VideoDiffusion((4, 8, 8, 3), UNet3D(1, widths=(12, 24), blocks=1, groups=4))

@@ -1,0 +1,180 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kvdiff.diffusion import KnownFrames
+from kvdiff.models.unet3d import UNet3D
+from kvdiff.models.video_diffusion import VideoDiffusion
+
+SHAPE = (4, 8, 8, 1)
+
+
+def tiny(**arguments) -> VideoDiffusion:
+    denoiser = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=("space_time",), heads=2)
+    return VideoDiffusion(SHAPE, denoiser, **arguments)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return np.random.default_rng(1).uniform(-1, 1, (16, *SHAPE)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def trained(clips):
+    keras.utils.set_random_seed(0)
+    model = tiny()
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.5))
+    model.fit(clips, batch_size=8, epochs=3, verbose=0)
+    return model
+
+
+# What a training step is made of.
+
+
+def test_known_frames_are_clean_labelled_so_and_outside_the_loss(clips):
+    model = tiny(known_frames=KnownFrames(none=0, first=1, ends=0, random=0), seed=3)
+    inputs, _, weight = model.noised(tf.constant(clips), 5)
+    known = np.asarray(inputs["noise_label"]) == 0.0
+    assert known[:, 0].all() and not known[:, -1].any()
+    np.testing.assert_array_equal(np.asarray(inputs["noisy_clip"])[known], clips[known])
+    assert (np.abs(np.asarray(inputs["noisy_clip"]) - clips).max(axis=(2, 3, 4))[~known] > 0).all()
+    weight = np.asarray(weight)[:, :, 0, 0]
+    assert (weight[known] == 0).all()
+    np.testing.assert_allclose(weight.sum(axis=1), SHAPE[0], rtol=1e-6)  # Every clip counts the same.
+
+
+def test_noise_is_a_function_of_seed_step_and_sample(clips):
+    def noisy(seed, step, batch):
+        model = tiny(known_frames=KnownFrames(none=1, first=0, ends=0, random=0), seed=seed)
+        return np.asarray(model.noised(tf.constant(batch), step)[0]["noisy_clip"])
+
+    first = noisy(0, 1, clips)
+    np.testing.assert_array_equal(noisy(0, 1, clips), first)
+    np.testing.assert_array_equal(noisy(0, 1, clips[:3]), first[:3])
+    for other in (noisy(1, 1, clips), noisy(0, 2, clips)):
+        assert np.abs(other - first).max() > 0.5
+    same = noisy(0, 1, np.zeros_like(clips))
+    assert np.abs(same[0] - same[1]).max() > 0.01  # Samples of one batch differ.
+
+
+def test_uint8_pixels_are_scaled(clips):
+    pixels = np.round((clips + 1.0) * 127.5).astype(np.uint8)
+    model = tiny(known_frames=KnownFrames(none=0, first=0, ends=1, random=0))
+    from_pixels = model.noised(tf.constant(pixels), 0)[0]["noisy_clip"]
+    from_floats = model.noised(tf.constant(pixels / np.float32(127.5) - 1.0, tf.float32), 0)[0]["noisy_clip"]
+    np.testing.assert_allclose(from_pixels, from_floats, atol=1e-6)
+
+
+def test_wrong_clips_are_named():
+    with pytest.raises(ValueError, match=r"expected clips of shape \[batch, 4, 8, 8, 1\]. Received: \[2, 5, 8, 8, 1\]"):
+        tiny().noised(tf.zeros((2, 5, 8, 8, 1)), 0)
+
+
+def test_a_perfect_denoiser_has_no_loss(clips):
+    model = tiny()
+    inputs, target, weight = model.noised(tf.constant(clips), 0)
+    model.compile()
+    assert float(model.compute_loss(inputs, target, target, weight)) == 0.0
+    off = target + 1.0 * tf.cast(inputs["noise_label"] > 0, tf.float32)[:, :, None, None, None]
+    assert float(model.compute_loss(inputs, target, off, weight)) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_learns_a_constant_clip():
+    """One clip repeated: the loss falls far below its start, which is the target's power."""
+    keras.utils.set_random_seed(1)
+    model = tiny(prediction="x0")
+    model.compile(keras.optimizers.Adam(1e-2))
+    clip = np.tile(np.linspace(-1, 1, 64, dtype="float32").reshape(1, 1, 8, 8, 1), (64, 4, 1, 1, 1))
+    losses = model.fit(clip, batch_size=8, epochs=6, verbose=0).history["loss"]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_ema_weights_are_in_the_model_after_fit(clips):
+    """With momentum 1 the average never leaves its first value, the weights after one step, whatever later steps did."""
+
+    def weights_after(steps, **ema):
+        keras.utils.set_random_seed(0)
+        model = tiny()
+        model.compile(keras.optimizers.SGD(0.1, **ema))
+        model.fit(clips[: 8 * steps], batch_size=8, verbose=0, shuffle=False)
+        return np.concatenate([w.ravel() for w in model.get_weights()])
+
+    averaged = weights_after(2, use_ema=True, ema_momentum=1.0)
+    np.testing.assert_allclose(averaged, weights_after(1), atol=1e-6)
+    assert np.abs(averaged - weights_after(2)).max() > 1e-4
+
+
+# Sampling.
+
+
+def test_the_three_verbs(trained, clips):
+    assert trained.generate(3, num_steps=2).shape == (3, *SHAPE)
+    assert trained.predict_frames(clips[:2, :1], num_steps=2).shape == (2, 3, 8, 8, 1)
+    assert trained.predict_frames(clips[:2, :2], 5, num_steps=2).shape == (2, 5, 8, 8, 1)
+    assert trained.interpolate(clips[:2, :1], clips[:2, -1:], num_steps=2).shape == (2, 2, 8, 8, 1)
+    for video in (trained.generate(1, num_steps=2), trained.predict_frames(clips[:1, :1], num_steps=2)):
+        assert np.abs(video).max() <= 1.0
+
+
+@pytest.mark.parametrize("solver", ["ddim", "ddpm"])
+def test_known_frames_come_back_bit_identical(trained, clips, solver):
+    known = np.array([[True, False, False, True], [False, True, False, False]])
+    video = trained.infill(clips[:2], known, num_steps=3, solver=solver)
+    np.testing.assert_array_equal(video[known], clips[:2][known])
+    assert (np.abs(video - clips[:2]).max(axis=(2, 3, 4))[~known] > 0).all()
+
+
+def test_same_seed_same_video_in_any_batch(trained):
+    together = trained.generate(3, num_steps=3, solver="ddpm", seed=5)
+    alone = trained.generate(1, num_steps=3, solver="ddpm", seed=5, first_sample=2)
+    np.testing.assert_allclose(together[2:], alone, atol=1e-5)
+    chunked = trained.generate(3, num_steps=3, solver="ddpm", seed=5, batch_size=2)
+    np.testing.assert_allclose(together, chunked, atol=1e-5)
+    assert np.abs(trained.generate(3, num_steps=3, seed=6) - trained.generate(3, num_steps=3, seed=5)).max() > 0.1
+
+
+def test_the_past_changes_the_future(trained, clips):
+    future = trained.predict_frames(clips[:1, :2], num_steps=4)
+    other = trained.predict_frames(clips[1:2, :2], num_steps=4)
+    assert np.abs(future - other).max() > 1e-3
+
+
+def test_sampling_reads_the_weights_of_the_day(trained):
+    model = tiny()
+    before = model.generate(1, num_steps=2)
+    model.set_weights(trained.get_weights())
+    assert np.abs(model.generate(1, num_steps=2) - before).max() > 1e-3
+
+
+# Saving.
+
+
+def test_saves_and_loads_everything(trained, clips, tmp_path):
+    trained.save(tmp_path / "model.keras")
+    twin = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(twin, VideoDiffusion)
+    assert twin.get_config() == trained.get_config()
+    sampling = dict(num_steps=3, solver="ddpm", seed=2)
+    np.testing.assert_array_equal(twin.generate(2, **sampling), trained.generate(2, **sampling))
+    assert int(twin.optimizer.iterations) == int(trained.optimizer.iterations)
+    twin.fit(clips, batch_size=8, epochs=1, verbose=0)
+
+
+def test_default_model_compiles_with_defaults():
+    model = VideoDiffusion((2, 8, 8, 3))
+    model.compile()
+    assert model.optimizer.use_ema and model.denoiser.count_params() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(prediction="noise"), "`prediction`: expected one of .* Received: 'noise'"),
+        (dict(schedule={"name": "square"}), "expected a `name` among .* Received: 'square'"),
+        (dict(known_frames={"first": -1.0}), "`first`: expected a number in .* Received: -1.0"),
+    ],
+)
+def test_clear_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(**arguments)
