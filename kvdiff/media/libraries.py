@@ -1,0 +1,32 @@
+"""The optional libraries behind files: PyAV for videos, Pillow for pictures. Imported when first needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["import_av", "import_pillow"]
+
+
+def import_av() -> Any:
+    """PyAV, with the lines that its libraries print on stderr turned off: errors are raised instead."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            'Videos (.gif, .mp4, .webm, …) need PyAV: pip install "keras-video-diffusion[media]". Files ending in .npy do not.'
+        ) from error
+    av.logging.set_level(av.logging.PANIC)
+    return av
+
+
+def import_pillow() -> Any:
+    """Pillow, with the modules used here."""
+    try:
+        import PIL.Image
+        import PIL.ImageDraw
+        import PIL.ImageFont
+    except ImportError as error:
+        raise ImportError(
+            'Pictures, labels and colourful .gif files need Pillow: pip install "keras-video-diffusion[media]"'
+        ) from error
+    return PIL

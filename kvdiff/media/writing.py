@@ -1,0 +1,166 @@
+"""Write clips to files: the whole file or none of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import tempfile
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.media.layout import enlarge
+from kvdiff.media.libraries import import_av, import_pillow
+from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
+
+__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_bytes", "write_clip"]
+
+WRITABLE = (".npy", ".gif", ".mp4", ".webm")
+"""The suffixes that `write_clip` knows."""
+
+
+def write_clip(path: str | pathlib.Path, clip: np.ndarray, *, fps: float = 8.0, scale: int = 1) -> pathlib.Path:
+    """Write one clip to `path`, replacing what was there; returns the path.
+
+    A .npy file keeps the values as they are, a .gif the pixels of up to 256 colours (more are reduced to 256); .mp4
+    (H.264) and .webm (VP9) are lossy. The file appears whole or not at all.
+
+    Args:
+        path: where to; its suffix, one of `WRITABLE`, says how. Its folder must exist.
+        clip: [frames, height, width, 1 or 3], uint8 or floats in [-1, 1].
+        fps: frames a second, at most 50 in a .gif (players slow down anything faster).
+        scale: repeat every pixel so many times in both directions, so that tiny frames can be seen.
+
+    Raises:
+        ValueError, TypeError: a suffix, clip, `fps` or `scale` that is not as above.
+        FileNotFoundError, PermissionError: the folder does not exist or cannot be written to.
+    """
+    path = pathlib.Path(path)
+    check_writable(path)
+    return write_bytes(path, encode_clip(clip, path.suffix.lower(), fps=fps, scale=scale))
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Raise unless `path` has a writable suffix and a folder; call it before the long work whose result goes there."""
+    if path.suffix.lower() not in WRITABLE:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(WRITABLE)}. Received: {path.suffix!r}")
+    _check_folder(path)
+
+
+def encode_clip(clip: np.ndarray, suffix: str, *, fps: float = 8.0, scale: int = 1) -> bytes:
+    """The bytes of a clip's file. Arguments as in `write_clip`."""
+    check_choice("suffix", suffix, WRITABLE)
+    check_real("fps", fps, above=0.0, below=50.0 + 1e-9 if suffix == ".gif" else 1000.0)
+    clip = enlarge(check_single_clip("clip", clip), scale)
+    if suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, clip, allow_pickle=False)
+        return buffer.getvalue()
+    return (_encode_gif if suffix == ".gif" else _encode_video)(to_pixels(clip), suffix, fps)
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """A PNG file's bytes from one picture, uint8 or floats in [-1, 1], [height, width, 1 or 3]."""
+    pillow = import_pillow()
+    pixels = with_channels(to_pixels(check_single_clip("picture", np.asarray(picture)[None])[0]), None)
+    buffer = io.BytesIO()
+    pillow.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def write_bytes(path: str | pathlib.Path, content: bytes) -> pathlib.Path:
+    """Write a file so that it appears whole or not at all, even if the machine stops half-way; returns the path."""
+    path = pathlib.Path(path)
+    _check_folder(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    """The process's file mode mask; `mkstemp` ignores it, ordinary files follow it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _check_folder(path: pathlib.Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file. Received: a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path}: no permission to write to {path.parent}")
+
+
+def _encode_gif(clip: np.ndarray, suffix: str, fps: float) -> bytes:
+    indices, palette = _palette(with_channels(clip, None))
+    return _mux(list(indices), (".gif", "gif", "pal8"), clip.shape[1:3], fps, {}, palette)
+
+
+def _palette(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Palette indices uint8 [frames, height, width] and colours uint8 [256, 4] (alpha, red, green, blue)."""
+    palette = np.full((256, 4), 255, np.uint8)
+    if clip.shape[-1] == 1:
+        palette[:, 1:] = np.arange(256)[:, None]
+        return clip[..., 0], palette
+    colours, indices = np.unique(clip.reshape(-1, 3), axis=0, return_inverse=True)
+    if len(colours) > 256:
+        colours, indices = _reduced(clip)
+    palette[: len(colours), 1:] = colours
+    return indices.reshape(clip.shape[:3]).astype(np.uint8), palette
+
+
+def _reduced(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """256 colours near all of the clip's (median cut over all frames), and which of them every pixel takes."""
+    pillow = import_pillow()
+    frames, height, width, _ = clip.shape
+    picture = pillow.Image.fromarray(clip.reshape(frames * height, width, 3))
+    picture = picture.quantize(256, dither=pillow.Image.Dither.NONE)
+    return np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3), np.asarray(picture)
+
+
+def _encode_video(clip: np.ndarray, suffix: str, fps: float) -> bytes:
+    codec = {".mp4": "libx264", ".webm": "libvpx-vp9"}[suffix]
+    # Players want colour at half resolution, which odd sizes do not allow.
+    pixel_format = "yuv420p" if clip.shape[1] % 2 == clip.shape[2] % 2 == 0 else "yuv444p"
+    options = {"crf": "14"} if suffix == ".mp4" else {"crf": "14", "b": "0"}
+    return _mux(list(with_channels(clip, 3)), (suffix, codec, pixel_format), clip.shape[1:3], fps, options)
+
+
+def _mux(
+    frames: list[np.ndarray],
+    kind: tuple[str, str, str],
+    size: tuple[int, int],
+    fps: float,
+    options: dict[str, str],
+    palette: np.ndarray | None = None,
+) -> bytes:
+    """Encode frames ([height, width, 3], or palette indices [height, width]) into one container."""
+    av = import_av()
+    suffix, codec, pixel_format = kind
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=suffix[1:]) as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
+        stream.height, stream.width, stream.pix_fmt = *size, pixel_format
+        for frame in frames:
+            picture = (
+                av.VideoFrame.from_ndarray(frame, format="rgb24")
+                if palette is None
+                else av.VideoFrame.from_ndarray((np.ascontiguousarray(frame), palette), format="pal8")
+            )
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return buffer.getvalue()
