@@ -13,7 +13,7 @@ def import_av() -> Any:
         import av
     except ImportError as error:
         raise ImportError(
-            'Videos (.gif, .mp4, .webm, …) need PyAV: pip install "keras-video-diffusion[media]". Files ending in .npy do not.'
+            'Video files need PyAV (.npy files do not): pip install "keras-video-diffusion[media]"'
         ) from error
     av.logging.set_level(av.logging.PANIC)
     return av

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ def _check_gif_is_whole(path: pathlib.Path) -> None:
         raise ValueError(f"{path}: expected a whole GIF. Received: one that ends before its trailer (cut off?)")
 
 
-def _decoded(path: pathlib.Path) -> Iterator[np.ndarray]:
+def _decoded(path: pathlib.Path) -> Generator[np.ndarray, None, None]:
     """The upright frames of a video, uint8 [height, width, 3], one at a time."""
     av = import_av()
     try:
