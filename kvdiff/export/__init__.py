@@ -1,0 +1,6 @@
+"""Exports: one function a format. TensorFlow, Keras and the converters load when a function is called."""
+
+from kvdiff.export.onnx import export_onnx
+from kvdiff.export.parity import ParityError
+
+__all__ = ["ParityError", "export_onnx"]

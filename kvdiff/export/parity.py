@@ -1,0 +1,100 @@
+"""How far an exported network is from Keras: measured before the file takes its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "measure"]
+
+# Of the output's scale. Both sides compute in float32 but sum in another order; a wrong graph is off by far more.
+TOLERANCE = 3e-5
+
+Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class ParityError(RuntimeError):
+    """The converted network does not answer as Keras does; nothing was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        batch, frames, height, width: the shape of the noisy clip.
+        max_abs_difference: the largest |exported - Keras| over the raw output.
+        output_scale: the largest |Keras|.
+    """
+
+    batch: int
+    frames: int
+    height: int
+    width: int
+    max_abs_difference: float
+    output_scale: float
+
+    @property
+    def relative(self) -> float:
+        """The difference as a share of the output's scale, or as it is where the scale is below 1."""
+        return self.max_abs_difference / max(self.output_scale, 1.0)
+
+    def __str__(self) -> str:
+        shape = f"batch {self.batch}, frames {self.frames}, height {self.height}, width {self.width}"
+        return f"{shape}: max |difference| {self.max_abs_difference:.1e} of an output up to {self.output_scale:.2g}"
+
+
+def cases(clip_shape: Sequence[int], dynamic: Sequence[bool]) -> list[tuple[int, int, int, int]]:
+    """(batch, frames, height, width) to compare at: several of each axis that is dynamic, beginning with one trained clip.
+
+    Args:
+        clip_shape: (frames, height, width, channels) of training.
+        dynamic: of (batch, frames, height, width), which the network leaves open.
+    """
+    frames, height, width = clip_shape[:3]
+    wanted = [
+        (1, frames, height, width),
+        (2, frames, height, width),
+        (5, 1, height, width),
+        (1, frames + 3, height, width),
+        (1, 2, 2 * height, 2 * width),
+    ]
+    trained = wanted[0]
+    shapes = [tuple(w if free else t for w, t, free in zip(shape, trained, dynamic, strict=True)) for shape in wanted]
+    return list(dict.fromkeys(shapes))
+
+
+def measure(keras_network: Network, exported: Network, shapes: Sequence[tuple[int, ...]], channels: int) -> list[Case]:
+    """Run both networks on the same noise, of every level from clean to pure."""
+    rng = np.random.default_rng(0)
+    measured = []
+    for shape in shapes:
+        noisy_clip = rng.standard_normal((*shape, channels)).astype(np.float32)
+        noise_label = rng.uniform(0.0, 1.0, shape[:2]).astype(np.float32)
+        expected, found = keras_network(noisy_clip, noise_label), exported(noisy_clip, noise_label)
+        difference = float(np.abs(found - expected).max())
+        measured.append(Case(*shape, difference, float(np.abs(expected).max())))
+    return measured
+
+
+def check_parity(measured: Sequence[Case]) -> dict[str, Any]:
+    """What the manifest records of the comparison.
+
+    Raises:
+        ParityError: a case is over the tolerance, or not a number.
+    """
+    failed = [str(case) for case in measured if not case.relative <= TOLERANCE]  # NaN fails too.
+    if failed:
+        raise ParityError(
+            f"`model`: expected the exported network within {TOLERANCE:g} of Keras, relative to the output's scale. "
+            f"Received: {'; '.join(failed)}"
+        )
+    return {
+        "reference": "Keras, float32, CPU",
+        "tolerance": TOLERANCE,
+        "max_relative_difference": max(case.relative for case in measured),
+        "cases": [dataclasses.asdict(case) for case in measured],
+    }

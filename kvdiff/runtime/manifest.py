@@ -1,0 +1,172 @@
+"""What was exported, and whether these are the files: `manifest.json` read and verified with json and hashlib alone.
+
+The manifest lies beside the model file and says what the file is: its inputs and outputs, the clip, schedule and prediction
+that a sampler needs, the versions that made it, how far it is from Keras, and the size and SHA-256 of every file. The digests
+tell damage and mix-ups, not malice: whoever can change the model can change the manifest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.sampler import ClipSpec
+from kvdiff.diffusion.schedules import NoiseSchedule
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Artefact",
+    "ArtefactError",
+    "canonical_json",
+    "file_record",
+    "load_artefact",
+]
+
+MANIFEST = "manifest.json"
+FORMAT = "kvdiff-artefact"
+FORMAT_VERSION = 1
+
+_MAX_MANIFEST_BYTES = 4 * 2**20  # A manifest is a few kB; anything near this is something else.
+_SECTIONS = {
+    "kind": str,
+    "files": dict,
+    "inputs": dict,
+    "outputs": dict,
+    "sampler": dict,
+    "versions": dict,
+    "parity": dict,
+}
+
+
+class ArtefactError(ValueError):
+    """An exported model that is missing, damaged, or not what its manifest says.
+
+    Attributes:
+        path: the file or directory at fault.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"`path`: expected a model exported by kvdiff. Received: {self.path}, {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Artefact:
+    """A model file that is the one its manifest describes.
+
+    Attributes:
+        path: the model file.
+        manifest: the manifest's content.
+        inputs, outputs: the shape of each by name; dynamic axes are names, e.g. "frames".
+        clip_spec, schedule, prediction: what a `ClipSampler` is made from.
+    """
+
+    path: pathlib.Path
+    manifest: Mapping[str, Any]
+    inputs: Mapping[str, list[str | int]]
+    outputs: Mapping[str, list[str | int]]
+    clip_spec: ClipSpec
+    schedule: NoiseSchedule
+    prediction: Prediction
+
+
+def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:
+    """Find, verify and describe an exported model.
+
+    Args:
+        path: the model file, or its directory.
+        kind: the kind of artefact that the caller can run.
+        default_name: the model file's name where `path` is a directory.
+
+    Raises:
+        ArtefactError: no such file, no manifest, a manifest of something else, or a file that has changed since export.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / default_name
+    if not path.is_file():
+        raise ArtefactError(path, "which does not exist or is not a file")
+    manifest = _holding(path, _parse(path.with_name(MANIFEST)))
+    if manifest["kind"] != kind:
+        raise ArtefactError(path, f"which is a {manifest['kind']!r}; this runtime runs {kind!r}")
+    try:
+        return _described(path, manifest)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"
+        raise ArtefactError(path.with_name(MANIFEST), reason) from error
+
+
+def file_record(path: pathlib.Path) -> dict[str, Any]:
+    """What a manifest says of a file: `{"bytes", "sha256"}`."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def canonical_json(value: Any) -> str:
+    """One text for equal values: what a model file carries of its sampler, compared with the manifest's."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
+    sampler = manifest["sampler"]
+    return Artefact(
+        path,
+        manifest,
+        inputs={name: list(tensor["shape"]) for name, tensor in manifest["inputs"].items()},
+        outputs={name: list(tensor["shape"]) for name, tensor in manifest["outputs"].items()},
+        clip_spec=ClipSpec(**sampler["clip"]),
+        schedule=NoiseSchedule.from_config(sampler["schedule"]),
+        prediction=Prediction.from_config(sampler["prediction"]),
+    )
+
+
+def _parse(path: pathlib.Path) -> dict[str, Any]:
+    """The content of a manifest file, its sections checked."""
+    if not path.is_file():
+        raise ArtefactError(path, "which is missing: keep it beside the model file")
+    if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise ArtefactError(path, f"which is larger than any manifest ({_MAX_MANIFEST_BYTES} bytes)")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(path, f"which is not JSON ({error})") from error
+    _check_sections(path, content)
+    return content
+
+
+def _check_sections(path: pathlib.Path, content: Any) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ArtefactError(path, f"which has no `format` of {FORMAT!r}")
+    if content.get("format_version") != FORMAT_VERSION:
+        version = content.get("format_version")
+        raise ArtefactError(path, f"whose format version is {version!r}; this kvdiff reads {FORMAT_VERSION}")
+    for name, kind in _SECTIONS.items():
+        if not isinstance(content.get(name), kind):
+            raise ArtefactError(path, f"whose section `{name}` is missing or not a JSON {kind.__name__}")
+    if content.get("replaces") is not None:
+        _check_sections(path, content["replaces"])
+
+
+def _holding(path: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """`manifest`, or the one it replaces where an export was killed just before the new model file took its name."""
+    if path.name not in manifest["files"]:
+        raise ArtefactError(path, f"which its {MANIFEST} does not list: {sorted(manifest['files'])}")
+    expected, found = manifest["files"][path.name], file_record(path)
+    if found == expected:
+        return {name: value for name, value in manifest.items() if name != "replaces"}
+    if manifest.get("replaces"):
+        return _holding(path, manifest["replaces"])
+    raise ArtefactError(path, f"which has changed since export: expected {expected}, found {found}")

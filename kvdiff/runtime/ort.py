@@ -1,0 +1,144 @@
+"""The ONNX Runtime sampler: `ClipSampler` over an exported denoiser, with NumPy and onnxruntime alone."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
+
+__all__ = ["FILE", "KIND", "METADATA", "Provider", "OrtSampler", "open_session"]
+
+KIND = "onnx-denoiser"
+FILE = "denoiser.onnx"
+METADATA = "kvdiff.sampler"  # The key under which the model file itself carries the sampler's configuration.
+
+Provider = str | tuple[str, dict[str, Any]]
+
+
+class OrtSampler(ClipSampler):
+    """Generates, predicts and interpolates with a model that `kvdiff.export.export_onnx` wrote.
+
+    ```python
+    sampler = kvdiff.runtime.OrtSampler("saved_models/demo")
+    future = sampler.predict_frames(past, num_steps=20, seed=1)
+    ```
+
+    Args:
+        path: `denoiser.onnx`, or its directory; `manifest.json` must lie beside it.
+        providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA where
+            this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
+        threads: threads within an operator; by default one a physical core.
+
+    Raises:
+        ArtefactError: a missing, foreign or changed file.
+        ImportError: no onnxruntime.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        providers: Sequence[Provider] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        artefact = load_artefact(path, KIND, FILE)
+        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        self.manifest = artefact.manifest
+        self._session = open_session(artefact.path, providers, threads)
+        _check_session(artefact, self._session)
+        (self._output,) = artefact.outputs
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, most wanted first."""
+        return tuple(self._session.get_providers())
+
+    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+        """The network's raw output, float32 of `noisy_clip`'s shape [batch, frames, height, width, channels].
+
+        Height and width may be any that the network divides; `noise_label` is [batch, frames].
+        """
+        feed = {"noisy_clip": noisy_clip, "noise_label": noise_label}
+        feed = {name: np.ascontiguousarray(value, np.float32) for name, value in feed.items()}
+        (out,) = self._session.run([self._output], feed)
+        return out
+
+
+def open_session(
+    path: str | os.PathLike[str], providers: Sequence[Provider] | None = None, threads: int | None = None
+) -> Any:
+    """An `onnxruntime.InferenceSession` of a model file; warns where a wanted provider is not in use."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = check_count("threads", threads)
+    wanted = _wanted(ort, providers)
+    usable = [provider for provider in wanted if _name(provider) in ort.get_available_providers()]
+    if "CUDAExecutionProvider" in map(_name, usable):
+        ort.preload_dlls()  # Finds the CUDA and cuDNN libraries where pip installed them.
+    try:
+        session = ort.InferenceSession(pathlib.Path(path), options, providers=usable or ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no base class.
+        raise ArtefactError(path, f"which onnxruntime {ort.__version__} cannot open ({error})") from error
+    _warn_of_fallback(wanted, session.get_providers())
+    return session
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            'OrtSampler needs onnxruntime: pip install "keras-video-diffusion[onnx]" (on a GPU, onnxruntime-gpu instead of '
+            "onnxruntime, never both)"
+        ) from error
+    return onnxruntime
+
+
+def _name(provider: Provider) -> str:
+    return provider if isinstance(provider, str) else provider[0]
+
+
+def _wanted(ort: ModuleType, providers: Sequence[Provider] | None) -> list[Provider]:
+    """The providers asked for, their names checked; by default CUDA where it is built in, then the CPU."""
+    if providers is None:
+        built_in = ort.get_available_providers()
+        return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in built_in]
+    if isinstance(providers, str) or not providers:
+        raise ValueError(f"`providers`: expected a list of names, most wanted first. Received: {providers!r}")
+    for provider in providers:
+        check_choice("providers", _name(provider), ort.get_all_providers())
+    return list(providers)
+
+
+def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
+    """onnxruntime runs on the CPU when a GPU provider cannot start, and says so at most in its log."""
+    missing = [_name(provider) for provider in wanted if _name(provider) not in used]
+    if missing:
+        warnings.warn(
+            f"`providers`: expected {missing} to run the model. Received: {list(used)}, which is what this machine's "
+            "onnxruntime could start; sampling is correct but slower. For NVIDIA GPUs install onnxruntime-gpu[cuda,cudnn].",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _check_session(artefact: Artefact, session: Any) -> None:
+    """The model must have the inputs, outputs and sampler configuration that its manifest claims."""
+    for section, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        expected = getattr(artefact, section)
+        found = {tensor.name: list(tensor.shape) for tensor in tensors}
+        if found != expected:
+            raise ArtefactError(artefact.path, f"whose {section} are {found}; its manifest says {expected}")
+    carried = session.get_modelmeta().custom_metadata_map.get(METADATA)
+    if carried != canonical_json(artefact.manifest["sampler"]):
+        raise ArtefactError(artefact.path, "whose own sampler configuration is not the one in its manifest")
