@@ -36,7 +36,7 @@ def psnr(made: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.
 
 
 def repeat_last(past: np.ndarray, num_frames: int) -> np.ndarray:
-    """The baseline of prediction: the last frame of `past`, over again: [batch, num_frames, height, width, channels]."""
+    """The baseline of prediction, the last frame of `past` over again: [batch, num_frames, height, width, channels]."""
     return np.repeat(past[:, -1:], check_count("num_frames", num_frames), axis=1)
 
 
