@@ -79,7 +79,7 @@ def _new_folders(directory: pathlib.Path) -> Iterator[None]:
 
 
 def _unwritable(directory: pathlib.Path, error: OSError) -> OSError:
-    return OSError(f"`directory`: expected a directory that can be written to. Received: {directory} ({error.strerror})")
+    return OSError(f"`directory`: expected a directory that can be written to. Received: {directory}, {error.strerror}")
 
 
 def _publish(stage: pathlib.Path, directory: pathlib.Path, kind: str, name: str) -> None:

@@ -33,10 +33,11 @@ _PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
     """Write the denoiser as `directory/denoiser.onnx`, with `manifest.json`, for `kvdiff.runtime.OrtSampler`.
 
-    The graph is F(noisy_clip, noise_label) -> raw_output, float32, with any batch, number of frames and frame size that the
-    denoiser divides; the solver stays outside, so one file serves every solver, number of steps and task. A network trained in
-    mixed precision is exported as its float32 twin. Before the file takes its name it is checked, loaded by ONNX Runtime and
-    compared with Keras at several batches, frame counts and sizes; the figures are printed and kept in the manifest.
+    The graph is F(noisy_clip, noise_label) -> raw_output, float32, with any batch, number of frames and frame size that
+    the denoiser divides; the solver stays outside, so one file serves every solver, number of steps and task. A network
+    trained in mixed precision is exported as its float32 twin. Before the file takes its name it is checked, loaded by
+    ONNX Runtime and compared with Keras at several batches, frame counts and sizes; the figures are printed and kept in
+    the manifest.
 
     Args:
         model: the model to export, with the weights it has now.
@@ -73,7 +74,8 @@ def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, ove
             versions=made_with,
             parity=parity,
         )
-        OrtSampler(stage, providers=["CPUExecutionProvider"])  # What a user does first must work before anything is named.
+        # What a user does first must work before anything takes its name.
+        OrtSampler(stage, providers=["CPUExecutionProvider"])
     return directory / FILE
 
 
@@ -92,8 +94,8 @@ def _check_model(model: Any) -> None:
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"export_onnx: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model, and export it from "
-            "a process with KERAS_BACKEND=tensorflow."
+            f"export_onnx: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "
+            "export it from a process with KERAS_BACKEND=tensorflow."
         )
 
 
@@ -154,7 +156,7 @@ def _describe(model: onnx.ModelProto, config: Any, made_with: dict[str, str]) ->
     del model.opset_import[:]  # tf2onnx also declares ai.onnx.ml, of which no node is used.
     model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     model.graph.name = "denoiser"
-    model.doc_string = "F(noisy_clip, noise_label) -> raw_output of a video diffusion model; clips in [-1, 1], channels last."
+    model.doc_string = "F(noisy_clip, noise_label) -> raw_output of a video diffusion model; clips in [-1, 1]."
     properties = {
         "kvdiff.format": f"{FORMAT} {FORMAT_VERSION}",
         METADATA: canonical_json(config),

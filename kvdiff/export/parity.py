@@ -14,6 +14,7 @@ __all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "measure
 TOLERANCE = 3e-5
 
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Shape = tuple[int, int, int, int]
 
 
 class ParityError(RuntimeError):
@@ -47,8 +48,8 @@ class Case:
         return f"{shape}: max |difference| {self.max_abs_difference:.1e} of an output up to {self.output_scale:.2g}"
 
 
-def cases(clip_shape: Sequence[int], dynamic: Sequence[bool]) -> list[tuple[int, int, int, int]]:
-    """(batch, frames, height, width) to compare at: several of each axis that is dynamic, beginning with one trained clip.
+def cases(clip_shape: Sequence[int], dynamic: Sequence[bool]) -> list[Shape]:
+    """(batch, frames, height, width) to compare at: a clip as trained, then several of each axis that is dynamic.
 
     Args:
         clip_shape: (frames, height, width, channels) of training.
@@ -62,12 +63,12 @@ def cases(clip_shape: Sequence[int], dynamic: Sequence[bool]) -> list[tuple[int,
         (1, frames + 3, height, width),
         (1, 2, 2 * height, 2 * width),
     ]
-    trained = wanted[0]
-    shapes = [tuple(w if free else t for w, t, free in zip(shape, trained, dynamic, strict=True)) for shape in wanted]
-    return list(dict.fromkeys(shapes))
+    # An axis that the network fixes keeps its trained size; shapes that then coincide are compared once.
+    shapes = np.where(dynamic, wanted, wanted[0]).tolist()
+    return list(dict.fromkeys((b, f, h, w) for b, f, h, w in shapes))
 
 
-def measure(keras_network: Network, exported: Network, shapes: Sequence[tuple[int, ...]], channels: int) -> list[Case]:
+def measure(keras_network: Network, exported: Network, shapes: Sequence[Shape], channels: int) -> list[Case]:
     """Run both networks on the same noise, of every level from clean to pure."""
     rng = np.random.default_rng(0)
     measured = []

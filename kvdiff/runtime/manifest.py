@@ -1,8 +1,8 @@
 """What was exported, and whether these are the files: `manifest.json` read and verified with json and hashlib alone.
 
-The manifest lies beside the model file and says what the file is: its inputs and outputs, the clip, schedule and prediction
-that a sampler needs, the versions that made it, how far it is from Keras, and the size and SHA-256 of every file. The digests
-tell damage and mix-ups, not malice: whoever can change the model can change the manifest.
+The manifest lies beside the model file and says what the file is: its inputs and outputs, the clip, schedule and
+prediction that a sampler needs, the versions that made it, how far it is from Keras, and the size and SHA-256 of every
+file. The digests tell damage and mix-ups, not malice: whoever can change the model can change the manifest.
 """
 
 from __future__ import annotations

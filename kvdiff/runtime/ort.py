@@ -15,7 +15,7 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
-__all__ = ["FILE", "KIND", "METADATA", "Provider", "OrtSampler", "open_session"]
+__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "open_session"]
 
 KIND = "onnx-denoiser"
 FILE = "denoiser.onnx"
@@ -34,8 +34,8 @@ class OrtSampler(ClipSampler):
 
     Args:
         path: `denoiser.onnx`, or its directory; `manifest.json` must lie beside it.
-        providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA where
-            this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
+        providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA
+            where this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
         threads: threads within an operator; by default one a physical core.
 
     Raises:
@@ -98,8 +98,8 @@ def _onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise ImportError(
-            'OrtSampler needs onnxruntime: pip install "keras-video-diffusion[onnx]" (on a GPU, onnxruntime-gpu instead of '
-            "onnxruntime, never both)"
+            'OrtSampler needs onnxruntime: pip install "keras-video-diffusion[onnx]", or for an NVIDIA GPU '
+            '"keras-video-diffusion[gpu]"; never both'
         ) from error
     return onnxruntime
 
@@ -126,7 +126,8 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
     if missing:
         warnings.warn(
             f"`providers`: expected {missing} to run the model. Received: {list(used)}, which is what this machine's "
-            "onnxruntime could start; sampling is correct but slower. For NVIDIA GPUs install onnxruntime-gpu[cuda,cudnn].",
+            "onnxruntime could start; sampling is correct but slower. For an NVIDIA GPU: "
+            'pip install "keras-video-diffusion[gpu]", and no onnxruntime beside it',
             RuntimeWarning,
             stacklevel=4,
         )

@@ -78,7 +78,9 @@ def test_figures_are_printed(
     assert capsys.readouterr().out.count("max |difference|") == 5
 
 
-def test_existing_artefact_is_kept(model: kvdiff.VideoDiffusion, converter: None, exported: Path, tmp_path: Path) -> None:
+def test_existing_artefact_is_kept(
+    model: kvdiff.VideoDiffusion, converter: None, exported: Path, tmp_path: Path
+) -> None:
     (tmp_path / "denoiser.onnx").write_bytes(b"precious")
     with pytest.raises(FileExistsError, match="`directory`: expected .*`overwrite=True`.* holds denoiser.onnx"):
         export_onnx(model, tmp_path)
@@ -110,7 +112,8 @@ def test_a_graph_that_answers_otherwise_is_refused(
         """One kernel off by a thousandth, or not a number."""
         proto = onnx.load(exported)
         weight = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-        weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(value), weight.name))
+        changed = onnx.numpy_helper.to_array(weight) * np.float32(value)
+        weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
         return proto
 
     monkeypatch.setattr("kvdiff.export.onnx._convert", convert)
@@ -147,7 +150,9 @@ def test_missing_converter_names_the_extra(
         export_onnx(model, tmp_path)
 
 
-def test_mixed_precision_is_exported_as_its_float32_twin(model: kvdiff.VideoDiffusion, rng: np.random.Generator) -> None:
+def test_mixed_precision_is_exported_as_its_float32_twin(
+    model: kvdiff.VideoDiffusion, rng: np.random.Generator
+) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         mixed = kvdiff.UNet3D(1, widths=(24, 24), blocks=1)

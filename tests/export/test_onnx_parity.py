@@ -95,7 +95,8 @@ from kvdiff.runtime import OrtSampler
 
 sampler = OrtSampler({str(exported)!r}, providers=["CPUExecutionProvider"], threads=1)
 past = np.full((2, 2, 8, 8, 1), 0.5, np.float32)
-np.savez("clips.npz", made=sampler.generate(2, num_steps=4, seed=3), future=sampler.predict_frames(past, num_steps=4, seed=3))
+how = dict(num_steps=4, seed=3)
+np.savez("clips.npz", made=sampler.generate(2, **how), future=sampler.predict_frames(past, **how))
 """)
     there = np.load(tmp_path / "clips.npz")
     past = np.full((2, 2, 8, 8, 1), 0.5, np.float32)

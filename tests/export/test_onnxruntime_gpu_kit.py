@@ -1,0 +1,58 @@
+"""The deployment kit `export/onnxruntime_gpu`, run as far as a machine without a GPU allows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import kvdiff
+from kvdiff.runtime import OrtSampler
+
+ROOT = Path(kvdiff.__file__).parents[1]
+KIT = ROOT / "export" / "onnxruntime_gpu"
+
+# Runs a program where importing a framework fails.
+WITHOUT_FRAMEWORKS = """
+import runpy, sys
+for name in ("tensorflow", "keras", "tf_keras", "onnx", "tf2onnx"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run_kit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, str(KIT / "sample.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+
+
+def test_it_samples_on_the_cpu(exported: Path, sampler: OrtSampler, tmp_path: Path) -> None:
+    options = ["--num-clips", "3", "--num-steps", "4", "--seed", "5", "--provider", "CPUExecutionProvider"]
+    done = run_kit(tmp_path, str(exported), "clips.npy", *options)
+    assert "on CPUExecutionProvider" in done.stdout and "Warning" not in done.stderr
+    np.testing.assert_allclose(
+        np.load(tmp_path / "clips.npy"), sampler.generate(3, num_steps=4, seed=5), rtol=0, atol=2e-4
+    )
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is built in")
+def test_it_falls_back_loudly(exported: Path, tmp_path: Path) -> None:
+    done = run_kit(tmp_path, str(exported.parent), "clips.npy", "--num-steps", "1")
+    assert "RuntimeWarning: `providers`: expected ['CUDAExecutionProvider'] to run the model" in done.stderr
+    assert "on CPUExecutionProvider" in done.stdout
+    assert np.load(tmp_path / "clips.npy").shape == (4, 4, 8, 8, 1)
+
+
+def test_it_needs_the_deployment_extra_alone() -> None:
+    lines = (KIT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == ["keras-video-diffusion[gpu]"]
+    source = (KIT / "sample.py").read_text()
+    imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith(("import", "from"))}
+    assert imported == {"__future__", "argparse", "time", "numpy", "kvdiff"}

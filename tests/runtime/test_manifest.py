@@ -1,0 +1,117 @@
+"""Files that are missing, damaged, foreign or mixed up are refused, with what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kvdiff.runtime import ArtefactError, OrtSampler
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def edited(artefact: Path, change: Change) -> None:
+    """Apply `change` to the manifest's content, in place or by what it returns."""
+    path = artefact.with_name("manifest.json")
+    content = json.loads(path.read_text())
+    returned = change(content)
+    path.write_text(json.dumps(content if returned is None else returned))
+
+
+def test_file_and_directory_are_the_same_model(artefact: Path) -> None:
+    clips = [OrtSampler(path).generate(num_steps=2) for path in (artefact, str(artefact.parent))]
+    assert np.array_equal(*clips)
+
+
+@pytest.mark.parametrize("position", np.linspace(0, 1, 12))
+def test_one_flipped_bit_is_refused(artefact: Path, position: float) -> None:
+    payload = bytearray(artefact.read_bytes())
+    payload[round(position * (len(payload) - 1))] ^= 1
+    artefact.write_bytes(payload)
+    with pytest.raises(ArtefactError, match="denoiser.onnx, which has changed since export: expected .*sha256"):
+        OrtSampler(artefact)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_truncated_file_is_refused(artefact: Path, share: float) -> None:
+    payload = artefact.read_bytes()
+    artefact.write_bytes(payload[: int(share * len(payload))])
+    with pytest.raises(ArtefactError, match="has changed since export"):
+        OrtSampler(artefact)
+
+
+def test_missing_files_are_named(artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"Received: .*nowhere, which does not exist"):
+        OrtSampler(tmp_path / "nowhere")
+    artefact.with_name("manifest.json").unlink()
+    with pytest.raises(ArtefactError, match=r"manifest.json, which is missing: keep it beside the model file"):
+        OrtSampler(artefact)
+    artefact.unlink()
+    with pytest.raises(ArtefactError, match=r"denoiser.onnx, which does not exist"):
+        OrtSampler(tmp_path)
+
+
+def test_another_model_beside_the_manifest_is_refused(artefact: Path) -> None:
+    other = shutil.copy(artefact, artefact.with_name("other.onnx"))
+    with pytest.raises(ArtefactError, match=r"other.onnx, which its manifest.json does not list: \['denoiser.onnx'\]"):
+        OrtSampler(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "is not JSON"),
+        (b'{"format": ', "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "has no `format`"),
+        (b'{"name": "an app", "display": "standalone"}', "has no `format`"),
+        (b" " * (4 * 2**20 + 1), "larger than any manifest"),
+    ],
+    ids=["empty", "cut", "binary", "deep", "list", "of something else", "huge"],
+)
+def test_what_is_no_manifest_is_refused(artefact: Path, text: bytes, message: str) -> None:
+    artefact.with_name("manifest.json").write_bytes(text)
+    with pytest.raises(ArtefactError, match=f"manifest.json, which .*{message}"):
+        OrtSampler(artefact)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format_version=2), "format version is 2; this kvdiff reads 1"),
+        (lambda m: m.update(kind="litert-denoiser"), "is a 'litert-denoiser'; this runtime runs 'onnx-denoiser'"),
+        (lambda m: m.pop("files"), "section `files` is missing"),
+        (lambda m: m.update(sampler=[]), "section `sampler` is missing or not a JSON dict"),
+        (lambda m: m.update(files={}), r"does not list: \[\]"),
+        (lambda m: m.update(files={"denoiser.onnx": None}), "has changed since export"),
+        (lambda m: m.update(replaces={}), "has no `format`"),
+        (lambda m: m.update(inputs={"noisy_clip": 3}), "signature or sampler cannot be read"),
+        (lambda m: m["inputs"].pop("noise_label"), "whose inputs are .* its manifest says"),
+        (lambda m: m["outputs"]["raw_output"].update(shape=["batch"]), "whose outputs are .* its manifest says"),
+        (lambda m: m["sampler"].pop("clip"), "signature or sampler cannot be read .KeyError: 'clip'"),
+        (lambda m: m["sampler"]["clip"].update(height=0), "`height`: expected an integer >= 1"),
+        (lambda m: m["sampler"]["clip"].update(depth=8), "signature or sampler cannot be read"),
+        (lambda m: m["sampler"]["schedule"].update(name="secret"), "expected a `name` among"),
+        (lambda m: m["sampler"]["schedule"].update(num_timesteps=10), "not the one in its manifest"),
+        (lambda m: m["sampler"]["prediction"].update(name="eps"), "not the one in its manifest"),
+        (lambda m: m["sampler"]["prediction"].update(name="w"), "`prediction`: expected one of"),
+    ],
+)
+def test_wrong_manifest_is_refused(artefact: Path, change: Change, message: str) -> None:
+    edited(artefact, lambda content: change(content) and None)
+    with pytest.raises(ArtefactError, match=message):
+        OrtSampler(artefact)
+
+
+def test_the_error_says_where_and_why_and_travels_between_processes(tmp_path: Path) -> None:
+    error = pickle.loads(pickle.dumps(ArtefactError(tmp_path, "which is empty")))
+    assert (error.path, error.reason) == (tmp_path, "which is empty")
+    assert str(error) == f"`path`: expected a model exported by kvdiff. Received: {tmp_path}, which is empty"
