@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_clip", "check_count", "check_known", "check_real"]
+__all__ = ["check_choice", "check_clip", "check_clip_shape", "check_count", "check_known", "check_real"]
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
@@ -59,6 +59,14 @@ def check_clip(name: str, clip: Any, frame_shape: tuple[int, int, int]) -> np.nd
     if not (-1.0001 <= low and high <= 1.0001):  # NaN fails both comparisons.
         raise ValueError(f"`{name}`: expected values in [-1, 1], no NaN. Received: minimum {low}, maximum {high}")
     return clip.astype(np.float32)
+
+
+def check_clip_shape(name: str, shape: Any) -> tuple[int, int, int, int]:
+    """Return `shape` as (frames, height, width, channels), four integers >= 1, else raise."""
+    if len(shape) != 4 or any(size < 1 for size in shape):
+        raise ValueError(f"`{name}`: expected shape (frames, height, width, channels). Received: {tuple(shape)}")
+    frames, height, width, channels = (int(size) for size in shape)
+    return frames, height, width, channels
 
 
 def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:

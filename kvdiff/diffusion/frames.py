@@ -47,7 +47,7 @@ class KnownFrames:
         none: weight of knowing nothing (generation).
         first: weight of the first k frames (prediction).
         ends: weight of k frames split between both ends (interpolation).
-        random: weight of each frame known with probability k / frames (infilling).
+        random: weight of k frames anywhere (infilling).
     """
 
     none: float = 0.25
@@ -81,7 +81,9 @@ class KnownFrames:
         k = xp.minimum(1.0 + xp.floor(size * float(frames - 1)), float(frames - 1))
         index = xp.reshape(xp.arange(frames, dtype="float32"), (1, frames))
         left = xp.ceil(k / 2.0)
-        known = each * float(frames) < k
+        # The k frames of least uniforms: exactly k, so that there is always a frame left to make.
+        rank = xp.sum(xp.where(each[:, None, :] < each[:, :, None], 1.0, 0.0), axis=2)
+        known = rank < k
         known = xp.where(kind < edges[2], xp.logical_or(index < left, index >= float(frames) - (k - left)), known)
         known = xp.where(kind < edges[1], index < k, known)
         return xp.where(kind < edges[0], xp.zeros_like(known), known)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.levels import noise_label
 
 __all__ = ["PREDICTIONS", "Prediction", "Preconditioning", "noise_label"]
 
@@ -25,15 +26,6 @@ class Preconditioning:
     c_noise: np.ndarray
     c_skip: np.ndarray
     c_out: np.ndarray
-
-
-def noise_label(alpha: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """What the network is told of the noise: the angle of (alpha, sigma) in quarter turns; 0 is clean, 1 pure noise.
-
-    The angle depends on the level alone, not on a timestep index, so a network trained with T levels can be sampled at any
-    level; and unlike log-SNR it is finite at both ends, so a known (clean) frame and a zero-SNR start have labels too.
-    """
-    return np.arctan2(sigma, alpha) * (2.0 / np.pi)
 
 
 def _eps(alpha: np.ndarray, sigma: np.ndarray, sigma_data: float) -> tuple[np.ndarray, ...]:
@@ -57,7 +49,29 @@ def _v(alpha: np.ndarray, sigma: np.ndarray, sigma_data: float) -> tuple[np.ndar
     return np.ones_like(alpha), alpha / power, -sigma / power
 
 
-_FUNCTIONS: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {"eps": _eps, "x0": _x0, "v": _v}
+def _flow(alpha: np.ndarray, sigma: np.ndarray, sigma_data: float) -> tuple[np.ndarray, ...]:
+    """The velocity eps - x_0 (Liu et al. 2022, arXiv:2209.03003): x_t = (alpha + sigma) x_0 + sigma velocity."""
+    total = alpha + sigma
+    return np.ones_like(alpha), 1.0 / total, -sigma / total
+
+
+def _edm(alpha: np.ndarray, sigma: np.ndarray, sigma_data: float) -> tuple[np.ndarray, ...]:
+    """Unit-variance input and target for data of standard deviation sigma_data (Karras et al. 2022, table 1).
+
+    Their coefficients at sigma/alpha, with x_t/alpha for the input, multiplied out so that alpha = 0 has a limit.
+    """
+    power = sigma**2 + (alpha * sigma_data) ** 2
+    root = np.sqrt(power)
+    return 1.0 / root, alpha * sigma_data**2 / power, sigma * sigma_data / root
+
+
+_FUNCTIONS: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
+    "eps": _eps,
+    "x0": _x0,
+    "v": _v,
+    "flow": _flow,
+    "edm": _edm,
+}
 PREDICTIONS: tuple[str, ...] = tuple(_FUNCTIONS)
 
 
@@ -66,8 +80,9 @@ class Prediction:
     """A prediction type: `Prediction("v")`.
 
     Attributes:
-        name: "eps" (the noise), "x0" (the clean clip) or "v" (alpha eps - sigma x_0).
-        sigma_data: the data's standard deviation, used by data-scaled predictions.
+        name: "eps" (the noise), "x0" (the clean clip), "v" (alpha eps - sigma x_0), "flow" (the velocity eps - x_0) or
+            "edm" (what makes input and target of unit variance).
+        sigma_data: the data's standard deviation; "edm" alone reads it.
     """
 
     name: str = "v"
@@ -100,3 +115,12 @@ class Prediction:
         """
         row = self.preconditioning(alpha, sigma)
         return (1.0 - row.c_skip * alpha) / row.c_out, -row.c_skip * sigma / row.c_out
+
+    def conversion(self, other: Prediction, alpha: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m, n) such that the raw output of `other` is m x_t + n F, with F this prediction's, for the same D.
+
+        From any prediction to any other, e.g. to read a network's eps: `Prediction("v").conversion(Prediction("eps"), …)`.
+        Needs sigma > 0.
+        """
+        mine, its = self.preconditioning(alpha, sigma), other.preconditioning(alpha, sigma)
+        return (mine.c_skip - its.c_skip) / its.c_out, mine.c_out / its.c_out

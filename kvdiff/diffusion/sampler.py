@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion import frames as masks
-from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known
+from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known, check_real
+from kvdiff.diffusion.clamps import clamp_unit
 from kvdiff.diffusion.noise import video_noise
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.solvers import SOLVERS
-from kvdiff.diffusion.spacing import timesteps
-from kvdiff.diffusion.steps import Row, StepTable, clamp_unit, step
+from kvdiff.diffusion.spacing import sampling_levels
+from kvdiff.diffusion.steps import Row, StepTable, step
 
 __all__ = ["ClipSampler", "ClipSpec", "step_table"]
 
@@ -63,16 +64,30 @@ def step_table(
     *,
     solver: str = "ddim",
     num_steps: int = 20,
-    spacing: str = "trailing",
+    spacing: str | Sequence[int] | np.ndarray = "trailing",
+    init_std: float | None = None,
     **options: Any,
 ) -> StepTable:
-    """The table of a named solver: `step_table(schedule, prediction, solver="ddim", num_steps=20, eta=0.5)`."""
+    """The table of a named solver: `step_table(schedule, prediction, solver="ddim", num_steps=20, eta=0.5)`.
+
+    Args:
+        schedule: the noise levels of training.
+        prediction: what the network predicts.
+        solver: a name in `kvdiff.diffusion.solvers.SOLVERS`.
+        num_steps: noise levels to visit, 1 … num_timesteps.
+        spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling.
+        init_std: the standard deviation of the starting noise; by default the schedule's own.
+        **options: of the solver: its keyword-only arguments.
+    """
     make = SOLVERS[check_choice("solver", solver, SOLVERS)]
     known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(options) - set(known)):
         raise TypeError(f"solver {solver!r}: expected options among {known}. Received: {unknown}")
-    levels = schedule.levels(timesteps(schedule.num_timesteps, num_steps, spacing))
-    return make(levels, prediction, **options)
+    table = make(sampling_levels(schedule, num_steps, spacing), prediction, **options)
+    if init_std is None:
+        return table
+    check_real("init_std", init_std, above=0.0)
+    return dataclasses.replace(table, init_std=init_std)
 
 
 class ClipSampler(abc.ABC):
@@ -80,12 +95,25 @@ class ClipSampler(abc.ABC):
 
     Clips are float32 [batch, frames, height, width, channels] in [-1, 1]; known frames may also be uint8 pixels. Every verb
     takes the keywords of `infill`, and the same seed gives the same video on every runtime and in any batch.
+
+    Args:
+        clip_spec, schedule, prediction: what the denoiser was trained for.
+        clamp: what keeps the predicted x_0 in range, see `kvdiff.diffusion.clamps`.
     """
 
-    def __init__(self, clip_spec: ClipSpec, schedule: NoiseSchedule, prediction: Prediction) -> None:
+    row_dtype: Any = np.float32
+
+    def __init__(
+        self,
+        clip_spec: ClipSpec,
+        schedule: NoiseSchedule,
+        prediction: Prediction,
+        clamp: Callable[[Any], Any] = clamp_unit,
+    ) -> None:
         self.clip_spec = clip_spec
         self.schedule = schedule
         self.prediction = prediction
+        self.clamp = clamp
 
     @abc.abstractmethod
     def denoise(self, noisy_clip: Any, noise_label: np.ndarray) -> Any:
@@ -155,7 +183,7 @@ class ClipSampler(abc.ABC):
         *,
         num_steps: int = 20,
         solver: str = "ddim",
-        spacing: str = "trailing",
+        spacing: str | Sequence[int] | np.ndarray = "trailing",
         seed: int = 0,
         first_sample: int = 0,
         batch_size: int = 32,
@@ -167,9 +195,10 @@ class ClipSampler(abc.ABC):
         Args:
             clip: [batch, frames, height, width, channels] in [-1, 1] (or uint8); unknown frames may hold anything finite.
             known: bool [frames] or [batch, frames].
-            num_steps: network calls, 1 … num_timesteps.
+            num_steps: noise levels to visit, 1 … num_timesteps; each is one network call, with Heun's and other two-call
+                solvers two.
             solver: a name in `kvdiff.diffusion.solvers.SOLVERS`.
-            spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`.
+            spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling.
             seed: of the noise. Noise depends on (seed, step, sample number) alone.
             first_sample: the number of the first clip; clip i of the batch is sample `first_sample + i`.
             batch_size: clips that go through the network together; changes memory, not results.
@@ -218,7 +247,7 @@ class ClipSampler(abc.ABC):
         start = np.float32(table.init_std) * noise(0)
         x = self._to_device(np.where(known[:, :, None, None, None], clip, start))
         history = tuple(self._to_device(np.zeros_like(clip)) for _ in range(table.memory))
-        for index, row in enumerate(table.rows()):
+        for index, row in enumerate(table.rows(self.row_dtype)):
             fresh = noise(index + 1) if row.std.any() else np.zeros((1, 1, 1, 1, 1), np.float32)
             x, history = self._advance(row, x, history, fresh)
             report(index + 1)
@@ -227,7 +256,7 @@ class ClipSampler(abc.ABC):
     def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
         """One row: a network call and equation (7)."""
         label = np.broadcast_to(row.c_noise[..., 0, 0, 0], x.shape[:2])
-        return step(row, x, self.denoise(row.c_in * x, label), history, noise, clamp_unit)
+        return step(row, x, self.denoise(row.c_in * x, label), history, noise, self.clamp)
 
     def _to_device(self, array: np.ndarray) -> Any:
         return array

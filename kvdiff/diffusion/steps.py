@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from kvdiff.diffusion.clamps import clamp_unit
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.schedules import NoiseLevels
 
-__all__ = ["Row", "StepTable", "clamp_unit", "step"]
+__all__ = ["LearnedVarianceRow", "LearnedVarianceTable", "Levels", "Row", "StepTable", "clamp_unit", "step"]
 
 _TOLERANCE = 1e-9
 
@@ -37,6 +37,42 @@ class Row:
     b: Any
     std: Any
 
+    def read(self, out: Any, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """(F, standard deviation of the fresh noise) from the network's output."""
+        return out, self.std
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LearnedVarianceRow(Row):
+    """A row whose standard deviation the network interpolates: twice the channels, F then the variance's share.
+
+    Here `std` is 1 where noise is drawn at all, else 0.
+    """
+
+    log_var_min: Any
+    log_var_max: Any
+
+    def read(self, out: Any, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Equation (15) of Nichol & Dhariwal 2021, arXiv:2102.09672; the share of log_var_max is (output + 1) / 2."""
+        channels = out.shape[-1] // 2
+        share = 0.5 * (out[..., channels:] + 1.0)
+        log_var = share * self.log_var_max + (1.0 - share) * self.log_var_min
+        return out[..., :channels], self.std * exp(0.5 * log_var)
+
+
+class Levels(Protocol):
+    """The noise levels that rows go through: `NoiseLevels`, or any (alpha, sigma) [num_steps + 1], which may repeat or rise."""
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """The signal's factor."""
+        ...
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """The noise's standard deviation."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepTable:
@@ -50,6 +86,8 @@ class StepTable:
         a, std: float64 [num_steps, *S]; b: float64 [num_steps, K, *S]; the recurrence, equation (7).
         init_std: the standard deviation of the noise that sampling starts from.
         keeps_variance: whether the solver promises equation (9); False for DDPM's larger fixed variance.
+
+    A two-call solver has two rows a step, so `num_steps` counts network calls.
     """
 
     alpha: np.ndarray
@@ -64,33 +102,67 @@ class StepTable:
     init_std: float = 1.0
     keeps_variance: bool = True
 
-    COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "b", "std")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("c_in", "c_noise", "c_skip", "c_out", "a", "b", "std")
+    ROW: ClassVar[type[Row]] = Row
 
     @classmethod
     def from_recurrence(
         cls,
-        levels: NoiseLevels,
+        levels: Levels,
         prediction: Prediction,
         *,
         a: np.ndarray,
         b: np.ndarray,
         std: np.ndarray,
-        init_std: float = 1.0,
+        init_std: float | None = None,
         keeps_variance: bool = True,
-    ) -> StepTable:
-        """The table of a solver given by a, std [num_steps] and b [num_steps, K] on `levels`."""
+        **columns: np.ndarray,
+    ) -> Self:
+        """The table of a solver given by a, std [num_steps] and b [num_steps, K] on `levels`.
+
+        `init_std` is by default 1 on the variance-preserving path, where x_T has unit variance for data of unit variance,
+        and sigma_T elsewhere. Further `columns` [num_steps] are a subclass'.
+        """
         row = prediction.preconditioning(levels.alpha[:-1], levels.sigma[:-1])
-        column = {field.name: getattr(row, field.name)[:, None] for field in dataclasses.fields(row)}
+        columns |= {field.name: getattr(row, field.name) for field in dataclasses.fields(row)} | dict(a=a, std=std)
+        if init_std is None:
+            preserving = abs(np.hypot(levels.alpha[0], levels.sigma[0]) - 1.0) <= _TOLERANCE
+            init_std = 1.0 if preserving else float(levels.sigma[0])
         return cls(
             alpha=levels.alpha[:, None],
             sigma=levels.sigma[:, None],
-            a=np.asarray(a)[:, None],
             b=np.asarray(b)[:, :, None],
-            std=np.asarray(std)[:, None],
             init_std=init_std,
             keeps_variance=keeps_variance,
-            **column,
+            **{name: np.asarray(column)[:, None] for name, column in columns.items()},
         )
+
+    @classmethod
+    def from_differences(
+        cls,
+        levels: Levels,
+        prediction: Prediction,
+        differences: np.ndarray | None = None,
+        *,
+        std: np.ndarray | float = 0.0,
+        init_std: float | None = None,
+    ) -> Self:
+        """The table of a solver given by what it adds to DDIM: equation (11).
+
+        Args:
+            levels: the levels before each row and after the last.
+            prediction: what the network predicts.
+            differences: c [num_steps, K - 1], the weight of D_i - D_{i-k} for k = 1 … K - 1; none for a first-order solver.
+            std: of the fresh noise, [num_steps]; at most sigma_s.
+            init_std: as in `from_recurrence`.
+        """
+        sigma_t, sigma_s = levels.sigma[:-1], levels.sigma[1:]
+        std = np.broadcast_to(np.asarray(std, np.float64), sigma_t.shape)
+        a = np.sqrt((sigma_s - std) * (sigma_s + std)) / sigma_t
+        c = np.zeros((len(a), 0)) if differences is None else np.asarray(differences, np.float64)
+        newest = levels.alpha[1:] - a * levels.alpha[:-1] + c.sum(axis=1)
+        b = np.concatenate([newest[:, None], -c], axis=1)
+        return cls.from_recurrence(levels, prediction, a=a, b=b, std=std, init_std=init_std)
 
     def __post_init__(self) -> None:
         for name in ("alpha", "sigma", *self.COLUMNS):
@@ -114,6 +186,8 @@ class StepTable:
 
     def _check_theory(self) -> None:
         """Equations (8) and (9): with D = x_0, each row carries level t to level s exactly."""
+        if not (np.isfinite(self.init_std) and self.init_std > 0):
+            raise ValueError(f"StepTable: expected `init_std` > 0. Received: {self.init_std}")
         mean = self.alpha[:-1] * self.a + self.b.sum(axis=1) - self.alpha[1:]
         if np.abs(mean).max() > _TOLERANCE * max(1.0, np.abs(self.b).sum(axis=1).max()):
             raise ValueError(f"StepTable: alpha_t a + sum(b) must equal alpha_s in every row; off by {mean.ravel()}")
@@ -137,13 +211,16 @@ class StepTable:
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
         known = np.asarray(known, bool)
-        clean = dict(alpha=1, sigma=0, c_in=1, c_noise=0, c_skip=1, c_out=0, a=1, b=0, std=0)
+        clean = {name: 0.0 for name in self.COLUMNS} | dict(alpha=1.0, sigma=0.0, c_in=1.0, c_skip=1.0, a=1.0)
         axes = tuple(range(1, known.ndim))  # (steps, [K,] 1) -> (steps, [K,] 1, 1) where known has a batch axis.
 
         def held(name: str, value: float) -> np.ndarray:
             column = getattr(self, name)
             if column.shape[-1] != 1 or column.ndim != (3 if name == "b" else 2):
-                raise ValueError("StepTable.with_known: expected a table with one noise level a row.")
+                raise ValueError(
+                    "StepTable.with_known: expected a table with one noise level a row. "
+                    f"Received: `{name}` of shape {column.shape}"
+                )
             return np.where(known, value, np.expand_dims(column, tuple(column.ndim - 1 + i for i in range(len(axes)))))
 
         return dataclasses.replace(self, **{name: held(name, value) for name, value in clean.items()})
@@ -153,18 +230,36 @@ class StepTable:
         batch, frames = np.broadcast_shapes((1, 1), self.a.shape[1:])
         for i in range(self.num_steps):
             fields = {name: getattr(self, name)[i].astype(dtype) for name in self.COLUMNS}
-            yield Row(**{
+            yield self.ROW(**{
                 name: value.reshape(*value.shape[: value.ndim - self.a.ndim + 1], batch, frames, 1, 1, 1)
                 for name, value in fields.items()
             })
 
 
-def clamp_unit(x: np.ndarray) -> np.ndarray:
-    """Clamp to the pixels' range, [-1, 1] (NumPy)."""
-    return np.clip(x, -1.0, 1.0)
+@dataclasses.dataclass(frozen=True, eq=False)
+class LearnedVarianceTable(StepTable):
+    """A table whose noise the network scales (`LearnedVarianceRow`): `std` is 1 in rows that draw noise, else 0.
+
+    Attributes:
+        log_var_min, log_var_max: float64 [num_steps, *S], the logarithms of the variances between which it interpolates.
+    """
+
+    log_var_min: np.ndarray = dataclasses.field(kw_only=True)
+    log_var_max: np.ndarray = dataclasses.field(kw_only=True)
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (*StepTable.COLUMNS, "log_var_min", "log_var_max")
+    ROW: ClassVar[type[Row]] = LearnedVarianceRow
 
 
-def step(row: Row, x: Any, out: Any, history: tuple[Any, ...], noise: Any, clamp: Callable[[Any], Any]) -> tuple[Any, tuple]:
+def step(
+    row: Row,
+    x: Any,
+    out: Any,
+    history: tuple[Any, ...],
+    noise: Any,
+    clamp: Callable[[Any], Any],
+    exp: Callable[[Any], Any] = np.exp,
+) -> tuple[Any, tuple]:
     """Equation (7): the next x and the history D_i, D_{i-1}, …, from the network's raw output.
 
     Uses `+` and `*` alone, so it runs on any array type.
@@ -172,13 +267,15 @@ def step(row: Row, x: Any, out: Any, history: tuple[Any, ...], noise: Any, clamp
     Args:
         row: one row of a `StepTable`.
         x: the noisy clip, [batch, frames, height, width, channels].
-        out: F(c_in x; c_noise), the raw output, of x's shape.
+        out: F(c_in x; c_noise), the raw output, of x's shape; with twice the channels where the variance is learned.
         history: the K latest predictions of x_0, newest first; zeros at the start.
         noise: standard normal noise of x's shape, or 0 where every std is 0.
         clamp: what keeps the predicted x_0 in range, e.g. `clamp_unit`.
+        exp: the exponential function of the array type; read where the variance is learned.
     """
-    history = (clamp(row.c_skip * x + row.c_out * out), *history[:-1])
+    raw, std = row.read(out, exp)
+    history = (clamp(row.c_skip * x + row.c_out * raw), *history[:-1])
     moved = row.a * x
     for k, predicted in enumerate(history):
         moved = moved + row.b[k] * predicted
-    return moved + row.std * noise, history
+    return moved + std * noise, history

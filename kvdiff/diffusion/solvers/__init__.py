@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvdiff.diffusion.solvers.ancestral import ddim, ddpm
+from kvdiff.diffusion.solvers.ancestral import ddim, ddpm, euler, euler_ancestral
 from kvdiff.diffusion.steps import StepTable
 
-__all__ = ["SOLVERS", "ddim", "ddpm"]
+__all__ = ["SOLVERS", "ddim", "ddpm", "euler", "euler_ancestral"]
 
-SOLVERS: dict[str, Callable[..., StepTable]] = {"ddim": ddim, "ddpm": ddpm}
+SOLVERS: dict[str, Callable[..., StepTable]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "euler": euler,
+    "euler_ancestral": euler_ancestral,
+}

@@ -5,47 +5,57 @@ from __future__ import annotations
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.levels import NoiseLevels
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.schedules import NoiseLevels
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.steps import LearnedVarianceTable, StepTable
 
-__all__ = ["ddim", "ddpm"]
+__all__ = ["ddim", "ddpm", "euler", "euler_ancestral", "posterior_std"]
 
 
 def _forward_variance(levels: NoiseLevels) -> tuple[np.ndarray, np.ndarray]:
     """(alpha_ts, sigma²_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I) between neighbouring levels: equation (3)."""
     alpha_ts = levels.alpha[:-1] / levels.alpha[1:]
-    return alpha_ts, levels.sigma[:-1] ** 2 - (alpha_ts * levels.sigma[1:]) ** 2
+    carried = alpha_ts * levels.sigma[1:]
+    return alpha_ts, (levels.sigma[:-1] - carried) * (levels.sigma[:-1] + carried)  # A difference of squares cancels less.
 
 
-def ddpm(levels: NoiseLevels, prediction: Prediction, *, variance: str = "small", init_std: float = 1.0) -> StepTable:
+def posterior_std(levels: NoiseLevels) -> np.ndarray:
+    """The standard deviation of q(x_s | x_t, x_0) between neighbouring levels, [num_steps]: equation (4)."""
+    _, var_ts = _forward_variance(levels)
+    return np.sqrt(var_ts) * levels.sigma[1:] / levels.sigma[:-1]  # 0 in the last row, where sigma_s is 0.
+
+
+def ddpm(levels: NoiseLevels, prediction: Prediction, *, variance: str = "small") -> StepTable:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239, Algorithm 2 with eq. 7), for any subset of the timesteps.
 
     Args:
         levels: the noise levels to visit.
         prediction: what the network predicts.
-        variance: "small", beta-tilde, the posterior's own variance given x_0 (exact for one known clip); or "large", the
-            forward step's beta (exact for unit-variance data). Neither adds noise in the last step.
-        init_std: the standard deviation of the starting noise.
+        variance: "small", beta-tilde, the posterior's own variance given x_0 (exact for one known clip); "large", the
+            forward step's beta (exact for unit-variance data); or "learned", between the two as the network's extra
+            channels say (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15). None adds noise in the last step.
     """
-    check_choice("variance", variance, ("small", "large"))
-    alpha_t, alpha_s = levels.alpha[:-1], levels.alpha[1:]
-    var_t, var_s = levels.sigma[:-1] ** 2, levels.sigma[1:] ** 2
+    check_choice("variance", variance, ("small", "large", "learned"))
     alpha_ts, var_ts = _forward_variance(levels)
-    posterior = var_ts * var_s / var_t  # Equation (4); 0 in the last row, where sigma_s is 0.
-    std = np.sqrt(posterior if variance == "small" else np.append(var_ts[:-1], 0.0))
-    return StepTable.from_recurrence(
-        levels,
-        prediction,
-        a=alpha_ts * var_s / var_t,
-        b=(alpha_s * var_ts / var_t)[:, None],
-        std=std,
-        init_std=init_std,
-        keeps_variance=variance == "small",
-    )
+    ratio = (levels.sigma[1:] / levels.sigma[:-1]) ** 2
+    rows = dict(a=alpha_ts * ratio, b=(levels.alpha[1:] * var_ts / levels.sigma[:-1] ** 2)[:, None])
+    small, large = posterior_std(levels), np.sqrt(np.append(var_ts[:-1], 0.0))
+    if variance == "learned":
+        log_var = {"log_var_min": _log_variance(small), "log_var_max": _log_variance(large)}
+        drawn = np.append(np.ones(levels.num_steps - 1), 0.0)
+        return LearnedVarianceTable.from_recurrence(
+            levels, prediction, std=drawn, keeps_variance=False, **rows, **log_var
+        )
+    std = small if variance == "small" else large
+    return StepTable.from_recurrence(levels, prediction, std=std, keeps_variance=variance == "small", **rows)
 
 
-def ddim(levels: NoiseLevels, prediction: Prediction, *, eta: float = 0.0, init_std: float = 1.0) -> StepTable:
+def _log_variance(std: np.ndarray) -> np.ndarray:
+    """log(std²), with 0 for the last row, which draws no noise."""
+    return np.append(2.0 * np.log(std[:-1]), 0.0)
+
+
+def ddim(levels: NoiseLevels, prediction: Prediction, *, eta: float = 0.0) -> StepTable:
     """Song et al. 2021, arXiv:2010.02502, eq. 12 and 16: eta = 0 is deterministic (first order), eta = 1 is `ddpm`.
 
     The direction that points to x_t is recomputed from the clamped x_0, so clamping keeps x on the noise level.
@@ -54,14 +64,20 @@ def ddim(levels: NoiseLevels, prediction: Prediction, *, eta: float = 0.0, init_
         levels: the noise levels to visit.
         prediction: what the network predicts.
         eta: the share of the posterior's standard deviation that is redrawn each step, in [0, 1].
-        init_std: the standard deviation of the starting noise.
     """
     check_real("eta", eta, above=0.0, below=1.0, closed=True)
-    alpha_t, alpha_s = levels.alpha[:-1], levels.alpha[1:]
-    var_t, var_s = levels.sigma[:-1] ** 2, levels.sigma[1:] ** 2
-    _, var_ts = _forward_variance(levels)
-    std = eta * np.sqrt(var_ts * var_s / var_t)
-    a = np.sqrt((var_s - std**2) / var_t)
-    return StepTable.from_recurrence(
-        levels, prediction, a=a, b=(alpha_s - a * alpha_t)[:, None], std=std, init_std=init_std
-    )
+    return StepTable.from_differences(levels, prediction, std=eta * posterior_std(levels))
+
+
+def euler(levels: NoiseLevels, prediction: Prediction) -> StepTable:
+    """Euler's method for the probability-flow equation (Karras et al. 2022, arXiv:2206.00364, eq. 4; flow matching too).
+
+    Every step that is exact for a constant D is the same step, whatever variable the equation is written in: this *is*
+    DDIM with eta = 0, under the name by which other samplers offer it.
+    """
+    return ddim(levels, prediction, eta=0.0)
+
+
+def euler_ancestral(levels: NoiseLevels, prediction: Prediction) -> StepTable:
+    """Euler down to less than the next level, then fresh noise up to it: DDIM with eta = 1, by the name others use."""
+    return ddim(levels, prediction, eta=1.0)
