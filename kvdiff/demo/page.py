@@ -20,7 +20,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 56rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 1rem 0 .5rem; }
 h2 { font-size: 1.2rem; margin: 0 0 .35rem; }
 p { margin: .35rem 0 .8rem; max-width: 44rem; } small, .soft { color: var(--soft); }
@@ -30,20 +30,26 @@ section { background: var(--sheet); border: 1px solid var(--line); border-radius
 .verdict ul { margin: .3rem 0 0; padding-left: 1.2rem; font-weight: 400; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .verdict.good { background: var(--good-ground); } .verdict.bad { background: var(--bad-ground); }
-.scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .95rem; }
 th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; font-size: .82rem; } tr:last-child td { border-bottom: 0; }
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 figure { margin: .9rem 0 0; } figcaption { color: var(--soft); font-size: .88rem; margin-top: .4rem; }
-img { display: block; max-width: 100%; height: auto; } .pixels { image-rendering: pixelated; }
+img { display: block; max-width: 100%; height: auto; }
 .screen { background: var(--screen); border-radius: 10px; padding: 8px; width: fit-content; max-width: 100%; }
 .strip { display: grid; grid-template-columns: max-content minmax(0, max-content); gap: 8px; align-items: stretch;
   color: #dfe3ea; font-size: .8rem; }
 .strip + .strip { margin-top: .7rem; }
 .strip ol { list-style: none; margin: 0; padding: 0; display: grid; grid-auto-rows: 1fr; align-items: center; }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .1em; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1.6rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 0 1.4rem; } .pair > figure { max-width: 100%; }
+.pair > figure:last-child { flex: 1 1 26rem; min-width: min(100%, 20rem); }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 0 1.6rem; }
+@media (max-width: 44rem) { thead { display: none; } tr { display: block; padding: .5rem 0;
+  border-bottom: 1px solid var(--line); } td { display: flex; justify-content: space-between; gap: 1rem; border: 0;
+  padding: .12rem 0; white-space: normal; } td::before { content: attr(data-head); color: var(--soft); }
+  td:first-child { font-weight: 600; justify-content: flex-start; }
+  tr:last-child { border-bottom: 0; } }
 details { margin-top: .8rem; } summary { cursor: pointer; color: var(--accent); }
 code, pre { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; margin: .5rem 0; }
@@ -63,10 +69,9 @@ def page(title: str, body: Iterable[str]) -> str:
     )
 
 
-def picture(content: bytes, kind: str, description: str, *, pixels: bool = False) -> str:
-    """An `img` that holds its bytes. `kind` is "png" or "gif"; `pixels` keeps enlarged pixels sharp."""
-    style = ' class="pixels"' if pixels else ""
-    return f'<img{style} src="{_data(content, kind)}" alt="{escaped(description)}">'
+def picture(content: bytes, kind: str, description: str) -> str:
+    """An `img` that holds its bytes; `kind` is "png" or "gif"."""
+    return f'<img src="{_data(content, kind)}" alt="{escaped(description)}">'
 
 
 def themed_picture(light: bytes, dark: bytes, description: str) -> str:
@@ -82,10 +87,14 @@ def figure(content: str, caption: str, *, screen: bool = False) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of HTML cells that scrolls sideways where it is too wide."""
+    """A table of HTML cells; on a phone every row becomes a list of its cells, each with its heading."""
     heading = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    body = "\n".join(f"<tr>{''.join(map(_cell, head, row))}</tr>" for row in rows)
+    return f"<table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+def _cell(heading: str, cell: str) -> str:
+    return f'<td data-head="{heading}">{cell}</td>'
 
 
 def _data(content: bytes, kind: str) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.evaluation import MadeFrames, TaskReport, TaskScore
+from kvdiff.evaluation import MadeFrames, TaskScore
 from kvdiff.media import encode_clip, encode_png, enlarge, filmstrip, framed, grid, labelled, side_by_side
 
-__all__ = ["DARK", "LIGHT", "LossCurve", "Theme", "comparison", "generation", "loss_curve", "psnr_curves", "strip"]
+__all__ = ["DARK", "LIGHT", "LossCurve", "Theme", "comparison", "generation", "loss_curve", "psnr_curve", "strip"]
 
 KNOWN = (74, 144, 217)
 MADE = (240, 150, 50)
@@ -75,32 +75,25 @@ def generation(generated: np.ndarray, truth: np.ndarray, clips: int, scale: int)
 
 def loss_curve(curves: Sequence[LossCurve], theme: Theme = LIGHT) -> bytes:
     """A PNG of the training loss over steps; later runs go on where the earlier ones ended."""
-    figure, (axes,) = _figure(1, theme)
+    figure, axes = _figure()
     start = 0
     for curve, colour in zip(curves, (theme.baseline, theme.model)[-len(curves) :], strict=True):
         steps = start + curve.steps_per_epoch * np.arange(1, len(curve.loss) + 1)
         axes.plot(steps, curve.loss, color=colour, marker="o", markersize=3, label=curve.label)
         start = int(steps[-1])
-    axes.set(xlabel="training step", ylabel="loss (mean square, made frames)", yscale="log")
+    axes.set(xlabel="training step", ylabel="loss (mean square)", yscale="log")
     _plain_ticks(axes)
-    return _finished(figure, [axes], theme)
+    return _finished(figure, axes, theme)
 
 
-def psnr_curves(report: TaskReport, theme: Theme = LIGHT) -> bytes:
-    """A PNG of PSNR over made frames, for prediction and for interpolation."""
-    figure, both = _figure(2, theme)
-    tasks = (("prediction", report.prediction, "repeat last"), ("interpolation", report.interpolation, "linear blend"))
-    for axes, (title, score, baseline) in zip(both, tasks, strict=True):
-        _plot_score(axes, score, baseline, theme)
-        axes.set(title=title, xlabel="made frame", ylabel="PSNR (dB)")
-    return _finished(figure, both, theme)
-
-
-def _plot_score(axes: Any, score: TaskScore, baseline: str, theme: Theme) -> None:
-    index = np.arange(1, len(score.model_per_frame) + 1)
-    axes.plot(index, score.model_per_frame, color=theme.model, marker="o", label="model")
-    axes.plot(index, score.baseline_per_frame, color=theme.baseline, marker="s", linestyle="--", label=baseline)
-    axes.set_xticks(index)
+def psnr_curve(task: MadeFrames, score: TaskScore, baseline: str, theme: Theme = LIGHT) -> bytes:
+    """A PNG of the PSNR of each made frame, numbered from 1 as in the clip, for model and baseline."""
+    figure, axes = _figure()
+    frame = np.flatnonzero(~task.known) + 1
+    axes.plot(frame, score.model_per_frame, color=theme.model, marker="o", label="model")
+    axes.plot(frame, score.baseline_per_frame, color=theme.baseline, marker="s", linestyle="--", label=baseline)
+    axes.set(xticks=frame, xlabel="frame", ylabel="PSNR (dB)")
+    return _finished(figure, axes, theme)
 
 
 def _borders(task: MadeFrames, *, plain: bool) -> list[tuple[int, int, int]]:
@@ -111,14 +104,14 @@ def _held(clip: np.ndarray) -> np.ndarray:
     return np.concatenate([clip, np.repeat(clip[-1:], _HOLD, axis=0)])
 
 
-def _figure(columns: int, theme: Theme) -> tuple[Any, Sequence[Any]]:
+def _figure() -> tuple[Any, Any]:
     """A matplotlib figure without a window, and its axes."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('Charts need matplotlib: pip install "keras-video-diffusion[demo]"') from error
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    figure = Figure(figsize=(4.2, 3.0), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _plain_ticks(axes: Any) -> None:
@@ -129,17 +122,17 @@ def _plain_ticks(axes: Any) -> None:
         which(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _finished(figure: Any, both: Sequence[Any], theme: Theme) -> bytes:
-    for axes in both:
-        axes.set_facecolor("none")
-        axes.grid(color=theme.grid, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=theme.ink, labelsize=8, length=0)
-        for side, spine in axes.spines.items():
-            spine.set(visible=side in ("left", "bottom"), color=theme.grid)
-        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            text.set(color=theme.ink, fontsize=9)
-        axes.legend(frameon=False, fontsize=8, labelcolor=theme.ink)
+def _finished(figure: Any, axes: Any, theme: Theme) -> bytes:
+    """The figure in the theme's colours, as the bytes of a PNG."""
+    axes.set_facecolor("none")
+    axes.grid(color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=theme.ink, labelsize=9, length=0)
+    for side, spine in axes.spines.items():
+        spine.set(visible=side in ("left", "bottom"), color=theme.grid)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set(color=theme.ink, fontsize=10)
+    axes.legend(frameon=False, fontsize=9, labelcolor=theme.ink)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, transparent=True, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=200, transparent=True, metadata={"Software": None})
     return buffer.getvalue()

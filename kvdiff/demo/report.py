@@ -7,7 +7,7 @@ from typing import Any
 
 from kvdiff.demo import pictures
 from kvdiff.demo.page import escaped, figure, page, picture, table, themed_picture
-from kvdiff.evaluation import Bars, MadeFrames, TaskReport, TaskSamples
+from kvdiff.evaluation import Bars, Check, MadeFrames, TaskReport, TaskSamples
 
 __all__ = ["report_html", "report_pictures"]
 
@@ -28,16 +28,19 @@ def report_pictures(samples: TaskSamples, report: TaskReport, curves: Sequence[p
         for name, task in (("prediction", samples.prediction), ("interpolation", samples.interpolation))
         for index in range(min(_STRIPS, len(task.truth)))
     }
-    return {
+    content = {
         "prediction.gif": pictures.comparison(samples.prediction, PREDICTION, clips=5, scale=6),
         "interpolation.gif": pictures.comparison(samples.interpolation, INTERPOLATION, clips=5, scale=6),
-        "generation.gif": pictures.generation(samples.generated, samples.prediction.truth, clips=25, scale=4),
+        "generation.gif": pictures.generation(samples.generated, samples.prediction.truth, clips=16, scale=5),
         **strips,
-        "loss.png": pictures.loss_curve(curves),
-        "loss_dark.png": pictures.loss_curve(curves, pictures.DARK),
-        "psnr.png": pictures.psnr_curves(report),
-        "psnr_dark.png": pictures.psnr_curves(report, pictures.DARK),
     }
+    for suffix, theme in (("", pictures.LIGHT), ("_dark", pictures.DARK)):
+        prediction = pictures.psnr_curve(samples.prediction, report.prediction, PREDICTION[2], theme)
+        interpolation = pictures.psnr_curve(samples.interpolation, report.interpolation, INTERPOLATION[2], theme)
+        content[f"prediction_psnr{suffix}.png"] = prediction
+        content[f"interpolation_psnr{suffix}.png"] = interpolation
+        content[f"loss{suffix}.png"] = pictures.loss_curve(curves, theme)
+    return content
 
 
 def report_html(
@@ -57,7 +60,7 @@ def report_html(
         [
             f"<h1>{escaped(title)}</h1>",
             _introduction(report, record),
-            _verdict(report.misses(bars)),
+            _verdict(report.checks(bars)),
             _numbers(report, bars),
             _task("Prediction", samples.prediction, PREDICTION, content, _PREDICTION_TEXT),
             _task("Interpolation", samples.interpolation, INTERPOLATION, content, _INTERPOLATION_TEXT),
@@ -68,9 +71,11 @@ def report_html(
     )
 
 
-_PREDICTION_TEXT = "The first half of each clip is given; the model continues it. Compared: the last given frame, held."
+_PREDICTION_TEXT = (
+    "The first half of each clip is given; the model continues it. Beside it: the last given frame, held."
+)
 _INTERPOLATION_TEXT = (
-    "The first and the last quarter of each clip are given; the model fills the gap between. Compared: a "
+    "The first and the last quarter of each clip are given; the model fills the gap between. Beside it: a "
     "cross-fade between the two nearest given frames."
 )
 
@@ -88,11 +93,14 @@ def _introduction(report: TaskReport, record: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict(misses: Sequence[str]) -> str:
+def _verdict(checks: Sequence[Check]) -> str:
+    misses = [check for check in checks if not check.reached]
     if not misses:
         return '<div class="verdict good">Every bar was reached.</div>'
-    words = "".join(f"<li>{escaped(miss)}</li>" for miss in misses)
-    return f'<div class="verdict bad">This run falls short:<ul>{words}</ul></div>'
+    words = "".join(f"<li>{escaped(f'{c.what}: {c.difference}; the bar is {c.bar}.')}</li>" for c in misses)
+    return (
+        f'<div class="verdict bad">This run falls short of {len(misses)} of {len(checks)} bars:<ul>{words}</ul></div>'
+    )
 
 
 def _numbers(report: TaskReport, bars: Bars) -> str:
@@ -107,32 +115,32 @@ def _numbers(report: TaskReport, bars: Bars) -> str:
     head = ("", "model", "compared with", "difference", "bar", "")
     note = (
         "PSNR is 10 log₁₀(2² / mean squared error) for pixels in [−1, 1], on the made frames only, once a clip, "
-        "averaged over clips. The linear blend is between the two nearest given frames. Generated pixels count as near the "
-        f"data's when their mean, over all pixels of {report.num_clips} clips, is within {bars.mean_gap} and their variance "
-        f"within {bars.variance_gap:.0%}."
+        "averaged over clips. The linear blend is between the two nearest given frames. Generated pixels count as near "
+        f"the data's when their mean, over all pixels of {report.num_clips} clips, is within {bars.mean_gap} and their "
+        f"variance within {bars.variance_gap:.0%}."
     )
     return f"<section><h2>The numbers</h2>{table(head, rows)}<p><small>{note}</small></p></section>"
 
 
 def _task(title: str, task: MadeFrames, names: tuple[str, str, str], content: Mapping[str, bytes], text: str) -> str:
     name = title.lower()
-    moving = picture(content[f"{name}.gif"], "gif", f"{title}, animated: {', '.join(names)}", pixels=True)
+    moving = picture(content[f"{name}.gif"], "gif", f"{title}, animated: {', '.join(names)}")
     labels = "".join(f"<li>{label}</li>" for label in names)
     strips = "".join(
         f'<div class="screen strip"><ol>{labels}</ol>'
-        f"{picture(content[key], 'png', f'{title}, frame by frame, clip {index + 1}', pixels=True)}</div>"
+        f"{picture(content[key], 'png', f'{title}, frame by frame, clip {index + 1}')}</div>"
         for index, key in enumerate(f"{name}_{index}.png" for index in range(min(_STRIPS, len(task.truth))))
     )
     frames = f"The first {min(_STRIPS, len(task.truth))} of these clips at rest, frame 1 to {task.truth.shape[1]}."
     return (
         f"<section><h2>{title}</h2><p>{text}</p>"
-        + figure(moving, f"Frames {_KEY}One clip a row.", screen=True)
-        + f"<figure>{strips}<figcaption>{frames}</figcaption></figure></section>"
+        + f'<div class="pair">{figure(moving, f"Frames {_KEY}One clip a row.", screen=True)}'
+        + f"<figure>{strips}<figcaption>{frames}</figcaption></figure></div></section>"
     )
 
 
 def _generation(content: Mapping[str, bytes]) -> str:
-    moving = picture(content["generation.gif"], "gif", "Generated clips beside real ones, animated", pixels=True)
+    moving = picture(content["generation.gif"], "gif", "Generated clips beside real ones, animated")
     text = (
         "Nothing is given: every clip on the left starts from noise alone. On the right, unseen digits to compare with."
     )
@@ -142,14 +150,16 @@ def _generation(content: Mapping[str, bytes]) -> str:
 
 
 def _curves(content: Mapping[str, bytes]) -> str:
-    psnr = themed_picture(content["psnr.png"], content["psnr_dark.png"], "PSNR of each made frame, model and baseline")
-    loss = themed_picture(content["loss.png"], content["loss_dark.png"], "Training loss over steps")
-    return (
-        "<section><h2>Curves</h2>"
-        + figure(psnr, "PSNR of each made frame, mean over clips: quality falls with distance from the given frames.")
-        + figure(loss, "Training loss, one point an epoch.")
-        + "</section>"
+    curves = {
+        "prediction_psnr": "Prediction: PSNR of each made frame, mean over clips.",
+        "interpolation_psnr": "Interpolation: PSNR of each made frame, mean over clips.",
+        "loss": "Training loss, one point an epoch.",
+    }
+    figures = (
+        figure(themed_picture(content[f"{name}.png"], content[f"{name}_dark.png"], caption), caption)
+        for name, caption in curves.items()
     )
+    return f'<section><h2>Curves</h2><div class="row">{"".join(figures)}</div></section>'
 
 
 def _making(record: Mapping[str, Any]) -> str:

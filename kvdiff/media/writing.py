@@ -116,7 +116,8 @@ def _palette(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if clip.shape[-1] == 1:
         palette[:, 1:] = np.arange(256)[:, None]
         return clip[..., 0], palette
-    colours, indices = np.unique(clip.reshape(-1, 3), axis=0, return_inverse=True)
+    packed, indices = np.unique(clip.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_inverse=True)
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
     if len(colours) > 256:
         colours, indices = _reduced(clip)
     palette[: len(colours), 1:] = colours

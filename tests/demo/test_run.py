@@ -1,0 +1,91 @@
+"""The demo from end to end with a network too small and a training too short to reach any bar."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from kvdiff.demo import recipe as recipes
+from kvdiff.demo import run_demo
+
+for library in ("tensorflow", "tf2onnx", "onnxruntime", "sklearn", "av", "matplotlib"):
+    pytest.importorskip(library)
+
+TINY = recipes.Recipe(
+    num_clips=16,
+    num_frames=4,
+    size=8,
+    widths=(8,),
+    blocks=1,
+    attention=(None,),
+    epochs=2,
+    steps_per_epoch=2,
+    batch_size=4,
+    warmup_steps=1,
+)
+FILES = {
+    "model.keras",
+    "denoiser.onnx",
+    "manifest.json",
+    "prediction.gif",
+    "interpolation.gif",
+    "generation.gif",
+    "loss.png",
+    "numbers.json",
+    "record.json",
+    "report.html",
+}
+
+
+@pytest.fixture
+def tiny_recipes(monkeypatch, tmp_path):
+    """The recipes made tiny, and no shipped model."""
+    monkeypatch.setattr(recipes, "RECIPE", TINY)
+    monkeypatch.setattr(recipes, "CONTINUE", dataclasses.replace(TINY, seed=1))
+    monkeypatch.setattr(recipes, "SHIPPED", tmp_path / "shipped" / "model.keras")
+
+
+def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, capsys):
+    recipes.SHIPPED.parent.mkdir()
+    recipes.build_model(TINY).save(recipes.SHIPPED)
+    recipes.SHIPPED.with_name("record.json").write_text(json.dumps({"recipe": TINY.config, "loss": [0.9, 0.8]}))
+    directory = tmp_path / "demo"
+    seen = []
+    code = run_demo(directory, num_clips=3, num_steps=2, progress=lambda *report: seen.append(report))
+    printed = capsys.readouterr().out
+
+    assert code == 1
+    assert {path.name for path in directory.iterdir()} >= FILES
+    assert not list(directory.glob(".*"))
+    record = json.loads((directory / "record.json").read_text())
+    assert len(record["loss"]) == 2 and record["steps"] == 4
+    assert list(record["seconds"]) == ["loading", "training", "export", "sampling"]
+    assert record["misses"] and record["results"] == json.loads((directory / "numbers.json").read_text())["results"]
+    assert str(tmp_path) not in (directory / "record.json").read_text()
+    assert {task for task, _, _ in seen} == {"prediction", "interpolation", "generation"}
+    assert "[5/5]" in printed and "MISSED" in printed and "report.html" in printed
+    gain = f"{record['results']['prediction']['gain']:+.2f} dB"
+    assert gain in printed and gain in (directory / "report.html").read_text()
+
+
+def test_from_scratch_starts_from_fresh_weights_of_the_whole_recipe(tiny_recipes, tmp_path, monkeypatch):
+    asked = {}
+
+    def train(model, recipe, directory):
+        asked.update(model=model, recipe=recipe, directory=directory)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, from_scratch=True)
+    assert asked["recipe"] is TINY and asked["directory"] == tmp_path
+    fresh = recipes.build_model(TINY).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(asked["model"].get_weights(), fresh, strict=True))
+
+
+def test_without_a_shipped_model_it_says_what_to_do(tiny_recipes, tmp_path):
+    with pytest.raises(FileNotFoundError, match="--from-scratch"):
+        run_demo(tmp_path / "demo")
