@@ -94,7 +94,9 @@ class GaussianClips:
         matrix, offset = self.affine(known, ~known)  # Level (1, 0) tells a frame exactly; (0, 1) says nothing of it.
         mean = matrix @ (self._pixels(known) * np.ravel(clip)) + offset
         covariance = self.covariance - (matrix * self._pixels(known)) @ self.covariance
-        return GaussianClips(mean.reshape(self.mean.shape), 0.5 * (covariance + covariance.T))
+        values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+        covariance = (vectors * np.maximum(values, 0.0)) @ vectors.T  # Rounding leaves small negative eigenvalues.
+        return GaussianClips(mean.reshape(self.mean.shape), covariance)
 
     def _pixels(self, per_frame: Any) -> np.ndarray:
         """[frames] or scalar -> float64 [n]."""
@@ -204,7 +206,9 @@ def push_through(
 def _row_map(table: StepTable, i: int, network: Callable, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """Row i of `table` as (matrix, offset, variance of x) on the state (x, D_{i-1}, …, D_{i-K+1})."""
     n, memory = int(np.prod(shape)), table.memory
-    c_in, c_skip, c_out, a, std = (_spread(getattr(table, k)[i], shape) for k in ("c_in", "c_skip", "c_out", "a", "std"))
+    c_in, c_skip, c_out, a, std = (
+        _spread(getattr(table, k)[i], shape) for k in ("c_in", "c_skip", "c_out", "a", "std")
+    )
     weights, offsets = network(table.c_in[i], table.alpha[i], table.sigma[i])
     predicted = np.diag(c_skip) + (c_out[:, None] * weights) * c_in  # D_i as a map of x.
     predicted_offset = c_out * offsets

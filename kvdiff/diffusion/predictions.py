@@ -15,7 +15,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_real
 from kvdiff.diffusion.levels import noise_label
 
-__all__ = ["PREDICTIONS", "Prediction", "Preconditioning", "noise_label"]
+__all__ = ["PREDICTIONS", "Preconditioning", "Prediction", "noise_label"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

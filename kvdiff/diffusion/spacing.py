@@ -94,7 +94,9 @@ def sampling_levels(
     check_count("num_steps", num_steps, at_most=schedule.num_timesteps)
     if not isinstance(spacing, str):
         if len(spacing) != num_steps:
-            raise ValueError(f"`spacing`: expected `num_steps` = {num_steps} timesteps. Received: {len(spacing)} of them")
+            raise ValueError(
+                f"`spacing`: expected `num_steps` = {num_steps} timesteps. Received: {len(spacing)} of them"
+            )
         return schedule.levels(np.asarray(spacing))
     if check_choice("spacing", spacing, SPACINGS) in _LEVEL_SPACINGS:
         return _LEVEL_SPACINGS[spacing](schedule, num_steps)

@@ -172,7 +172,7 @@ class StepTable:
 
     def _check_shapes(self) -> None:
         n, trailing = self.a.shape[0], self.a.shape[1:]
-        expected = {name: (n, *trailing) for name in self.COLUMNS} | {
+        expected = dict.fromkeys(self.COLUMNS, (n, *trailing)) | {
             "alpha": (n + 1, *trailing),
             "sigma": (n + 1, *trailing),
             "b": (n, self.memory, *trailing),
@@ -194,7 +194,9 @@ class StepTable:
         variance = (self.sigma[:-1] * self.a) ** 2 + self.std**2 - self.sigma[1:] ** 2
         scale = max(1.0, (self.sigma**2).max())
         if self.keeps_variance and np.abs(variance).max() > _TOLERANCE * scale:
-            raise ValueError(f"StepTable: (sigma_t a)² + std² must equal sigma_s² in every row; off by {variance.ravel()}")
+            raise ValueError(
+                f"StepTable: (sigma_t a)² + std² must equal sigma_s² in every row; off by {variance.ravel()}"
+            )
         if (self.std[-1] != 0).any() or (self.std < 0).any():
             raise ValueError(f"StepTable: `std` must be >= 0 and 0 in the last row. Received: {self.std.ravel()}")
 
@@ -211,7 +213,7 @@ class StepTable:
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
         known = np.asarray(known, bool)
-        clean = {name: 0.0 for name in self.COLUMNS} | dict(alpha=1.0, sigma=0.0, c_in=1.0, c_skip=1.0, a=1.0)
+        clean = dict.fromkeys(self.COLUMNS, 0.0) | dict(alpha=1.0, sigma=0.0, c_in=1.0, c_skip=1.0, a=1.0)
         axes = tuple(range(1, known.ndim))  # (steps, [K,] 1) -> (steps, [K,] 1, 1) where known has a batch axis.
 
         def held(name: str, value: float) -> np.ndarray:
@@ -230,10 +232,12 @@ class StepTable:
         batch, frames = np.broadcast_shapes((1, 1), self.a.shape[1:])
         for i in range(self.num_steps):
             fields = {name: getattr(self, name)[i].astype(dtype) for name in self.COLUMNS}
-            yield self.ROW(**{
-                name: value.reshape(*value.shape[: value.ndim - self.a.ndim + 1], batch, frames, 1, 1, 1)
-                for name, value in fields.items()
-            })
+            yield self.ROW(
+                **{
+                    name: value.reshape(*value.shape[: value.ndim - self.a.ndim + 1], batch, frames, 1, 1, 1)
+                    for name, value in fields.items()
+                }
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from kvdiff.diffusion import NoiseSchedule, Prediction, StepTable, oracle, schedules
+from kvdiff.diffusion import NoiseLevels, NoiseSchedule, Prediction, StepTable, oracle, schedules, step
 from kvdiff.diffusion.predictions import PREDICTIONS
 
 SHAPE = (3, 2, 1, 1)
 SIZE = 6
-FINITE_START = ("linear", "scaled_linear", "cosine", "sigmoid", "logsnr", "karras")  # All but flow, which has alpha_T = 0.
+FINITE_START = (
+    "linear",
+    "scaled_linear",
+    "cosine",
+    "sigmoid",
+    "logsnr",
+    "karras",
+)  # All but flow, which has alpha_T = 0.
 
 
 def gaussian(seed: int = 0) -> oracle.GaussianClips:
@@ -30,9 +40,12 @@ def unit() -> oracle.GaussianClips:
     return oracle.GaussianClips(np.zeros((1, 1, 1, 1)), np.eye(1))
 
 
-def two_modes(weight: float = 0.3) -> oracle.MixtureClips:
+def two_modes(weight: float = 0.3, stds: tuple[float, float] = (0.1, 0.2)) -> oracle.MixtureClips:
     """One pixel near -0.6 (probability `weight`) or near 0.5."""
-    modes = [oracle.GaussianClips(np.full((1, 1, 1, 1), m), np.full((1, 1), s**2)) for m, s in ((-0.6, 0.1), (0.5, 0.2))]
+    modes = [
+        oracle.GaussianClips(np.full((1, 1, 1, 1), mean), np.full((1, 1), std**2))
+        for mean, std in zip((-0.6, 0.5), stds, strict=True)
+    ]
     return oracle.MixtureClips([weight, 1.0 - weight], modes)
 
 
@@ -52,8 +65,6 @@ def final(table: StepTable, data: oracle.GaussianClips, prediction: Prediction) 
 
 def run_mixture(table: StepTable, data: oracle.ExactDenoiser, x: np.ndarray) -> list[np.ndarray]:
     """The states of a table around an exact denoiser, from x [batch, 1, 1, 1, 1], without noise or clamp."""
-    from kvdiff.diffusion import step
-
     history = tuple(np.zeros_like(x) for _ in range(table.memory))
     states = [x]
     for row, alpha, sigma in zip(table.rows(np.float64), table.alpha, table.sigma, strict=False):
@@ -62,3 +73,38 @@ def run_mixture(table: StepTable, data: oracle.ExactDenoiser, x: np.ndarray) -> 
         x, history = step(row, x, raw, history, 0.0, lambda d: d)
         states.append(x)
     return states
+
+
+SMOOTH = two_modes(stds=(0.4, 0.3))  # Two modes that overlap: orders show at few steps.
+START = np.linspace(-2.0, 2.0, 9).reshape(-1, 1, 1, 1, 1)
+HALF_LOGSNR = (-2.5, 2.0)
+
+
+@functools.cache
+def exact_flow() -> np.ndarray:
+    """Where the sampling equation dy/du = y - D(y, s), y = x/alpha, s = sigma/alpha, u = log s, takes START: by RK4."""
+    num_steps = 600
+    u = np.linspace(-HALF_LOGSNR[0], -HALF_LOGSNR[1], num_steps + 1)
+    h = u[1] - u[0]
+
+    def slope(y: np.ndarray, u: float) -> np.ndarray:
+        return y - SMOOTH.denoise(y, 1.0, np.exp(u))
+
+    y = START / schedule("cosine").levels_at([2 * HALF_LOGSNR[0]]).alpha[0]
+    for now in u[:-1]:
+        k1 = slope(y, now)
+        k2 = slope(y + h / 2 * k1, now + h / 2)
+        k3 = slope(y + h / 2 * k2, now + h / 2)
+        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + slope(y + h * k3, now + h))
+    return y * schedule("cosine").levels_at([2 * HALF_LOGSNR[1]]).alpha[0]
+
+
+def measured_orders(solver: Callable[[NoiseLevels, Prediction], StepTable], counts: Sequence[int]) -> np.ndarray:
+    """The orders of convergence between doubled numbers of steps of alternating size, on two modes, in float64."""
+    errors = []
+    for n in counts:
+        sizes = np.resize([1.0, 2.0], n)
+        fraction = np.cumsum(np.append(0.0, sizes)) / sizes.sum()
+        levels = schedule("cosine").levels_at(2 * (HALF_LOGSNR[0] + (HALF_LOGSNR[1] - HALF_LOGSNR[0]) * fraction))
+        errors.append(np.abs(run_mixture(solver(levels, Prediction("v")), SMOOTH, START)[-2] - exact_flow()).max())
+    return np.log2(np.array(errors[:-1]) / errors[1:])

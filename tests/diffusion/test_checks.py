@@ -45,7 +45,12 @@ def test_real() -> None:
         (0.0, {"above": 0.0}, ValueError, "`r`: expected a number in (0.0, inf). Received: 0.0"),
         (1.0, {"below": 1.0}, ValueError, "`r`: expected a number in (-inf, 1.0). Received: 1.0"),
         (1.1, {"above": 0, "below": 1, "closed": True}, ValueError, "`r`: expected a number in [0, 1]. Received: 1.1"),
-        (-0.1, {"above": 0, "below": 1, "closed": True}, ValueError, "`r`: expected a number in [0, 1]. Received: -0.1"),
+        (
+            -0.1,
+            {"above": 0, "below": 1, "closed": True},
+            ValueError,
+            "`r`: expected a number in [0, 1]. Received: -0.1",
+        ),
         (np.inf, {"closed": True}, ValueError, "`r`: expected a number in [-inf, inf]. Received: inf"),
         (np.nan, {}, ValueError, "`r`: expected a number in (-inf, inf). Received: nan"),
         (False, {}, TypeError, "`r`: expected a number in (-inf, inf). Received: False (bool)"),
@@ -76,7 +81,11 @@ def test_clip_is_cast_and_pixels_are_scaled() -> None:
     ("clip", "error", "message"),
     [
         (CLIP[0], ValueError, "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [3, 4, 5, 1]"),
-        (np.zeros((1, 2, 5, 4, 1)), ValueError, "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [1, 2, 5, 4, 1]"),
+        (
+            np.zeros((1, 2, 5, 4, 1)),
+            ValueError,
+            "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [1, 2, 5, 4, 1]",
+        ),
         (CLIP[:0], ValueError, "Received: [0, 3, 4, 5, 1]"),
         (CLIP[:, :0], ValueError, "Received: [2, 0, 4, 5, 1]"),
         (CLIP.astype(np.int32), TypeError, "`clip`: expected floats in [-1, 1] or uint8 pixels. Received: dtype int32"),
@@ -93,7 +102,9 @@ def test_bad_clip(clip, error, message: str) -> None:
 def test_clip_shape() -> None:
     assert checks.check_clip_shape("s", np.zeros((2, 3, 4, 1)).shape) == (2, 3, 4, 1)
     for bad in ((2, 3, 4), (2, 3, 4, 0)):
-        with pytest.raises(ValueError, match=re.escape(f"`s`: expected shape (frames, height, width, channels). Received: {bad}")):
+        with pytest.raises(
+            ValueError, match=re.escape(f"`s`: expected shape (frames, height, width, channels). Received: {bad}")
+        ):
             checks.check_clip_shape("s", bad)
 
 
@@ -110,7 +121,11 @@ def test_known_is_spread_over_the_batch() -> None:
         ([1, 0, 0], TypeError, "`known`: expected booleans, one per frame. Received: dtype int64"),
         ([True, False], ValueError, "`known`: expected shape [3] or [2, 3]. Received: [2]"),
         ([[True, False, False]], ValueError, "`known`: expected shape [3] or [2, 3]. Received: [1, 3]"),
-        ([[True] * 3, [False] * 3], ValueError, "`known`: expected at least one frame to make in every clip. Received: all"),
+        (
+            [[True] * 3, [False] * 3],
+            ValueError,
+            "`known`: expected at least one frame to make in every clip. Received: all",
+        ),
     ],
 )
 def test_bad_known(known, error, message: str) -> None:

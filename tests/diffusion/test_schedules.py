@@ -61,7 +61,9 @@ def test_linear_schedules_keep_their_total_noise_at_every_length(name: str) -> N
 
 
 def test_scaled_linear_is_linear_in_the_root() -> None:
-    assert np.allclose(np.sqrt(schedules.scaled_linear().betas), np.linspace(0.00085**0.5, 0.012**0.5, 1000), rtol=1e-10)
+    assert np.allclose(
+        np.sqrt(schedules.scaled_linear().betas), np.linspace(0.00085**0.5, 0.012**0.5, 1000), rtol=1e-10
+    )
 
 
 def test_cosine_follows_its_formula_until_beta_is_cut() -> None:

@@ -16,7 +16,9 @@ def _forward_variance(levels: NoiseLevels) -> tuple[np.ndarray, np.ndarray]:
     """(alpha_ts, sigma²_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I) between neighbouring levels: equation (3)."""
     alpha_ts = levels.alpha[:-1] / levels.alpha[1:]
     carried = alpha_ts * levels.sigma[1:]
-    return alpha_ts, (levels.sigma[:-1] - carried) * (levels.sigma[:-1] + carried)  # A difference of squares cancels less.
+    return alpha_ts, (levels.sigma[:-1] - carried) * (
+        levels.sigma[:-1] + carried
+    )  # A difference of squares cancels less.
 
 
 def posterior_std(levels: NoiseLevels) -> np.ndarray:
