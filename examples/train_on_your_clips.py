@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -34,8 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=32, help="height and width of a frame, divisible by 4")
     parser.add_argument("--num-frames", type=int, default=8, help="frames of a training clip")
     parser.add_argument("--every", type=int, default=2, help="take every n-th frame: larger is faster motion")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps")
-    parser.add_argument("--batch-size", type=int, default=16, help="clips a training step")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps")
+    parser.add_argument("--batch-size", type=int, default=8, help="clips a training step")
     parser.add_argument("--num-held-out", type=int, default=16, help="held-out windows to predict at the end")
     return parser.parse_args()
 
@@ -74,7 +75,8 @@ def train(clips: np.ndarray, steps: int, batch_size: int) -> kvdiff.VideoDiffusi
     dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=0).repeat()
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     model = kvdiff.VideoDiffusion(clip_shape=clips.shape[1:])
-    model.compile()
+    # Sample with weights averaged over about the last tenth of the training.
+    model.compile(keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=max(0.0, 1.0 - 10.0 / steps)))
     epochs = -(-steps // 100)
     model.fit(dataset, epochs=epochs, steps_per_epoch=-(-steps // epochs), shuffle=False)
     return model
