@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Any
 
 import kvdiff
-from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST, ArtefactError, file_record, load_artefact
+from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST, ArtefactError, file_record, load_artefact, sealed
 
 __all__ = ["staging", "versions", "write_manifest"]
 
@@ -29,7 +29,7 @@ def write_manifest(folder: pathlib.Path, kind: str, files: Sequence[str], **sect
     """Write `manifest.json` for the `files` in `folder`; `sections` are those of `kvdiff.runtime.manifest`."""
     records = {name: file_record(folder / name) for name in files}
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "files": records, **sections}
-    _write_json(folder / MANIFEST, content)
+    _write_sealed(folder / MANIFEST, content)
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def _publish(stage: pathlib.Path, directory: pathlib.Path, kind: str, name: str)
     old = _readable(directory, kind, name)
     if old is not None:
         new = json.loads((stage / MANIFEST).read_text("utf-8"))
-        _write_json(stage / "both.json", {**new, "replaces": old})
+        _write_sealed(stage / "both.json", {**new, "replaces": old})
         _sync(stage / "both.json")
         _move(stage / "both.json", directory / MANIFEST)
     _move(stage / name, directory / name)
@@ -108,8 +108,8 @@ def _readable(directory: pathlib.Path, kind: str, name: str) -> Mapping[str, Any
         return None
 
 
-def _write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+def _write_sealed(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(sealed(content), indent=2) + "\n", "utf-8")
 
 
 def _move(source: pathlib.Path, target: pathlib.Path) -> None:

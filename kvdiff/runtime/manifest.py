@@ -2,7 +2,8 @@
 
 The manifest lies beside the model file and says what the file is: its inputs and outputs, the clip, schedule and
 prediction that a sampler needs, the versions that made it, how far it is from Keras, and the size and SHA-256 of every
-file. The digests tell damage and mix-ups, not malice: whoever can change the model can change the manifest.
+file, itself included. The digests tell damage and mix-ups, not malice: whoever can change the model can change the
+manifest.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ __all__ = [
     "canonical_json",
     "file_record",
     "load_artefact",
+    "sealed",
 ]
 
 MANIFEST = "manifest.json"
 FORMAT = "kvdiff-artefact"
 FORMAT_VERSION = 1
+SEAL = "manifest_sha256"
 
 _MAX_MANIFEST_BYTES = 4 * 2**20  # A manifest is a few kB; anything near this is something else.
 _SECTIONS = {
@@ -120,6 +123,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` with the digest of its other entries, which tells any later change."""
+    others = {name: value for name, value in content.items() if name != SEAL}
+    return {**others, SEAL: hashlib.sha256(canonical_json(others).encode()).hexdigest()}
+
+
 def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
     sampler = manifest["sampler"]
     return Artefact(
@@ -144,6 +153,8 @@ def _parse(path: pathlib.Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtefactError(path, f"which is not JSON ({error})") from error
     _check_sections(path, content)
+    if content != sealed(content):
+        raise ArtefactError(path, "which has changed since export")
     return content
 
 

@@ -20,7 +20,8 @@ def test_fixed_axes_keep_their_trained_size() -> None:
 
 def test_measure_finds_the_largest_difference() -> None:
     def network(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        assert noise_label.shape == noisy_clip.shape[:2] and 0 <= noise_label.min() and noise_label.max() <= 1
+        assert noise_label.shape == noisy_clip.shape[:2]
+        assert noise_label.min() == 0.0 and 0.5 < noise_label.max() <= 1.0
         return np.full_like(noisy_clip, -4.0)
 
     def off_at_one_value(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:

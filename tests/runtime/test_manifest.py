@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 
 from kvdiff.runtime import ArtefactError, OrtSampler
+from kvdiff.runtime.manifest import sealed
 
 Change = Callable[[dict[str, Any]], Any]
 
 
-def edited(artefact: Path, change: Change) -> None:
-    """Apply `change` to the manifest's content, in place or by what it returns."""
+def edit(artefact: Path, change: Change) -> dict[str, Any]:
+    """Apply `change` to the manifest's content in place, and return the content."""
     path = artefact.with_name("manifest.json")
     content = json.loads(path.read_text())
-    returned = change(content)
-    path.write_text(json.dumps(content if returned is None else returned))
+    change(content)
+    path.write_text(json.dumps(content))
+    return content
 
 
 def test_file_and_directory_are_the_same_model(artefact: Path) -> None:
@@ -106,8 +108,21 @@ def test_what_is_no_manifest_is_refused(artefact: Path, text: bytes, message: st
     ],
 )
 def test_wrong_manifest_is_refused(artefact: Path, change: Change, message: str) -> None:
-    edited(artefact, lambda content: change(content) and None)
+    content = edit(artefact, change)
+    artefact.with_name("manifest.json").write_text(json.dumps(sealed(content)))
     with pytest.raises(ArtefactError, match=message):
+        OrtSampler(artefact)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda m: m["parity"].update(tolerance=1.0), lambda m: m.pop("manifest_sha256"), lambda m: m.update(more=1)],
+)
+def test_a_changed_manifest_is_refused(artefact: Path, change: Change) -> None:
+    edit(artefact, lambda content: None)  # Another layout of the same content is no change.
+    assert OrtSampler(artefact).manifest["parity"] == {}
+    edit(artefact, change)
+    with pytest.raises(ArtefactError, match=r"manifest.json, which has changed since export"):
         OrtSampler(artefact)
 
 
