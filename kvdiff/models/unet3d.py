@@ -9,6 +9,7 @@ import keras
 
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.group_norm import FrameGroupNorm
+from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
@@ -42,7 +43,8 @@ def UNet3D(
             x = VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
         return x
 
-    x = PatchMerge(widths[0], patch_size, name="stem")(noisy_clip)
+    x = KnownContext(name="known_context")(noisy_clip, label)
+    x = PatchMerge(widths[0], patch_size, name="stem")(x)
     skips = []
     for level in range(len(widths)):
         if level:

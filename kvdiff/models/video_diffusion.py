@@ -107,6 +107,16 @@ class VideoDiffusion(keras.Model):
         """The training loss with the noise of step 0 for every batch, so that epochs compare."""
         return super().test_step(self.noised(data, 0))
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under `tf.distribute`, build loss and optimizer from what `noised` makes.
+
+        Keras would call the model on raw clips instead, having taken (and lost) the first batch of the data to see them.
+        """
+        if self._distribute_strategy is not None:
+            blank = np.zeros((1, self.clip_spec.num_frames, *self.clip_spec.frame_shape), np.float32)
+            with self._distribute_strategy.scope():
+                self._symbolic_build(data_batch=self.noised(blank, 0))
+
     def noised(self, data: Any, training_step: Any) -> tuple[dict[str, Any], Any, Any]:
         """From clean clips to what Keras trains on.
 
