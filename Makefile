@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-peers lint docs clean
+.PHONY: help demo test test-slow test-peers lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -28,6 +28,10 @@ test-peers: .venv-peers/.installed-peers ## Compare with other projects' code (i
 lint: $(VENV)/.installed-lint ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+format: $(VENV)/.installed-lint ## Fix what of the style a tool can fix
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 	$(BIN)/mkdocs build --strict --quiet
