@@ -245,13 +245,14 @@ class ClipSampler(abc.ABC):
             return video_noise(seed, index, np.asarray(samples), clip.shape[1:])
 
         start = np.float32(table.init_std) * noise(0)
-        x = self._to_device(np.where(known[:, :, None, None, None], clip, start))
+        held = known[:, :, None, None, None]
+        x = self._to_device(np.where(held, clip, start))
         history = tuple(self._to_device(np.zeros_like(clip)) for _ in range(table.memory))
         for index, row in enumerate(table.rows(self.row_dtype)):
             fresh = noise(index + 1) if row.std.any() else np.zeros((1, 1, 1, 1, 1), np.float32)
             x, history = self._advance(row, x, history, fresh)
             report(index + 1)
-        return self._to_host(x)
+        return np.where(held, clip, self._to_host(x))  # The rows keep known pixels but for the sign of a zero.
 
     def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
         """One row: a network call and equation (7)."""

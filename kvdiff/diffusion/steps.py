@@ -53,11 +53,15 @@ class LearnedVarianceRow(Row):
     log_var_max: Any
 
     def read(self, out: Any, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Equation (15) of Nichol & Dhariwal 2021, arXiv:2102.09672; the share of log_var_max is (output + 1) / 2."""
+        """(F, standard deviation of the fresh noise) from the network's output."""
+        raw, log_var = self.split(out)
+        return raw, self.std * exp(0.5 * log_var)
+
+    def split(self, out: Any) -> tuple[Any, Any]:
+        """(F, log-variance): Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15; log_var_max's share is (output + 1) / 2."""
         channels = out.shape[-1] // 2
         share = 0.5 * (out[..., channels:] + 1.0)
-        log_var = share * self.log_var_max + (1.0 - share) * self.log_var_min
-        return out[..., :channels], self.std * exp(0.5 * log_var)
+        return out[..., :channels], share * self.log_var_max + (1.0 - share) * self.log_var_min
 
 
 class Levels(Protocol):

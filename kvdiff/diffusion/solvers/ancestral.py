@@ -43,8 +43,8 @@ def ddpm(levels: NoiseLevels, prediction: Prediction, *, variance: str = "small"
     rows = dict(a=alpha_ts * ratio, b=(levels.alpha[1:] * var_ts / levels.sigma[:-1] ** 2)[:, None])
     small, large = posterior_std(levels), np.sqrt(np.append(var_ts[:-1], 0.0))
     if variance == "learned":
-        log_var = {"log_var_min": _log_variance(small), "log_var_max": _log_variance(large)}
         drawn = np.append(np.ones(levels.num_steps - 1), 0.0)
+        log_var = _learned_range(small**2, var_ts)
         return LearnedVarianceTable.from_recurrence(
             levels, prediction, std=drawn, keeps_variance=False, **rows, **log_var
         )
@@ -52,9 +52,13 @@ def ddpm(levels: NoiseLevels, prediction: Prediction, *, variance: str = "small"
     return StepTable.from_recurrence(levels, prediction, std=std, keeps_variance=variance == "small", **rows)
 
 
-def _log_variance(std: np.ndarray) -> np.ndarray:
-    """log(std²), with 0 for the last row, which draws no noise."""
-    return np.append(2.0 * np.log(std[:-1]), 0.0)
+def _learned_range(small: np.ndarray, large: np.ndarray) -> dict[str, np.ndarray]:
+    """The logarithms of both variances; the last row's smaller one, 0, gives way to that of the row before, as published.
+
+    No noise is drawn there; the variational bound codes the clip with it.
+    """
+    last = small[-2] if len(small) > 1 else large[-1]
+    return {"log_var_min": np.log(np.append(small[:-1], last)), "log_var_max": np.log(large)}
 
 
 def ddim(levels: NoiseLevels, prediction: Prediction, *, eta: float = 0.0) -> StepTable:
