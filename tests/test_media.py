@@ -222,6 +222,17 @@ def test_bad_clips_leave_no_file(tmp_path, clip, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_many_clips_fill_a_grid_or_an_array(tmp_path):
+    clips = np.stack([random_clip(), random_clip()[::-1], random_clip()])
+    path = media.write_clips(tmp_path / "clips.npy", clips)
+    np.testing.assert_array_equal(np.load(path), clips)
+    sheet = media.read_clip(media.write_clips(tmp_path / "clips.gif", clips))
+    assert sheet.shape == (6, 2 * 14 + 2, 2 * 16 + 2, 3)
+    np.testing.assert_array_equal(sheet[:, 2:14, 18:32, :1], clips[1])
+    one = media.read_clip(media.write_clips(tmp_path / "one.gif", clips[:1], scale=2))
+    np.testing.assert_array_equal(one[:, ::2, ::2], clips[0])
+
+
 def test_bad_destinations(tmp_path):
     with pytest.raises(ValueError, match=r"expected a file ending in .npy, .gif, .mp4, .webm"):
         media.write_clip(tmp_path / "clip.jpg", random_clip())

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import pathlib
 import time
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def run_demo(
     with clock.stage("loading", "Building a fresh model" if from_scratch else "Loading the shipped model"):
         model = recipes.build_model(recipe) if from_scratch else _shipped_model()
     with clock.stage("training", f"Training for {recipe.epochs} epochs of {recipe.steps_per_epoch} steps"):
-        history = recipes.train(model, recipe, directory)
+        history = recipes.train(model, recipe, _training_folder(directory, recipe))
     with clock.stage("export", "Saving model.keras and exporting it to ONNX"):
         _save(model, directory)
     with clock.stage("sampling", f"Sampling {num_clips} unseen clips three times with ONNX Runtime"):
@@ -106,6 +107,11 @@ def _shipped_model() -> VideoDiffusion:
     import kvdiff.models.video_diffusion  # noqa: F401  (registers the class that the file names)
 
     return keras.saving.load_model(recipes.SHIPPED)
+
+
+def _training_folder(directory: pathlib.Path, recipe: Recipe) -> pathlib.Path:
+    """Where this recipe's backup lies: a run that was cut off must not go on from another recipe's weights."""
+    return directory / "training" / f"{zlib.crc32(json.dumps(recipe.config).encode()):08x}"
 
 
 def _save(model: VideoDiffusion, directory: pathlib.Path) -> None:

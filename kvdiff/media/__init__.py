@@ -7,12 +7,13 @@ Videos need PyAV, PNG pictures and labels need Pillow; both are imported only wh
 from kvdiff.media.layout import BACKGROUND, enlarge, filmstrip, framed, grid, labelled, side_by_side
 from kvdiff.media.pixels import to_pixels
 from kvdiff.media.reading import READABLE, list_clip_files, read_clip, read_clips
-from kvdiff.media.writing import WRITABLE, encode_clip, encode_png, write_bytes, write_clip
+from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_bytes, write_clip, write_clips
 
 __all__ = [
     "BACKGROUND",
     "READABLE",
     "WRITABLE",
+    "check_writable",
     "encode_clip",
     "encode_png",
     "enlarge",
@@ -27,4 +28,5 @@ __all__ = [
     "to_pixels",
     "write_bytes",
     "write_clip",
+    "write_clips",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pathlib
 import tempfile
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_real
-from kvdiff.media.layout import enlarge
+from kvdiff.media.layout import enlarge, grid
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
 
-__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_bytes", "write_clip"]
+__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_bytes", "write_clip", "write_clips"]
 
 WRITABLE = (".npy", ".gif", ".mp4", ".webm")
 """The suffixes that `write_clip` knows."""
@@ -43,6 +44,24 @@ def write_clip(path: str | pathlib.Path, clip: np.ndarray, *, fps: float = 8.0, 
     return write_bytes(path, encode_clip(clip, path.suffix.lower(), fps=fps, scale=scale))
 
 
+def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0, scale: int = 1) -> pathlib.Path:
+    """Write several clips to one file: a .npy file holds them all, in the others they play together in a grid.
+
+    Args:
+        path, fps, scale: as in `write_clip`.
+        clips: [clips, frames, height, width, 1 or 3], uint8 or floats in [-1, 1].
+    """
+    path = pathlib.Path(path)
+    if len(clips) == 1 and path.suffix.lower() != ".npy":
+        return write_clip(path, clips[0], fps=fps, scale=scale)
+    check_writable(path)
+    clips = enlarge(np.stack([check_single_clip("clips", clip) for clip in clips]), scale)
+    if path.suffix.lower() == ".npy":
+        return write_bytes(path, _npy(clips))
+    columns = math.isqrt(len(clips) - 1) + 1
+    return write_clip(path, grid(list(clips), columns, gap=2), fps=fps)
+
+
 def check_writable(path: pathlib.Path) -> None:
     """Raise unless `path` has a writable suffix and a folder; call it before the long work whose result goes there."""
     if path.suffix.lower() not in WRITABLE:
@@ -56,9 +75,7 @@ def encode_clip(clip: np.ndarray, suffix: str, *, fps: float = 8.0, scale: int =
     check_real("fps", fps, above=0.0, below=50.0 + 1e-9 if suffix == ".gif" else 1000.0)
     clip = enlarge(check_single_clip("clip", clip), scale)
     if suffix == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, clip, allow_pickle=False)
-        return buffer.getvalue()
+        return _npy(clip)
     return (_encode_gif if suffix == ".gif" else _encode_video)(to_pixels(clip), suffix, fps)
 
 
@@ -87,6 +104,12 @@ def write_bytes(path: str | pathlib.Path, content: bytes) -> pathlib.Path:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _umask() -> int:

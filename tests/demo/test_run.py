@@ -81,9 +81,21 @@ def test_from_scratch_starts_from_fresh_weights_of_the_whole_recipe(tiny_recipes
     monkeypatch.setattr(recipes, "train", train)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path, from_scratch=True)
-    assert asked["recipe"] is TINY and asked["directory"] == tmp_path
+    assert asked["recipe"] is TINY
     fresh = recipes.build_model(TINY).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(asked["model"].get_weights(), fresh, strict=True))
+
+
+def test_an_unfinished_training_is_taken_up_by_its_own_recipe_alone(tiny_recipes, tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(recipes, "train", lambda model, recipe, directory: folders.append(directory) or 1 / 0)
+    recipes.SHIPPED.parent.mkdir()
+    recipes.build_model(TINY).save(recipes.SHIPPED)
+    for from_scratch in (True, False, True):
+        with pytest.raises(ZeroDivisionError):
+            run_demo(tmp_path / "demo", from_scratch=from_scratch)
+    scratch, continued, again = folders
+    assert scratch == again != continued
 
 
 def test_without_a_shipped_model_it_says_what_to_do(tiny_recipes, tmp_path):

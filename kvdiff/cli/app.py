@@ -1,0 +1,66 @@
+"""The command line put together: commands, what they have in common, and errors as one line."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from kvdiff.cli.demo import demo
+from kvdiff.cli.export import export
+from kvdiff.cli.sampling import generate, interpolate, predict
+from kvdiff.cli.train import train
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="kvdiff",
+    help="Video diffusion: train on your own clips, then generate, predict and interpolate.",
+    epilog="Start with: kvdiff demo",
+    context_settings={"max_content_width": 110},
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _reported(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with its foreseeable errors as one line on stderr and exit code 2; KVDIFF_DEBUG=1 shows the rest."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, typer.Exit) or os.environ.get("KVDIFF_DEBUG"):  # typer.Exit is a RuntimeError.
+                raise
+            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+    return wrapped
+
+
+for _command in (demo, train, generate, predict, interpolate, export):
+    app.command()(_reported(_command))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        import kvdiff
+
+        typer.echo(kvdiff.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    # TensorFlow reads it when it is imported; 3 leaves its errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

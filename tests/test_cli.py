@@ -1,0 +1,248 @@
+"""The command line as a user meets it: one training, then every command on its result; errors are one line."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("av")
+
+from typer.testing import CliRunner
+
+from kvdiff import media
+from kvdiff.cli.app import app
+
+COMMANDS = ("demo", "train", "generate", "predict", "interpolate", "export")
+
+
+def call(*arguments: object, code: int = 0):
+    """Run `kvdiff` with arguments; on another exit code than expected, fail with what it printed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a command prints when it refuses."""
+    result = call(*arguments, code=2)
+    lines = result.output.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Error: "), result.output
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A folder with a GIF of 6 frames and one of 3, too few for a window."""
+    folder = tmp_path_factory.mktemp("clips")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+    media.write_clip(folder / "long.gif", pixels)
+    media.write_clip(folder / "short.gif", pixels[:3])
+    return folder
+
+
+def tiny_model(clip_shape, width, seed):
+    """In place of the command's network, which takes a minute to trace."""
+    import kvdiff
+
+    denoiser = kvdiff.UNet3D(clip_shape[-1], widths=(8,), blocks=1, attention=(None,))
+    return kvdiff.VideoDiffusion(clip_shape, denoiser, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def run(clips, tmp_path_factory):
+    """A run that `kvdiff train` made and `kvdiff export` exported."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tf2onnx")
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    size = ("--frames", 4, "--size", 8, "--channels", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvdiff.cli.train._model", tiny_model)
+        trained = call("train", clips, "--output", folder, *size, "--epochs", 1, "--batch-size", 2)
+    assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
+    assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
+    assert [path.name for path in folder.iterdir()] == ["model.keras"]
+    exported = call("export", folder)
+    assert "denoiser.onnx and its manifest" in exported.output
+    return folder
+
+
+# Sampling.
+
+
+def test_generate_writes_a_grid_and_says_what_it_made(run, tmp_path):
+    result = call("generate", run, "-o", tmp_path / "new.gif", "--num-clips", 3, "--num-steps", 2, "--scale", 2)
+    assert "3 clips of 4 frames, 8×8 pixels" in result.output
+    sheet = media.read_clip(tmp_path / "new.gif")
+    assert sheet.shape[:3] == (4, 2 * 18 + 2, 2 * 18 + 2)
+
+
+def test_both_runtimes_make_the_same_clips_from_the_same_seed(run, tmp_path):
+    made = {}
+    for runtime in ("keras", "onnx"):
+        path = tmp_path / f"{runtime}.npy"
+        call("generate", run, "-o", path, "--num-clips", 2, "--num-steps", 3, "--seed", 7, "--runtime", runtime)
+        made[runtime] = np.load(path)
+    assert made["onnx"].shape == (2, 4, 8, 8, 1)
+    np.testing.assert_allclose(made["keras"], made["onnx"], atol=2e-4)
+    call("generate", run, "-o", tmp_path / "other.npy", "--num-clips", 2, "--num-steps", 3, "--seed", 8)
+    assert np.abs(np.load(tmp_path / "other.npy") - made["onnx"]).max() > 0.1
+
+
+def test_predict_goes_by_the_last_frames_and_keeps_them(run, clips, tmp_path):
+    call("predict", run, clips / "long.gif", "-o", tmp_path / "future.gif", "--num-steps", 2)
+    future = media.read_clip(tmp_path / "future.gif")
+    past = media.read_clip(clips / "long.gif")
+    assert future.shape == (4, 8, 8, 1)
+    np.testing.assert_array_equal(future[:2], past[-2:])
+
+
+def test_predict_can_go_by_fewer_frames_and_write_only_new_ones(run, clips, tmp_path):
+    options = ("--past", 1, "--num-frames", 5, "--only-new", "--num-steps", 2)
+    call("predict", run, clips / "long.gif", "-o", tmp_path / "future.npy", *options)
+    assert np.load(tmp_path / "future.npy").shape == (1, 5, 8, 8, 1)
+
+
+def test_a_larger_video_is_cut_to_the_models_size(run, tmp_path):
+    media.write_clip(tmp_path / "large.mp4", np.full((3, 20, 32, 3), 128, np.uint8))
+    call("predict", run, tmp_path / "large.mp4", "-o", tmp_path / "future.gif", "--num-steps", 1)
+    assert media.read_clip(tmp_path / "future.gif", channels=1).shape == (4, 8, 8, 1)
+
+
+def test_interpolate_fills_between_the_inner_ends(run, clips, tmp_path):
+    options = ("--num-frames", 3, "--num-steps", 2)
+    call("interpolate", run, clips / "long.gif", clips / "short.gif", "-o", tmp_path / "filled.gif", *options)
+    filled = media.read_clip(tmp_path / "filled.gif")
+    assert filled.shape == (5, 8, 8, 1)
+    np.testing.assert_array_equal(filled[0], media.read_clip(clips / "long.gif")[-1])
+    np.testing.assert_array_equal(filled[-1], media.read_clip(clips / "short.gif")[0])
+
+
+def test_sampling_with_onnx_loads_no_tensorflow(run, tmp_path, run_python):
+    run_python(
+        "import sys\n"
+        "sys.modules['tensorflow'] = sys.modules['keras'] = None\n"  # Importing either now raises.
+        "from typer.testing import CliRunner\n"
+        "from kvdiff.cli.app import app\n"
+        f"result = CliRunner().invoke(app, ['generate', {str(run)!r}, '-o', {str(tmp_path / 'x.npy')!r}])\n"
+        "assert result.exit_code == 0, result.output"
+    )
+    assert (tmp_path / "x.npy").exists()
+
+
+def test_auto_falls_back_to_keras_and_notes_a_stale_export(run, tmp_path):
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for path in run.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    future = time.time() + 60
+    os.utime(copy / "model.keras", (future, future))
+    result = call("generate", copy, "-o", tmp_path / "a.npy", "--num-steps", 1)
+    assert "Note: denoiser.onnx is older than model.keras" in result.output
+    (copy / "denoiser.onnx").unlink()
+    call("generate", copy, "-o", tmp_path / "b.npy", "--num-steps", 1)
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=2e-4)
+
+
+# What must be refused.
+
+
+def test_existing_files_are_not_replaced_unasked(run, clips, tmp_path):
+    path = tmp_path / "new.gif"
+    path.write_bytes(b"precious")
+    assert "exists; pass --overwrite" in refused("generate", run, "-o", path)
+    assert path.read_bytes() == b"precious"
+    call("generate", run, "-o", path, "--num-steps", 1, "--overwrite")
+    assert len(media.read_clip(path)) == 4
+    assert "holds model.keras and denoiser.onnx" in refused("train", clips, "-o", run)
+    assert "overwrite" in refused("export", run)
+
+
+def test_bad_sampling_arguments(run, clips, tmp_path):
+    out = ("-o", tmp_path / "x.gif")
+    assert "`solver`: expected one of" in refused("generate", run, *out, "--solver", "magic")
+    assert "`num_steps`: expected an integer from 1 to 1000. Received: 1001" in refused(
+        "generate", run, *out, "--num-steps", 1001
+    )
+    assert "expected options among" in refused("generate", run, *out, "--solver", "ddpm", "--eta", 0.5)
+    assert "no such file" in refused("predict", run, tmp_path / "none.gif", *out)
+    (tmp_path / "text.gif").write_text("not a clip")
+    assert "expected a GIF" in refused("predict", run, tmp_path / "text.gif", *out)
+    np.save(tmp_path / "wide.npy", np.zeros((4, 8, 12, 1), np.uint8))
+    assert "expected shape [batch, frames, 8, 8, 1]" in refused("predict", run, tmp_path / "wide.npy", *out)
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_bad_runs(tmp_path):
+    out = ("-o", tmp_path / "x.gif")
+    assert "no such folder" in refused("generate", tmp_path / "none", *out)
+    assert "`kvdiff train` writes it" in refused("generate", tmp_path, *out)
+    assert "`kvdiff export` writes it" in refused("generate", tmp_path, *out, "--runtime", "onnx")
+    assert "expected a file ending in" in refused("generate", tmp_path, "-o", tmp_path / "x.jpg")
+    assert "no such folder" in refused("generate", tmp_path, "-o", tmp_path / "none" / "x.gif")
+
+
+def test_a_foreign_model_file(tmp_path):
+    pytest.importorskip("keras")
+    (tmp_path / "model.keras").write_bytes(b"not a model")
+    assert "expected a model that kvdiff saved" in refused("generate", tmp_path, "-o", tmp_path / "x.gif")
+
+
+def test_bad_training_arguments(clips, tmp_path):
+    pytest.importorskip("tensorflow")
+    out = ("-o", tmp_path / "run")
+    assert "expected a height divisible by 4, e.g. 8 or 12" in refused("train", clips, *out, "--size", 9)
+    assert "at least one clip of 50 frames" in call("train", clips, *out, "--size", 8, "--frames", 50, code=2).output
+    assert "no such file" in refused("train", tmp_path / "none.gif", *out, "--size", 8)
+    assert not (tmp_path / "run").exists()
+
+
+# Help.
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command):
+    assert f"Example: kvdiff {command}" in call(command, "--help").output
+
+
+def test_help_is_quick_and_version_prints(run_python):
+    import kvdiff
+
+    assert call("--version").output.strip() == kvdiff.__version__
+    loaded = run_python(
+        "import sys\n"
+        "sys.argv = ['kvdiff', '--help']\n"
+        "import kvdiff.cli\n"
+        "try:\n    kvdiff.cli.main()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(*sorted(sys.modules))"
+    )
+    assert {"tensorflow", "keras", "av", "PIL", "matplotlib", "onnxruntime"}.isdisjoint(loaded.split())
+
+
+def test_without_typer_it_says_what_to_install(run_python):
+    printed = run_python(
+        "import sys\n"
+        "sys.modules['typer'] = None\n"
+        "import kvdiff.cli\n"
+        "try:\n    kvdiff.cli.main()\n"
+        "except SystemExit as end:\n    print(end.code)"
+    )
+    assert 'pip install "keras-video-diffusion[demo]"' in printed
+
+
+def test_the_demo_command_returns_the_demos_verdict(monkeypatch, tmp_path):
+    pytest.importorskip("keras")
+    asked = {}
+
+    def run_demo(directory, *, progress, **settings):
+        asked.update(settings, directory=directory)
+        progress("prediction", 1, 2)
+        return 1
+
+    monkeypatch.setattr("kvdiff.demo.run_demo", run_demo)
+    call("demo", "--from-scratch", "--directory", tmp_path, "--num-clips", 5, code=1)
+    assert asked["from_scratch"] is True and asked["directory"] == tmp_path and asked["num_clips"] == 5
