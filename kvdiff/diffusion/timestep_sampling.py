@@ -28,9 +28,7 @@ class TimestepDistribution:
         p = np.asarray(self.probabilities, np.float64)
         object.__setattr__(self, "probabilities", p)
         if p.ndim != 1 or len(p) == 0 or not (np.isfinite(p) & (p > 0)).all() or abs(p.sum() - 1.0) > 1e-9:
-            raise ValueError(
-                f"`probabilities`: expected [num_timesteps] numbers above 0 that sum to 1. Received: {p}"
-            )
+            raise ValueError(f"`probabilities`: expected [num_timesteps] numbers above 0 that sum to 1. Received: {p}")
 
     @property
     def edges(self) -> np.ndarray:
@@ -74,6 +72,11 @@ def lognormal(schedule: NoiseSchedule, mean: float = -1.2, std: float = 1.2) -> 
     middles = 0.5 * (log_s[1:] + log_s[:-1])  # Infinite next to pure noise: that level takes no more than its tail.
     z = (np.concatenate([[_outer(log_s, 0)], middles, [_outer(log_s, -1)]]) - mean) / std
     mass = np.diff([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z])
+    if mass.sum() < 1e-3:
+        raise ValueError(
+            f"`mean`, `std`: expected a distribution over the schedule's log(sigma/alpha), {log_s[0]:.3g} to {log_s[-1]:.3g}. "
+            f"Received: mean {mean}, std {std}"
+        )
     # Levels beyond the distribution's reach keep a small chance, so that no noise level is never seen.
     mass = np.maximum(mass, 1e-6 / len(mass))
     return TimestepDistribution(mass / mass.sum())
@@ -98,9 +101,7 @@ def by_loss(second_moments: np.ndarray, uniform_share: float = 0.001) -> Timeste
     """
     second_moments = np.asarray(second_moments, np.float64)
     if second_moments.ndim != 1 or not (np.isfinite(second_moments) & (second_moments >= 0)).all():
-        raise ValueError(
-            f"`second_moments`: expected [num_timesteps] finite numbers >= 0. Received: {second_moments}"
-        )
+        raise ValueError(f"`second_moments`: expected [num_timesteps] finite numbers >= 0. Received: {second_moments}")
     if not check_real("uniform_share", uniform_share, above=0.0, below=1.0, closed=True):
         raise ValueError("`uniform_share`: expected a number in (0, 1]. Received: 0")
     root = np.sqrt(second_moments)

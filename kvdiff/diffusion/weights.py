@@ -71,8 +71,6 @@ WEIGHTS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def loss_weights(
-    schedule: NoiseSchedule, prediction: Prediction, name: str = "simple", **options: Any
-) -> np.ndarray:
+def loss_weights(schedule: NoiseSchedule, prediction: Prediction, name: str = "simple", **options: Any) -> np.ndarray:
     """The named weight of |F - F*|² at every timestep, float64 [num_timesteps]."""
     return WEIGHTS[check_choice("name", name, WEIGHTS)](schedule, prediction, **options)

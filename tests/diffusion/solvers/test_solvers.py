@@ -105,7 +105,7 @@ def test_generation_is_exact_in_the_limit(solver: str, options: dict) -> None:
         schedule("logsnr"), prediction, solver=solver, num_steps=400, spacing="uniform_logsnr", **options
     )
     made = final(table, data, prediction)
-    first_order = solver in ("ddim", "euler") or options.get("order") == 1 and solver == "deis"
+    first_order = solver in ("ddim", "euler") or (options.get("order") == 1 and solver == "deis")
     bound = 0.01 if first_order else 5e-4
     assert np.abs(made.mean - data.mean).max() < bound and np.abs(made.covariance - data.covariance).max() < bound
 
