@@ -158,12 +158,30 @@ def test_foreign_content_is_refused(tmp_path, suffix):
         media.read_clip(path)
 
 
-def test_a_playlist_in_disguise_reaches_no_other_file(tmp_path):
-    target = media.write_clip(tmp_path / "target.mp4", smooth_clip(1))
-    playlist = tmp_path / "clip.mp4"
-    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n")
+@pytest.mark.parametrize("playlist", ["ffconcat version 1.0\nfile target.mp4\n", "#EXTM3U\n#EXTINF:1,\ntarget.mp4\n"])
+def test_a_playlist_in_disguise_reaches_no_other_file(tmp_path, playlist):
+    media.write_clip(tmp_path / "target.mp4", smooth_clip(1))
+    (tmp_path / "clip.mp4").write_text(playlist)
     with pytest.raises(ValueError, match="readable .mp4"):
-        media.read_clip(playlist)
+        media.read_clip(tmp_path / "clip.mp4")
+
+
+def test_a_video_with_fewer_frames_than_it_declares_is_refused(tmp_path):
+    content = media.encode_clip(random_clip(frames=12), ".mp4")
+    index = content.index(b"moov") - 4  # The index comes last; in front, as for streaming, it survives a cut.
+    media_data = content.index(b"mdat") - 4
+    moved = bytearray(content[:media_data] + content[index:] + content[media_data:index])
+    offset = moved.index(b"stco") + 12
+    shift = len(content) - index
+    moved[offset : offset + 4] = (int.from_bytes(moved[offset : offset + 4], "big") + shift).to_bytes(4, "big")
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(moved)
+    assert len(media.read_clip(path)) == 12
+    with pytest.importorskip("av").open(path) as container:
+        ends = sorted(packet.pos + packet.size for packet in container.demux(video=0) if packet.size)
+    path.write_bytes(moved[: ends[7]])
+    with pytest.raises(ValueError, match="only [0-9]+ of its 12 frames"):
+        media.read_clip(path)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4", ".npy"])
