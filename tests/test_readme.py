@@ -6,11 +6,22 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_first_python_block_runs(run_python: Callable[..., str]) -> None:
+def first_program() -> str:
     assert README.is_file()
-    block = re.search(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    block = re.search(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert block, "expected a ```python block in README.md"
-    run_python(block.group(1))
+    return block.group(1)
+
+
+def test_the_first_program_is_python() -> None:
+    compile(first_program(), str(README), "exec")
+
+
+@pytest.mark.slow
+def test_the_first_program_runs(run_python: Callable[..., str]) -> None:
+    run_python(first_program(), timeout=900)
