@@ -27,8 +27,8 @@ def moving_digits(
     """One handwritten digit a clip, in straight motion, reflected exactly at the frame's edges.
 
     Positions are real numbers, not whole pixels, so the motion can be read off two frames and continued. The digits are
-    scikit-learn's bundled images (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998), which
-    need no download. The splits share no image; the same arguments give the same clips.
+    scikit-learn's bundled images (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998),
+    which need no download. The splits share no image; the same arguments give the same clips.
 
     Args:
         num_clips: how many clips.

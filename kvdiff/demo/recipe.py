@@ -30,8 +30,8 @@ class Recipe:
         num_clips: training clips; their digits, positions and velocities come from `seed`.
         num_frames, size: of the clips.
         widths, blocks, attention, patch_size: of `UNet3D`.
-        logsnr_shift: added to the cosine schedule's log-SNR; below 0 more of the training is spent on noisy clips, where the
-            known frames are what there is to go by.
+        logsnr_shift: added to the cosine schedule's log-SNR; below 0 more of the training is spent on noisy clips,
+            where the known frames are what there is to go by.
         known_frames: weights of the tasks in training, as in `KnownFrames`.
         epochs, steps_per_epoch, batch_size: the length of training.
         learning_rate, warmup_steps: a linear warm-up to the peak, then a cosine to zero.

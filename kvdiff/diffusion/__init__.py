@@ -10,8 +10,8 @@ In DDPM (Ho et al. 2020, arXiv:2006.11239) it is built step by step,
 
     (2)  q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I),
 
-and composing (2) gives (1) with alpha_t² = alphas_cumprod_t = prod_{i <= t} (1 - beta_i) and sigma_t² = 1 - alpha_t². Between
-any two levels s < t, neighbours or not (Kingma et al. 2021, arXiv:2107.00630, appendix A),
+and composing (2) gives (1) with alpha_t² = alphas_cumprod_t = prod_{i <= t} (1 - beta_i) and sigma_t² = 1 - alpha_t².
+Between any two levels s < t, neighbours or not (Kingma et al. 2021, arXiv:2107.00630, appendix A),
 
     (3)  q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I),  alpha_ts = alpha_t / alpha_s,  sigma²_ts = sigma_t² - alpha_ts² sigma_s².
 
@@ -28,8 +28,8 @@ Nobody knows x_0 while sampling, so a network predicts it. A *denoiser* is a raw
 
     (6)  F* = p x_0 + q eps,   p = (1 - c_skip alpha_t) / c_out,   q = -c_skip sigma_t / c_out.
 
-For c_skip = 1/alpha, c_out = -sigma/alpha it is eps; for (0, 1) it is x_0; for (alpha, -sigma) it is v = alpha eps - sigma x_0. The
-simple loss is the mean square of F - F* (Ho et al. 2020, eq. 14), taken over the unknown frames.
+For c_skip = 1/alpha, c_out = -sigma/alpha it is eps; for (0, 1) it is x_0; for (alpha, -sigma) it is v = alpha eps -
+sigma x_0. The simple loss is the mean square of F - F* (Ho et al. 2020, eq. 14), taken over the unknown frames.
 
 **Sampling.** Every solver is a linear recurrence with a short memory of predictions D_i = D(x; t_i):
 

@@ -1,7 +1,7 @@
 """The variational bound on a clip's code length: every term, in bits per dimension, also of some frames given the others.
 
-Equation (13) of `kvdiff.diffusion`: L = L_T + sum of L_{t-1} + L_0. Each L_{t-1} compares two Gaussians whose means differ by
-b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are: `bound_table`.
+Equation (13) of `kvdiff.diffusion`: L = L_T + sum of L_{t-1} + L_0. Each L_{t-1} compares two Gaussians whose means
+differ by b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are: `bound_table`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _BITS_PER_NAT = 1.0 / math.log(2.0)
 class BoundTable:
     """The bound's coefficients by timestep, for training to gather; each float64 [num_timesteps].
 
-    At t = 0 the posterior has no variance; as published (improved-diffusion), the least log-variance there is that of t = 1.
+    At t = 0 the posterior has no variance; as published (improved-diffusion), the least log-variance there is that of t
+    = 1.
 
     Attributes:
         b: the posterior mean's weight of x_0, equation (4).
@@ -77,8 +78,8 @@ def prior_divergence(x_0: np.ndarray, alpha: float, sigma: float, init_std: floa
 def discretized_bits(x_0: np.ndarray, mean: Any, std: Any, levels: int = 256) -> np.ndarray:
     """-log2 of the mass that N(mean, std²) puts on x_0's pixel value, elementwise: L_0 in bits.
 
-    Each of `levels` values evenly spaced over [-1, 1] owns the interval around it; the outermost reach to infinity (Ho et
-    al. 2020, arXiv:2006.11239, eq. 13).
+    Each of `levels` values evenly spaced over [-1, 1] owns the interval around it; the outermost reach to infinity (Ho
+    et al. 2020, arXiv:2006.11239, eq. 13).
     """
     check_count("levels", levels, at_least=2)
     half = 1.0 / (levels - 1)
@@ -131,7 +132,8 @@ def bits_per_dim(
     Args:
         sampler: any `ClipSampler`: Keras, ONNX Runtime or an oracle. Its clamp applies.
         clips: [batch, frames, height, width, channels], uint8 or the values that uint8 pixels scale to.
-        known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by default.
+        known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by
+            default.
         variance: of the sampler: "small", "large", or "learned" where the network has the channels for it.
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """

@@ -1,8 +1,9 @@
 """Noise as a pure function of (seed, step, sample): no hidden state, the same on every runtime and in any batch.
 
-A counter-based generator, Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"),
-written with the few uint32 operations that NumPy and `keras.ops` share. `xp` is that namespace: `numpy`, or `keras.ops`
-inside a graph. Integers agree bit for bit everywhere; normals agree to float32 rounding of log, sqrt and cos.
+A counter-based generator, Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
+3"), written with the few uint32 operations that NumPy and `keras.ops` share. `xp` is that namespace: `numpy`, or
+`keras.ops` inside a graph. Integers agree bit for bit everywhere; normals agree to float32 rounding of log, sqrt and
+cos.
 """
 
 from __future__ import annotations

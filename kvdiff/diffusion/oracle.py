@@ -1,9 +1,10 @@
 """Exact denoisers and exact samples' statistics, to test a schedule, a solver or a plan without training a network.
 
-For Gaussian clips the best possible denoiser is known and affine, so a sampler is an affine map of its noise: `push_through`
-carries the mean and the covariance of the sampler's state through a `StepTable` exactly, with no Monte Carlo. Mixtures
-of Gaussians have an exact denoiser too, with several modes. Frames may have different noise levels, so a known frame
-(alpha = 1, sigma = 0) conditions the denoiser exactly: the same formula serves generation, prediction and interpolation.
+For Gaussian clips the best possible denoiser is known and affine, so a sampler is an affine map of its noise:
+`push_through` carries the mean and the covariance of the sampler's state through a `StepTable` exactly, with no Monte
+Carlo. Mixtures of Gaussians have an exact denoiser too, with several modes. Frames may have different noise levels, so
+a known frame (alpha = 1, sigma = 0) conditions the denoiser exactly: the same formula serves generation, prediction and
+interpolation.
 
 ```python
 data = oracle.GaussianClips(mean, covariance)

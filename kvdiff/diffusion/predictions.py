@@ -32,7 +32,8 @@ def _eps(alpha: np.ndarray, sigma: np.ndarray, sigma_data: float) -> tuple[np.nd
     """The total noise of x_t (Ho et al. 2020, arXiv:2006.11239, eq. 11): x_0 = (x_t - sigma eps) / alpha."""
     if (np.asarray(alpha) == 0).any():
         raise ValueError(
-            "prediction 'eps': expected alpha > 0 at every level. Received: alpha = 0 (zero terminal SNR), where eps says "
+            "prediction 'eps': expected alpha > 0 at every level. Received: alpha = 0 (zero terminal SNR), where eps "
+            "says "
             "nothing of x_0. Use prediction 'v' or 'x0'."
         )
     return np.ones_like(alpha), 1.0 / alpha, -sigma / alpha
@@ -119,8 +120,8 @@ class Prediction:
     def conversion(self, other: Prediction, alpha: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(m, n) such that the raw output of `other` is m x_t + n F, with F this prediction's, for the same D.
 
-        From any prediction to any other, e.g. to read a network's eps: `Prediction("v").conversion(Prediction("eps"), …)`.
-        Needs sigma > 0.
+        From any prediction to any other, e.g. to read a network's eps: `Prediction("v").conversion(Prediction("eps"),
+        …)`. Needs sigma > 0.
         """
         mine, its = self.preconditioning(alpha, sigma), other.preconditioning(alpha, sigma)
         return (mine.c_skip - its.c_skip) / its.c_out, mine.c_out / its.c_out

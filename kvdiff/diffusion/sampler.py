@@ -1,7 +1,7 @@
 """The sampling loop and the three verbs, once, for every runtime.
 
-A runtime supplies one thing, `denoise`: the network's raw output for a noisy clip and its noise labels. Everything else —
-task, table, noise, clamping, order of rows — is here, in NumPy.
+A runtime supplies one thing, `denoise`: the network's raw output for a noisy clip and its noise labels. Everything else
+— task, table, noise, clamping, order of rows — is here, in NumPy.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def step_table(
 class ClipSampler(abc.ABC):
     """Generates, predicts and interpolates clips with a denoiser that a subclass supplies.
 
-    Clips are float32 [batch, frames, height, width, channels] in [-1, 1]; known frames may also be uint8 pixels. Every verb
-    takes the keywords of `infill`, and the same seed gives the same video on every runtime and in any batch.
+    Clips are float32 [batch, frames, height, width, channels] in [-1, 1]; known frames may also be uint8 pixels. Every
+    verb takes the keywords of `infill`, and the same seed gives the same video on every runtime and in any batch.
 
     Args:
         clip_spec, schedule, prediction: what the denoiser was trained for.
@@ -140,7 +140,8 @@ class ClipSampler(abc.ABC):
             num_frames = self.clip_spec.num_frames - known
             if num_frames < 1:
                 raise ValueError(
-                    f"`past`: expected fewer than {self.clip_spec.num_frames} frames, the training length, or an explicit "
+                    f"`past`: expected fewer than {self.clip_spec.num_frames} frames, the training length, or an "
+                    f"explicit "
                     f"`num_frames`. Received: {known} frames"
                 )
         check_count("num_frames", num_frames)
@@ -153,7 +154,8 @@ class ClipSampler(abc.ABC):
         """The `num_frames` frames between two ends: float32 [batch, num_frames, height, width, channels].
 
         Args:
-            before: the known frames before the gap, [batch, frames, height, width, channels]; two or more tell the motion.
+            before: the known frames before the gap, [batch, frames, height, width, channels]; two or more tell the
+                motion.
             after: the known frames after the gap, likewise.
             num_frames: how many to make; by default what fills a clip of the training length.
             **sampling: as in `infill`.
@@ -193,10 +195,11 @@ class ClipSampler(abc.ABC):
         """Make the frames of `clip` that are not `known`; known frames come back bit-identical.
 
         Args:
-            clip: [batch, frames, height, width, channels] in [-1, 1] (or uint8); unknown frames may hold anything finite.
+            clip: [batch, frames, height, width, channels] in [-1, 1] (or uint8); unknown frames may hold anything
+                finite.
             known: bool [frames] or [batch, frames].
-            num_steps: noise levels to visit, 1 … num_timesteps; each is one network call, with Heun's and other two-call
-                solvers two.
+            num_steps: noise levels to visit, 1 … num_timesteps; each is one network call, with Heun's and other
+                two-call solvers two.
             solver: a name in `kvdiff.diffusion.solvers.SOLVERS`.
             spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling.
             seed: of the noise. Noise depends on (seed, step, sample number) alone.

@@ -1,7 +1,7 @@
 """Noise schedules: how much of the clip and how much noise is in x_t.
 
-Every forward process here is x_t = alpha_t x_0 + sigma_t eps (equation (1) of `kvdiff.diffusion`), so a schedule *is* two
-float64 arrays over the training timesteps 0 … T-1, least noisy first, plus the recipe that rebuilds them.
+Every forward process here is x_t = alpha_t x_0 + sigma_t eps (equation (1) of `kvdiff.diffusion`), so a schedule *is*
+two float64 arrays over the training timesteps 0 … T-1, least noisy first, plus the recipe that rebuilds them.
 """
 
 from __future__ import annotations
@@ -96,12 +96,14 @@ class NoiseSchedule:
     def with_zero_terminal_snr(self) -> NoiseSchedule:
         """The schedule rescaled so that the last timestep is pure noise (Lin et al. 2024, arXiv:2305.08891, Algorithm 1).
 
-        Sampling starts from pure noise; a schedule that ends above it teaches the network to read the clip's mean from the
+        Sampling starts from pure noise; a schedule that ends above it teaches the network to read the clip's mean from
+        the
         "noise", and samples come out grey. Predict "v", "x0" or "flow" with it: eps says nothing of x_0 at alpha = 0.
         """
         if self.path != "vp" or self.num_timesteps < 2 or "logsnr_shift" in self.config:
             raise ValueError(
-                "with_zero_terminal_snr: expected a variance-preserving schedule of at least 2 timesteps, rescaled before it "
+                "with_zero_terminal_snr: expected a variance-preserving schedule of at least 2 timesteps, rescaled "
+                "before it "
                 f"is shifted. Received: path {self.path!r}, {self.num_timesteps} timesteps, config {dict(self.config)}"
             )
         first, last = self.alpha[0], self.alpha[-1]
@@ -112,9 +114,9 @@ class NoiseSchedule:
     def shifted(self, logsnr_shift: float) -> NoiseSchedule:
         """The schedule with `logsnr_shift` added to every log-SNR, on the same path; below 0 it is noisier.
 
-        Frames with more, or more alike, pixels hide less under the same noise; the shift makes up for it: from side d to
-        side D, 2 log(d / D) (Hoogeboom et al. 2023, arXiv:2301.11093, eq. 4). On the flow path, a shift of -2 log(m) is
-        t -> m t / (1 + (m - 1) t) (Esser et al. 2024, arXiv:2403.03206, eq. 23).
+        Frames with more, or more alike, pixels hide less under the same noise; the shift makes up for it: from side d
+        to side D, 2 log(d / D) (Hoogeboom et al. 2023, arXiv:2301.11093, eq. 4). On the flow path, a shift of -2 log(m)
+        is t -> m t / (1 + (m - 1) t) (Esser et al. 2024, arXiv:2403.03206, eq. 23).
         """
         check_real("logsnr_shift", logsnr_shift)
         signal, noise = self.alpha * np.exp(logsnr_shift / 4), self.sigma * np.exp(-logsnr_shift / 4)
@@ -180,8 +182,9 @@ class NoiseSchedule:
 def linear(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
     """Betas rising linearly (Ho et al. 2020, arXiv:2006.11239, section 4), scaled by 1000 / T.
 
-    The published ends belong to T = 1000. Used unscaled at T = 50 they leave alphas_cumprod[-1] = 0.60: the "noise" that
-    sampling starts from would still be mostly signal. The scale keeps the whole chain's noise the same for every T.
+    The published ends belong to T = 1000. Used unscaled at T = 50 they leave alphas_cumprod[-1] = 0.60: the "noise"
+    that sampling starts from would still be mostly signal. The scale keeps the whole chain's noise the same for every
+    T.
     """
     return _from_ramp("linear", 1.0, num_timesteps, beta_start, beta_end)
 

@@ -56,7 +56,8 @@ def karras(schedule: NoiseSchedule, num_steps: int, rho: float = 7.0) -> NoiseLe
 def _finite_logsnr(schedule: NoiseSchedule, name: str) -> np.ndarray:
     if schedule.alpha[-1] == 0:
         raise ValueError(
-            f"spacing {name!r}: expected a schedule with alpha > 0 at the last timestep. Received: alpha = 0 (pure noise), "
+            f"spacing {name!r}: expected a schedule with alpha > 0 at the last timestep. Received: alpha = 0 (pure "
+            f"noise), "
             "infinitely far away in log-SNR. Use spacing 'trailing'."
         )
     return schedule.logsnr

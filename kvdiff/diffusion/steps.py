@@ -5,8 +5,8 @@ Every solver in use is a linear recurrence with a short memory (equation (7) of 
     D_i  =  clamp(c_skip x + c_out F(c_in x; c_noise))
     x   <-  a x + b_0 D_i + b_1 D_{i-1} + … + b_{K-1} D_{i-K+1} + std z_i
 
-so a `StepTable` of float64 columns says all there is to say about a solver, and `step` runs on NumPy arrays, on Keras tensors
-and, transcribed, on ONNX nodes. Known frames are rows too: a = 1, b = 0, std = 0, and the clean noise label.
+so a `StepTable` of float64 columns says all there is to say about a solver, and `step` runs on NumPy arrays, on Keras
+tensors and, transcribed, on ONNX nodes. Known frames are rows too: a = 1, b = 0, std = 0, and the clean noise label.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class StepTable:
     ) -> Self:
         """The table of a solver given by a, std [num_steps] and b [num_steps, K] on `levels`.
 
-        `init_std` is by default 1 on the variance-preserving path, where x_T has unit variance for data of unit variance,
-        and sigma_T elsewhere. Further `columns` [num_steps] are a subclass'.
+        `init_std` is by default 1 on the variance-preserving path, where x_T has unit variance for data of unit
+        variance, and sigma_T elsewhere. Further `columns` [num_steps] are a subclass'.
         """
         row = prediction.preconditioning(levels.alpha[:-1], levels.sigma[:-1])
         columns |= {field.name: getattr(row, field.name) for field in dataclasses.fields(row)} | dict(a=a, std=std)
@@ -156,7 +156,8 @@ class StepTable:
         Args:
             levels: the levels before each row and after the last.
             prediction: what the network predicts.
-            differences: c [num_steps, K - 1], the weight of D_i - D_{i-k} for k = 1 … K - 1; none for a first-order solver.
+            differences: c [num_steps, K - 1], the weight of D_i - D_{i-k} for k = 1 … K - 1; none for a first-order
+                solver.
             std: of the fresh noise, [num_steps]; at most sigma_s.
             init_std: as in `from_recurrence`.
         """
@@ -249,7 +250,8 @@ class LearnedVarianceTable(StepTable):
     """A table whose noise the network scales (`LearnedVarianceRow`): `std` is 1 in rows that draw noise, else 0.
 
     Attributes:
-        log_var_min, log_var_max: float64 [num_steps, *S], the logarithms of the variances between which it interpolates.
+        log_var_min, log_var_max: float64 [num_steps, *S], the logarithms of the variances between which it
+            interpolates.
     """
 
     log_var_min: np.ndarray = dataclasses.field(kw_only=True)

@@ -59,8 +59,8 @@ def uniform(num_timesteps: int) -> TimestepDistribution:
 def lognormal(schedule: NoiseSchedule, mean: float = -1.2, std: float = 1.2) -> TimestepDistribution:
     """log(sigma/alpha) ~ N(mean, std²), cut at the schedule's ends (Karras et al. 2022, arXiv:2206.00364, table 1).
 
-    On the flow path log(sigma/alpha) is logit(t), so this is also the logit-normal distribution of rectified flow (Esser et
-    al. 2024, arXiv:2403.03206, eq. 19), by default with mean 0 and std 1 there.
+    On the flow path log(sigma/alpha) is logit(t), so this is also the logit-normal distribution of rectified flow
+    (Esser et al. 2024, arXiv:2403.03206, eq. 19), by default with mean 0 and std 1 there.
 
     Args:
         schedule: the noise levels of training, each given the mass between the middles to its neighbours.
@@ -74,7 +74,8 @@ def lognormal(schedule: NoiseSchedule, mean: float = -1.2, std: float = 1.2) -> 
     mass = np.diff([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z])
     if mass.sum() < 1e-3:
         raise ValueError(
-            f"`mean`, `std`: expected a distribution over the schedule's log(sigma/alpha), {log_s[0]:.3g} to {log_s[-1]:.3g}. "
+            f"`mean`, `std`: expected a distribution over the schedule's log(sigma/alpha), {log_s[0]:.3g} to "
+            f"{log_s[-1]:.3g}. "
             f"Received: mean {mean}, std {std}"
         )
     # Levels beyond the distribution's reach keep a small chance, so that no noise level is never seen.

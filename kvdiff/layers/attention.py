@@ -45,7 +45,8 @@ class VideoAttention(keras.layers.Layer):
         self.channels = input_shape[-1]
         if self.channels % self.heads or self.channels % 6:
             raise ValueError(
-                f"VideoAttention: expected channels divisible by heads ({self.heads}) and by 6 (sine and cosine of three "
+                f"VideoAttention: expected channels divisible by heads ({self.heads}) and by 6 (sine and cosine of "
+                f"three "
                 f"axes). Received: {self.channels}"
             )
 

@@ -14,9 +14,9 @@ __all__ = ["FoldedConv3D"]
 class FoldedConv3D(keras.layers.Layer):
     """Exactly a `keras.layers.Conv3D` of stride 1 and "same" zero padding, at most 4-D inside.
 
-    The kernel's temporal taps become input channels: frames t-1, t, t+1 are concatenated and one 2-D convolution sees them
-    with the frames folded into the batch. On CPUs this is several times faster than a 3-D convolution, and edge runtimes
-    neither quantise nor delegate those.
+    The kernel's temporal taps become input channels: frames t-1, t, t+1 are concatenated and one 2-D convolution sees
+    them with the frames folded into the batch. On CPUs this is several times faster than a 3-D convolution, and edge
+    runtimes neither quantise nor delegate those.
 
     The kernel is stored as the matrix that the fold makes of it, which is also what matrix optimisers such as
     `keras.optimizers.Muon` take; `FoldedConv3D.folded` brings a `Conv3D` kernel into that form.

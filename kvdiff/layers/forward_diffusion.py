@@ -19,8 +19,8 @@ __all__ = ["ForwardDiffusion"]
 class ForwardDiffusion(keras.layers.Layer):
     """Noises the unknown frames of a clip and says what the network should answer: equations (1) and (6).
 
-    The layer owns the noise schedule and serialises its parameters, not its arrays. All coefficients are made in float64 and
-    cast once.
+    The layer owns the noise schedule and serialises its parameters, not its arrays. All coefficients are made in
+    float64 and cast once.
 
     Args:
         schedule: a `NoiseSchedule` or its config, e.g. `{"name": "cosine", "num_timesteps": 1000}`.

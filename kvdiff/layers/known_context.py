@@ -14,9 +14,9 @@ __all__ = ["KnownContext"]
 class KnownContext(keras.layers.Layer):
     """Adds, as channels, the nearest known frame before and after each frame, and how near they are.
 
-    A known frame is one whose noise label is 0, clean. Convolutions in time reach a known frame only over several layers;
-    this gives its pixels to every frame at once, so that a small network need not learn to carry them. A known frame is
-    its own neighbour on both sides; where a side has none, its channels are 0.
+    A known frame is one whose noise label is 0, clean. Convolutions in time reach a known frame only over several
+    layers; this gives its pixels to every frame at once, so that a small network need not learn to carry them. A known
+    frame is its own neighbour on both sides; where a side has none, its channels are 0.
 
     Inputs: clip [batch, frames, height, width, channels] and noise labels [batch, frames].
     Output: [batch, frames, height, width, 3 · channels + 2]: the clip, the frame before, the frame after, and the two

@@ -13,8 +13,8 @@ __all__ = ["sample_numbers"]
 def sample_numbers(batch: Any) -> Any:
     """The numbers, in the global batch, of this replica's `batch` samples: int [batch].
 
-    Under `tf.distribute` replica r of R holds samples r·batch … (r+1)·batch - 1, so noise keyed by sample number differs
-    between replicas and does not depend on how many there are.
+    Under `tf.distribute` replica r of R holds samples r·batch … (r+1)·batch - 1, so noise keyed by sample number
+    differs between replicas and does not depend on how many there are.
     """
     index = ops.arange(batch, dtype="int32")
     if keras.backend.backend() != "tensorflow":

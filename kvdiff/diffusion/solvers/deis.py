@@ -18,8 +18,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
 def deis(levels: NoiseLevels, prediction: Prediction, *, order: int = 3) -> StepTable:
     """DEIS (Zhang & Chen 2023, arXiv:2204.13902, eq. 14), for the predicted x_0 and a polynomial in lambda.
 
-    The paper extrapolates eps; extrapolating D instead makes clamping harmless (Lu et al. 2022, arXiv:2211.01095, section
-    4), and is SA-Solver's predictor without noise (Xue et al. 2023, arXiv:2309.05019, eq. 14). Its order is `order`.
+    The paper extrapolates eps; extrapolating D instead makes clamping harmless (Lu et al. 2022, arXiv:2211.01095,
+    section 4), and is SA-Solver's predictor without noise (Xue et al. 2023, arXiv:2309.05019, eq. 14). Its order is
+    `order`.
 
     Args:
         levels: the noise levels to visit.

@@ -1,7 +1,7 @@
 """DPM-Solver++: the sampling equation solved exactly but for D, which a polynomial in lambda extrapolates.
 
-With lambda = log(alpha/sigma) as time and h the step, equation (12) leaves one integral, of D along the step. These solvers
-expand D in a Taylor series whose derivatives are differences of the latest predictions.
+With lambda = log(alpha/sigma) as time and h the step, equation (12) leaves one integral, of D along the step. These
+solvers expand D in a Taylor series whose derivatives are differences of the latest predictions.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _second_order(levels: NoiseLevels, prediction: Prediction, eta: float) -> St
 def dpmpp_3m(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     """DPM-Solver++(3M) as its authors released it (Lu et al. 2022, arXiv:2211.01095; the paper gives 2M alone).
 
-    Their second difference is half the second derivative, where the Taylor series wants the whole, so it measures as second
-    order, with a smaller constant than 2M. `deis` with order 3 is of third order.
+    Their second difference is half the second derivative, where the Taylor series wants the whole, so it measures as
+    second order, with a smaller constant than 2M. `deis` with order 3 is of third order.
     """
     return _third_order(levels, prediction, eta=0.0)
 

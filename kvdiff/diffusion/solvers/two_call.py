@@ -1,8 +1,8 @@
 """Solvers of two network calls a step: Heun's method, EDM's stochastic sampler and DPM-Solver-2.
 
 Each step is two rows, the last step one of Euler's. The state at a step's start is not kept: it is a combination of the
-present state and D_{i-1}, so the second row is a linear recurrence like any other. In y = x/alpha and s = sigma/alpha the
-sampling equation is dy/ds = (y - D)/s.
+present state and D_{i-1}, so the second row is a linear recurrence like any other. In y = x/alpha and s = sigma/alpha
+the sampling equation is dy/ds = (y - D)/s.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def edm(
         prediction: what the network predicts.
         churn: S_churn, how much noise is redrawn in all steps together; 0 is Heun's method.
         churn_min, churn_max: S_min and S_max, the sigma/alpha between which it is redrawn.
-        noise_scale: S_noise, the standard deviation of what is drawn; above 1 makes up for a network that removes too much.
+        noise_scale: S_noise, the standard deviation of what is drawn; above 1 makes up for a network that removes too
+            much.
     """
     check_real("churn", churn, above=0.0, below=1e6, closed=True)
     check_real("noise_scale", noise_scale, above=0.0)
@@ -98,7 +99,8 @@ def _noise_to_signal(levels: NoiseLevels, solver: str) -> np.ndarray:
     """sigma/alpha before each step, [num_steps], once no step is so large that the slope's change would swamp the clip."""
     if levels.alpha[0] == 0:
         raise ValueError(
-            f"solver {solver!r}: expected alpha > 0 at every level. Received: alpha = 0 (pure noise), where sigma/alpha is "
+            f"solver {solver!r}: expected alpha > 0 at every level. Received: alpha = 0 (pure noise), where "
+            f"sigma/alpha is "
             "infinite. Use solver 'ddim', 'dpmpp_2m', 'deis' or 'unipc'."
         )
     s = levels.sigma[:-1] / levels.alpha[:-1]
