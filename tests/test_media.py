@@ -209,6 +209,14 @@ def test_too_long_clips_are_refused(tmp_path, monkeypatch):
         media.read_clip(tmp_path / "clip.npy")
 
 
+def test_npy_with_a_damaged_header_is_refused(tmp_path):
+    path = tmp_path / "clip.npy"
+    np.save(path, random_clip())
+    path.write_bytes(path.read_bytes().replace(b"(6, 12,", b"(6, (((", 1))
+    with pytest.raises(ValueError, match="clip.npy: expected a .npy array"):
+        media.read_clip(path)
+
+
 def test_npy_with_objects_or_wrong_values_is_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="expected a .npy array"):

@@ -108,7 +108,7 @@ def list_clip_files(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
 def _read_npy(path: pathlib.Path, max_frames: int | None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # Maps first, so the caps come before the bytes.
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # A damaged header makes NumPy raise almost anything.
         raise ValueError(f"{path}: expected a .npy array. Received: {error}") from error
     clips = array if array.ndim == 5 else array[None]
     clips = clips if max_frames is None else clips[:, :max_frames]
