@@ -13,11 +13,13 @@ In DDPM (Ho et al. 2020, arXiv:2006.11239) it is built step by step,
 and composing (2) gives (1) with alpha_t² = alphas_cumprod_t = prod_{i <= t} (1 - beta_i) and sigma_t² = 1 - alpha_t².
 Between any two levels s < t, neighbours or not (Kingma et al. 2021, arXiv:2107.00630, appendix A),
 
-    (3)  q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I),  alpha_ts = alpha_t / alpha_s,  sigma²_ts = sigma_t² - alpha_ts² sigma_s².
+    (3)  q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I),   alpha_ts = alpha_t / alpha_s,
+         sigma²_ts = sigma_t² - alpha_ts² sigma_s².
 
 **The reverse step.** Bayes' rule on (1) and (3), all Gaussian:
 
-    (4)  q(x_s | x_t, x_0) = N( alpha_ts sigma_s²/sigma_t² x_t + alpha_s sigma²_ts/sigma_t² x_0,  sigma²_ts sigma_s²/sigma_t² I ).
+    (4)  q(x_s | x_t, x_0) = N( alpha_ts sigma_s²/sigma_t² x_t + alpha_s sigma²_ts/sigma_t² x_0,
+                                sigma²_ts sigma_s²/sigma_t² I ).
 
 Nobody knows x_0 while sampling, so a network predicts it. A *denoiser* is a raw network F and four numbers a level
 (Karras et al. 2022, arXiv:2206.00364, eq. 7):

@@ -1,4 +1,4 @@
-"""The variational bound on a clip's code length: every term, in bits per dimension, also of some frames given the others.
+"""The variational bound on a clip's code length: every term, in bits a dimension, also of some frames given the others.
 
 Equation (13) of `kvdiff.diffusion`: L = L_T + sum of L_{t-1} + L_0. Each L_{t-1} compares two Gaussians whose means
 differ by b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are: `bound_table`.

@@ -16,9 +16,10 @@ def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None
     bounds = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"`{name}`: expected an integer {bounds}. Received: {value!r} ({type(value).__name__})")
-    if value < at_least or (at_most is not None and value > at_most):
+    count = int(value)
+    if count < at_least or (at_most is not None and count > at_most):
         raise ValueError(f"`{name}`: expected an integer {bounds}. Received: {value}")
-    return int(value)
+    return count
 
 
 def check_real(name: str, value: Any, *, above: float = -np.inf, below: float = np.inf, closed: bool = False) -> float:
@@ -26,10 +27,11 @@ def check_real(name: str, value: Any, *, above: float = -np.inf, below: float = 
     interval = f"[{above}, {below}]" if closed else f"({above}, {below})"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}`: expected a number in {interval}. Received: {value!r} ({type(value).__name__})")
-    inside = above <= value <= below if closed else above < value < below
-    if not inside or not np.isfinite(value):
+    number = float(value)
+    inside = above <= number <= below if closed else above < number < below
+    if not inside or not np.isfinite(number):
         raise ValueError(f"`{name}`: expected a number in {interval}. Received: {value}")
-    return float(value)
+    return number
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:

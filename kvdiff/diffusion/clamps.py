@@ -23,7 +23,7 @@ def unclamped(x: Any) -> Any:
 
 
 def dynamic(quantile: float = 0.995, xp: Any = np) -> Callable[[Any], Any]:
-    """Dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3): strong guidance saturates fewer pixels.
+    """Dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3): guidance saturates fewer pixels.
 
     Each clip is clamped to [-s, s] and divided by s, the `quantile` of its absolute pixels where that exceeds 1.
 

@@ -44,7 +44,7 @@ def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[A
 
 
 def _words(xp: Any, seed: int, step: Any, sample: Any, stream: int, count: int) -> tuple[Any, Any]:
-    """Two uint32 arrays [batch, count]. The key of a sample is threefry(seed; sample, step), its counter (stream, i)."""
+    """Two uint32 arrays [batch, count]. A sample's key is threefry(seed; sample, step), its counter (stream, i)."""
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
 
     def u32(value: Any) -> Any:

@@ -176,7 +176,7 @@ def push_through(
     clip_shape: Sequence[int],
     clip: np.ndarray | None = None,
 ) -> list[GaussianClips]:
-    """The exact distribution of a sampler's state before every row of `table`, and after the last: num_steps + 1 of them.
+    """The exact distribution of a sampler's state before every row of `table` and after the last: num_steps + 1.
 
     The state is augmented by the remembered predictions, so that multistep solvers are affine maps as well.
 

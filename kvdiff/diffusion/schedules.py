@@ -85,7 +85,7 @@ class NoiseSchedule:
 
     @classmethod
     def from_betas(cls, betas: np.ndarray, config: Mapping[str, Any] | None = None) -> NoiseSchedule:
-        """The variance-preserving chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I): equations (2), (3)."""
+        """The chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I), variance preserving: equation (2)."""
         betas = np.asarray(betas, np.float64)
         if betas.ndim != 1 or not ((betas > 0) & (betas < 1)).all():
             raise ValueError(f"NoiseSchedule: expected `betas` [num_timesteps] inside (0, 1). Received: {betas}")
@@ -94,7 +94,7 @@ class NoiseSchedule:
         return cls(np.exp(0.5 * log_alphas_cumprod), np.sqrt(-np.expm1(log_alphas_cumprod)), config or {})
 
     def with_zero_terminal_snr(self) -> NoiseSchedule:
-        """The schedule rescaled so that the last timestep is pure noise (Lin et al. 2024, arXiv:2305.08891, Algorithm 1).
+        """The schedule rescaled to end on pure noise (Lin et al. 2024, arXiv:2305.08891, Algorithm 1).
 
         Sampling starts from pure noise; a schedule that ends above it teaches the network to read the clip's mean from
         the
@@ -159,7 +159,7 @@ class NoiseSchedule:
         return from_label(self.path, label)
 
     def levels_at(self, logsnr: np.ndarray) -> NoiseLevels:
-        """The levels at rising finite `logsnr` [num_steps], between the training levels or on them, then the clean clip."""
+        """The levels at rising finite `logsnr` [num_steps], on or between the training levels, then the clean clip."""
         logsnr = np.asarray(logsnr, np.float64)
         if logsnr.ndim != 1 or not np.isfinite(logsnr).all():
             raise ValueError(f"NoiseSchedule.levels_at: expected finite `logsnr` [num_steps]. Received: {logsnr}")

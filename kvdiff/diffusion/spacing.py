@@ -49,7 +49,8 @@ def uniform_logsnr(schedule: NoiseSchedule, num_steps: int) -> NoiseLevels:
 def karras(schedule: NoiseSchedule, num_steps: int, rho: float = 7.0) -> NoiseLevels:
     """(sigma/alpha)^(1/rho) evenly spaced between the schedule's ends (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
     logsnr = _finite_logsnr(schedule, "karras")
-    root = np.linspace(*np.exp(-0.5 * logsnr[[-1, 0]] / rho), num_steps)
+    first, last = np.exp(-0.5 * logsnr[[-1, 0]] / rho)
+    root = np.linspace(first, last, num_steps)
     return schedule.levels_at(-2.0 * rho * np.log(root))
 
 

@@ -92,7 +92,7 @@ def _outer(log_s: np.ndarray, end: int) -> float:
 
 
 def by_loss(second_moments: np.ndarray, uniform_share: float = 0.001) -> TimestepDistribution:
-    """p_t in proportion to sqrt(E[L_t²]), which varies the loss least (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 18).
+    """p_t proportional to sqrt(E[L_t²]), the steadiest loss (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 18).
 
     Args:
         second_moments: float64 [num_timesteps], the mean of each timestep's latest squared losses (10 in the paper).

@@ -1,0 +1,1 @@
+"""The layers of the network, in `keras.ops` alone."""

@@ -38,7 +38,8 @@ def UNet3D(
     embedding = NoiseEmbedding(4 * widths[0], name="noise_embedding")(label)
 
     def stage(x, level: int, name: str):
-        x = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)(x, embedding)
+        residual = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)
+        x = residual(x, embedding)
         if attention[level] is not None:
             x = VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
         return x
@@ -71,7 +72,9 @@ def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int]) -
         if size % multiple:
             below, above = size // multiple * multiple, -(-size // multiple) * multiple
             nearest = f"{below} or {above}" if below else f"{above}"
-            raise ValueError(f"`clip_shape`: expected a {name} divisible by {multiple}, e.g. {nearest}. Received: {size}")
+            raise ValueError(
+                f"`clip_shape`: expected a {name} divisible by {multiple}, e.g. {nearest}. Received: {size}"
+            )
     channels = denoiser.input["noisy_clip"].shape[-1]
     if channels != frame_shape[-1]:
         raise ValueError(f"`clip_shape`: expected the denoiser's {channels} channels. Received: {frame_shape[-1]}")

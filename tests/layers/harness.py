@@ -6,7 +6,7 @@ from keras import ops
 
 
 def check_layer(layer: keras.layers.Layer, *inputs: np.ndarray) -> np.ndarray:
-    """Shape inference, config round trip with equal output, gradients for every weight, bfloat16; returns the output."""
+    """Shape, config round trip with equal output, a gradient for every weight, bfloat16; returns the output."""
     output = ops.convert_to_numpy(layer(*inputs))
     assert tuple(layer.compute_output_shape(*(x.shape for x in inputs))) == output.shape
 

@@ -6,7 +6,7 @@ from tests.layers.harness import check_layer
 
 
 def _reach(axes, rng):
-    """Which (frame, row, column) change when the input at frame 1, row 2, column 0 does: bool [frames, height, width]."""
+    """Which pixels change when the input at frame 1, row 2, column 0 does: bool [frames, height, width]."""
     layer = VideoAttention(2, axes=axes, groups=3)
     x = rng.normal(size=(1, 3, 4, 2, 12)).astype("float32")
     check_layer(layer, x)

@@ -44,7 +44,8 @@ def noises():
 
 first, second = (t.numpy().ravel() for t in mirrored.experimental_local_results(noises()))
 whole = one.noised(tf.zeros((16, *SHAPE)), 0)[0]["noisy_clip"].numpy().ravel()
-print("RESULT", difference, moved, np.corrcoef(first, second)[0, 1], np.abs(np.concatenate([first, second]) - whole).max())
+joined = np.abs(np.concatenate([first, second]) - whole).max()
+print("RESULT", difference, moved, np.corrcoef(first, second)[0, 1], joined)
 """
 
 

@@ -91,7 +91,7 @@ def test_learns_a_constant_clip():
 
 
 def test_ema_weights_are_in_the_model_after_fit(clips):
-    """With momentum 1 the average never leaves its first value, the weights after one step, whatever later steps did."""
+    """With momentum 1 the average never leaves its first value, the weights after one step, whatever came later."""
 
     def weights_after(steps, **ema):
         keras.utils.set_random_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_real
@@ -13,7 +15,7 @@ __all__ = ["ddim", "ddpm", "euler", "euler_ancestral", "posterior_std"]
 
 
 def _forward_variance(levels: NoiseLevels) -> tuple[np.ndarray, np.ndarray]:
-    """(alpha_ts, sigma²_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I) between neighbouring levels: equation (3)."""
+    """(alpha_ts, sigma²_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I) between neighbours: equation (3)."""
     alpha_ts = levels.alpha[:-1] / levels.alpha[1:]
     carried = alpha_ts * levels.sigma[1:]
     return alpha_ts, (levels.sigma[:-1] - carried) * (
@@ -52,8 +54,8 @@ def ddpm(levels: NoiseLevels, prediction: Prediction, *, variance: str = "small"
     return StepTable.from_recurrence(levels, prediction, std=std, keeps_variance=variance == "small", **rows)
 
 
-def _learned_range(small: np.ndarray, large: np.ndarray) -> dict[str, np.ndarray]:
-    """The logarithms of both variances; the last row's smaller one, 0, gives way to that of the row before, as published.
+def _learned_range(small: np.ndarray, large: np.ndarray) -> dict[str, Any]:
+    """The logarithms of both variances; the last row's smaller one, 0, gives way to the one before, as published.
 
     No noise is drawn there; the variational bound codes the clip with it.
     """
@@ -76,7 +78,7 @@ def ddim(levels: NoiseLevels, prediction: Prediction, *, eta: float = 0.0) -> St
 
 
 def euler(levels: NoiseLevels, prediction: Prediction) -> StepTable:
-    """Euler's method for the probability-flow equation (Karras et al. 2022, arXiv:2206.00364, eq. 4; flow matching too).
+    """Euler's method for the probability flow (Karras et al. 2022, arXiv:2206.00364, eq. 4; flow matching too).
 
     Every step that is exact for a constant D is the same step, whatever variable the equation is written in: this *is*
     DDIM with eta = 0, under the name by which other samplers offer it.

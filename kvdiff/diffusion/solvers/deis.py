@@ -1,4 +1,4 @@
-"""Exponential Adams-Bashforth: D is extrapolated by the polynomial through the latest predictions, integrated exactly."""
+"""Exponential Adams-Bashforth: the polynomial through the latest predictions, integrated exactly."""
 
 from __future__ import annotations
 

@@ -29,5 +29,5 @@ class Steps:
         return int(finite.sum())
 
     def nodes(self, i: int, count: int) -> np.ndarray:
-        """lambda of the `count` latest predictions relative to row i's, newest first: 0, -h_{i-1}, …"""
+        """lambda of the `count` latest predictions relative to row i's, newest first: 0, -h_{i-1}, and so on."""
         return self.half_logsnr[i - np.arange(count)] - self.half_logsnr[i]

@@ -51,7 +51,7 @@ def edm(
     churn_max: float = float("inf"),
     noise_scale: float = 1.0,
 ) -> StepTable:
-    """EDM's stochastic sampler (Karras et al. 2022, arXiv:2206.00364, Algorithm 2): raise the noise, then a step of Heun's.
+    """EDM's stochastic sampler (Karras et al. 2022, arXiv:2206.00364, Algorithm 2): noise up, then a Heun step.
 
     The fresh noise of a step is drawn at the end of the row before it, that of the first step with the starting noise.
 
@@ -96,7 +96,7 @@ def dpm_2(levels: NoiseLevels, prediction: Prediction) -> StepTable:
 
 
 def _noise_to_signal(levels: NoiseLevels, solver: str) -> np.ndarray:
-    """sigma/alpha before each step, [num_steps], once no step is so large that the slope's change would swamp the clip."""
+    """sigma/alpha before each step, [num_steps]; no step may be so large that the slope's change swamps the clip."""
     if levels.alpha[0] == 0:
         raise ValueError(
             f"solver {solver!r}: expected alpha > 0 at every level. Received: alpha = 0 (pure noise), where "

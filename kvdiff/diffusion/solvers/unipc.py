@@ -16,7 +16,7 @@ __all__ = ["unipc"]
 
 
 def unipc(levels: NoiseLevels, prediction: Prediction, *, order: int = 2, variant: str = "bh2") -> StepTable:
-    """UniPC for the predicted x_0 (Zhao et al. 2023, arXiv:2302.04867, Algorithms 5 to 8); of order `order` + 1 at best.
+    """UniPC for the predicted x_0 (Zhao et al. 2023, arXiv:2302.04867, Algorithms 5 to 8); order `order` + 1 at best.
 
     The state between rows is the predictor's. A row first corrects it with the new D_i, then predicts on: both are
     linear, so one row does both. The last row, to the clean clip, is of first order.

@@ -15,7 +15,7 @@ NOISE = np.random.default_rng(2).normal(size=8)
 
 
 def algorithm(levels: NoiseLevels, x: float, order: int, eta: float) -> list[float]:
-    """Lu et al. 2022 (++), Algorithm 2 and its release for three steps, with eta as in k-diffusion: r, D1, D2 and all."""
+    """Lu et al. 2022 (++), Algorithm 2 and its release for three steps, eta as in k-diffusion: r, D1, D2 and all."""
     alpha, sigma, lam = levels.alpha, levels.sigma, levels.half_logsnr
     states, past = [x], []
     for i in range(levels.num_steps):
