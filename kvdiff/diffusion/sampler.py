@@ -230,7 +230,7 @@ class ClipSampler(abc.ABC):
                 if progress is not None:
                     progress(before + done, total)
 
-            chunks.append(self._run(table.with_known(known[rows]), clip[rows], known[rows], seed, samples, report))
+            chunks.append(self._run(table, clip[rows], known[rows], seed, samples, report))
         return np.concatenate(chunks)
 
     def _run(
@@ -251,7 +251,7 @@ class ClipSampler(abc.ABC):
         held = known[:, :, None, None, None]
         x = self._to_device(np.where(held, clip, start))
         history = tuple(self._to_device(np.zeros_like(clip)) for _ in range(table.memory))
-        for index, row in enumerate(table.rows(self.row_dtype)):
+        for index, row in enumerate(table.with_known(known).rows(self.row_dtype)):
             fresh = noise(index + 1) if row.std.any() else np.zeros((1, 1, 1, 1, 1), np.float32)
             x, history = self._advance(row, x, history, fresh)
             report(index + 1)

@@ -37,9 +37,9 @@ class Row:
     b: Any
     std: Any
 
-    def read(self, out: Any, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """(F, standard deviation of the fresh noise) from the network's output."""
-        return out, self.std
+    def read(self, out: Any, channels: int, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """(F, standard deviation of the fresh noise) from the network's output for clips of `channels` channels."""
+        return out[..., :channels], self.std
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,20 +52,20 @@ class LearnedVarianceRow(Row):
     log_var_min: Any
     log_var_max: Any
 
-    def read(self, out: Any, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """(F, standard deviation of the fresh noise) from the network's output."""
+    def read(self, out: Any, channels: int, exp: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """(F, standard deviation of the fresh noise) from the network's output for clips of `channels` channels."""
         raw, log_var = self.split(out)
         return raw, self.std * exp(0.5 * log_var)
 
     def split(self, out: Any) -> tuple[Any, Any]:
-        """(F, log-variance): Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15; log_var_max's share is (output + 1) / 2."""
+        """(F, log-variance): Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15; log_var_max has (output + 1) / 2."""
         channels = out.shape[-1] // 2
         share = 0.5 * (out[..., channels:] + 1.0)
         return out[..., :channels], share * self.log_var_max + (1.0 - share) * self.log_var_min
 
 
 class Levels(Protocol):
-    """The noise levels that rows go through: `NoiseLevels`, or any (alpha, sigma) [num_steps + 1], which may repeat or rise."""
+    """The noise levels of the rows: `NoiseLevels`, or any (alpha, sigma) [num_steps + 1], which may repeat or rise."""
 
     @property
     def alpha(self) -> np.ndarray:
@@ -230,7 +230,8 @@ class StepTable:
                 )
             return np.where(known, value, np.expand_dims(column, tuple(column.ndim - 1 + i for i in range(len(axes)))))
 
-        return dataclasses.replace(self, **{name: held(name, value) for name, value in clean.items()})
+        columns: dict[str, Any] = {name: held(name, value) for name, value in clean.items()}
+        return dataclasses.replace(self, **columns)
 
     def rows(self, dtype: Any = np.float32) -> Iterator[Row]:
         """The rows, cast once: each field [batch or 1, frames or 1, 1, 1, 1], `b` with K in front."""
@@ -277,13 +278,14 @@ def step(
     Args:
         row: one row of a `StepTable`.
         x: the noisy clip, [batch, frames, height, width, channels].
-        out: F(c_in x; c_noise), the raw output, of x's shape; with twice the channels where the variance is learned.
+        out: F(c_in x; c_noise), the raw output, of x's shape; with twice the channels from a network that
+            learned its variance, whatever solver then uses it.
         history: the K latest predictions of x_0, newest first; zeros at the start.
         noise: standard normal noise of x's shape, or 0 where every std is 0.
         clamp: what keeps the predicted x_0 in range, e.g. `clamp_unit`.
         exp: the exponential function of the array type; read where the variance is learned.
     """
-    raw, std = row.read(out, exp)
+    raw, std = row.read(out, x.shape[-1], exp)
     history = (clamp(row.c_skip * x + row.c_out * raw), *history[:-1])
     moved = row.a * x
     for k, predicted in enumerate(history):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kvdiff.diffusion import NoiseLevels, NoiseSchedule, Prediction, StepTable, oracle, schedules, step
+from kvdiff.diffusion.clamps import unclamped
 from kvdiff.diffusion.predictions import PREDICTIONS
 
 SHAPE = (3, 2, 1, 1)
@@ -63,14 +64,20 @@ def final(table: StepTable, data: oracle.GaussianClips, prediction: Prediction) 
     return oracle.push_through(table, oracle.exact_network(data, prediction), data.mean.shape)[-1]
 
 
-def run_mixture(table: StepTable, data: oracle.ExactDenoiser, x: np.ndarray) -> list[np.ndarray]:
-    """The states of a table around an exact denoiser, from x [batch, 1, 1, 1, 1], without noise or clamp."""
+def run_oracle(
+    table: StepTable,
+    data: oracle.ExactDenoiser,
+    x: np.ndarray,
+    noise: Sequence[np.ndarray] | None = None,
+    clamp: Callable[[np.ndarray], np.ndarray] = unclamped,
+) -> list[np.ndarray]:
+    """The states of a table around an exact denoiser, from x [batch, frames, …]; row i draws noise[i]."""
     history = tuple(np.zeros_like(x) for _ in range(table.memory))
     states = [x]
-    for row, alpha, sigma in zip(table.rows(np.float64), table.alpha, table.sigma, strict=False):
-        predicted = data.denoise(x, alpha, sigma)
+    for i, row in enumerate(table.rows(np.float64)):
+        predicted = data.denoise(x, table.alpha[i], table.sigma[i])
         raw = (predicted - row.c_skip * x) / row.c_out
-        x, history = step(row, x, raw, history, 0.0, lambda d: d)
+        x, history = step(row, x, raw, history, 0.0 if noise is None else noise[i], clamp)
         states.append(x)
     return states
 
@@ -112,7 +119,7 @@ def measured_orders(
         sizes[:warm_up] /= n
         fraction = np.cumsum(np.append(0.0, sizes)) / sizes.sum()
         levels = schedule("cosine").levels_at(2 * (HALF_LOGSNR[0] + (HALF_LOGSNR[1] - HALF_LOGSNR[0]) * fraction))
-        errors.append(np.abs(run_mixture(solver(levels, Prediction("v")), SMOOTH, START)[-2] - exact_flow()).max())
+        errors.append(np.abs(run_oracle(solver(levels, Prediction("v")), SMOOTH, START)[-2] - exact_flow()).max())
     return np.log2(np.array(errors[:-1]) / errors[1:])
 
 
