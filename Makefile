@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test ## Run the tests (fast set, no network, no GPU)
 test-slow: $(VENV)/.installed-test ## Run the slow tests
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
 
-test-peers: .venv-peers/.installed-peers ## Compare with other projects' code (in .venv-peers, with PyTorch)
+test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
 
 lint: $(VENV)/.installed-lint ## Check style and types
@@ -38,6 +38,11 @@ docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 
 clean: ## Remove the environments and everything built
 	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# Its sampling module is compared with; what the rest of it requires (CLIP, wandb, …) is not installed.
+.venv-peers/.k-diffusion: .venv-peers/.installed-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps k-diffusion==0.1.1.post1
+	@touch $@
 
 .PRECIOUS: %/bin/python
 %/bin/python:
