@@ -19,7 +19,7 @@ __all__ = ["app"]
 app = typer.Typer(
     name="kvdiff",
     help="Video diffusion: train on your own clips, then generate, predict and interpolate.",
-    epilog="Start with: kvdiff demo",
+    epilog="Start with: kvdiff demo. With KVDIFF_DEBUG=1 in the environment errors show where they came from.",
     context_settings={"max_content_width": 110},
     no_args_is_help=True,
     add_completion=False,

@@ -81,7 +81,7 @@ _INTERPOLATION_TEXT = (
 
 
 def _introduction(report: TaskReport, record: Mapping[str, Any]) -> str:
-    minutes = record["seconds"]["training"] / 60
+    minutes = record["training_seconds"] / 60
     how = "trained from scratch" if record["from_scratch"] else "loaded as shipped and trained on"
     machine = record["machine"]
     return (

@@ -62,11 +62,12 @@ def run_demo(
     """
     directory, bars = pathlib.Path(directory), bars or Bars()
     recipe = recipes.RECIPE if from_scratch else recipes.CONTINUE
+    training = _training_folder(directory, recipe)
     clock = _Clock()
     with clock.stage("loading", "Building a fresh model" if from_scratch else "Loading the shipped model"):
         model = recipes.build_model(recipe) if from_scratch else _shipped_model()
     with clock.stage("training", f"Training for {recipe.epochs} epochs of {recipe.steps_per_epoch} steps"):
-        history = recipes.train(model, recipe, _training_folder(directory, recipe))
+        history = recipes.train(model, recipe, training)
     with clock.stage("export", "Saving model.keras and exporting it to ONNX"):
         _save(model, directory)
     with clock.stage("sampling", f"Sampling {num_clips} unseen clips three times with ONNX Runtime"):
@@ -77,6 +78,7 @@ def run_demo(
         record |= {"seconds": dict(clock.seconds), "results": report.config}
         record |= {"bars": dataclasses.asdict(bars), "misses": report.misses(bars)}
         _write(directory, samples, report, bars, record, _curves(recipe, history, from_scratch))
+    recipes.forget_backup(training)  # Not before: what follows training can be cut off too.
     _announce(directory, report, bars)
     return 0 if report.passes(bars) else 1
 
@@ -137,6 +139,9 @@ def _record(recipe: Recipe, history: dict[str, Any], samples: TaskSamples, **how
         "recipe": recipe.config,
         "loss": history["loss"],
         "steps": history["steps"],
+        "training_seconds": round(
+            history["seconds"], 1
+        ),  # Of every run that made these weights; a stage's are of this one.
         "data": {
             "description": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the "
             "others held out; random paths, other ones in training and evaluation",

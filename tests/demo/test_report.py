@@ -42,7 +42,8 @@ def record() -> dict:
         "steps": 1234,
         "data": {"description": "digits", "seed": 1000},
         "sampling": {"solver": "ddim", "num_steps": 3, "seed": 5},
-        "seconds": {"training": 90.0},
+        "training_seconds": 90.0,
+        "seconds": {"training": 30.0},
         "machine": machine(),
         "versions": versions(),
     }

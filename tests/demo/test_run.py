@@ -59,9 +59,9 @@ def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, cap
 
     assert code == 1
     assert {path.name for path in directory.iterdir()} >= FILES
-    assert not list(directory.glob(".*"))
+    assert not list(directory.glob(".*")) and not list(directory.rglob("backup"))
     record = json.loads((directory / "record.json").read_text())
-    assert len(record["loss"]) == 2 and record["steps"] == 4
+    assert len(record["loss"]) == 2 and record["steps"] == 4 and record["training_seconds"] > 0
     assert list(record["seconds"]) == ["loading", "training", "export", "sampling"]
     assert record["misses"] and record["results"] == json.loads((directory / "numbers.json").read_text())["results"]
     assert str(tmp_path) not in (directory / "record.json").read_text()
