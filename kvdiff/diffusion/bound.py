@@ -160,10 +160,10 @@ def _term_bits(
     label = np.broadcast_to(row.c_noise[..., 0, 0, 0], noisy.shape[:2])
     noisy = noisy.astype(sampler.row_dtype)
     out = np.asarray(sampler.denoise(row.c_in * noisy, label))
-    log_var = row.log_var_min if variance == "small" or t == 0 else row.log_var_max
+    raw, log_var = out[..., : clips.shape[-1]], row.log_var_min if variance == "small" or t == 0 else row.log_var_max
     if variance == "learned":
-        out, log_var = row.split(out)
-    error = clips - np.asarray(sampler.clamp(row.c_skip * noisy + row.c_out * out))
+        raw, log_var = row.split(out)
+    error = clips - np.asarray(sampler.clamp(row.c_skip * noisy + row.c_out * raw))
     error, log_var = error.astype(np.float64), np.asarray(log_var, np.float64)
     if t == 0:
         return discretized_bits(clips, clips - error, np.exp(0.5 * log_var))

@@ -172,6 +172,7 @@ def test_learned_variance_reads_the_extra_channels() -> None:
     of = (gaussian(), ClipSpec(*SHAPE), schedule("cosine", 20), Prediction("v"))
     clip, plain, learned = np.zeros((1, *SHAPE), np.float32), oracle.OracleSampler(*of), Learned(*of)
     assert np.allclose(bits_per_dim(learned, clip, variance="learned").terms, bits_per_dim(plain, clip).terms)
+    assert np.allclose(bits_per_dim(learned, clip).terms, bits_per_dim(plain, clip).terms)  # The channels are there.
     learned.share = 1.0
     made, large = bits_per_dim(learned, clip, variance="learned"), bits_per_dim(plain, clip, variance="large")
     assert np.allclose(made.terms[1:], large.terms[1:])

@@ -21,14 +21,14 @@ def row(**values) -> Row:
 
 def test_step_is_equation_7() -> None:
     of = row(c_skip=2.0, c_out=3.0, a=5.0, b=[7.0, 11.0, 13.0], std=17.0)
-    moved, history = step(of, 1.0, 10.0, (100.0, 200.0, 300.0), 1000.0, lambda d: d + 0.5)
+    moved, history = step(of, np.array([1.0]), np.array([10.0]), (100.0, 200.0, 300.0), 1000.0, lambda d: d + 0.5)
     predicted = 2.0 * 1.0 + 3.0 * 10.0 + 0.5
     assert history == (predicted, 100.0, 200.0)
     assert moved == 5.0 + 7.0 * predicted + 11.0 * 100.0 + 13.0 * 200.0 + 17.0 * 1000.0
 
 
 def test_clamp_acts_on_the_prediction_alone() -> None:
-    moved, history = step(row(c_out=1.0, a=1.0, b=[1.0]), 3.0, 9.0, (0.0,), 0.0, clamp_unit)
+    moved, history = step(row(c_out=1.0, a=1.0, b=[1.0]), np.array([3.0]), np.array([9.0]), (0.0,), 0.0, clamp_unit)
     assert history == (1.0,) and moved == 4.0
 
 
@@ -120,10 +120,18 @@ def test_learned_variance_interpolates_the_logarithm() -> None:
             moved, _ = step(of, x, out, (np.zeros_like(x),), noise, clamp_unit)
             still, _ = step(of, x, out, (np.zeros_like(x),), 0.0, clamp_unit)
             assert np.allclose(moved - still, expected * noise)
-        middle = of.read(np.concatenate([raw, np.zeros_like(raw)], axis=-1), np.exp)
+        middle = of.read(np.concatenate([raw, np.zeros_like(raw)], axis=-1), 3, np.exp)
         assert (middle[0] == raw).all()
         if i < 3:
             assert np.allclose(middle[1], np.sqrt(ends["small"][i] * ends["large"][i]))
+
+
+def test_a_network_that_learned_its_variance_serves_every_solver() -> None:
+    x, raw, extra = np.random.default_rng(1).normal(size=(3, 2, 1, 2, 2, 3))
+    of = next(TABLE.rows(np.float64))
+    plain = step(of, x, raw, (0.0 * x,), 0.0, clamp_unit)
+    both = step(of, x, np.concatenate([raw, extra], axis=-1), (0.0 * x,), 0.0, clamp_unit)
+    assert (plain[0] == both[0]).all()
 
 
 def test_known_frames_are_still_where_the_variance_is_learned() -> None:

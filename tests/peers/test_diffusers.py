@@ -197,7 +197,7 @@ def test_unipc(variant: str, order: int) -> None:
 def test_sa_solvers_predictor_without_noise_is_deis(order: int) -> None:
     """One update at a time, for its corrector cannot be left out. Trap: its order 2 adds a correction of its own."""
     scheduler = diffusers.SASolverScheduler(predictor_order=order, tau_func=lambda t: 0.0)
-    levels = shared_grid(scheduler, 12, "zero")
+    levels = shared_grid(scheduler, 12, "sigma_min")
     table = solvers.deis(levels, EPS, order=order)
     for i in range(order - 1, 11):
         scheduler._step_index, scheduler.model_outputs = i, [tensor(d) for d in NOISE[:order][::-1]]
