@@ -44,6 +44,34 @@ If D were exactly x_0, a step from level t must land on level s of (1), in mean 
 
 A `StepTable` checks (8) and (9) when it is made. A *known* frame is one whose level is clean in every row:
 alpha = 1, sigma = 0, a = 1, b = 0, std = 0. That is all that tells prediction and interpolation from generation.
+
+**The exact denoiser.** The D that training aims at is E[x_0 | x_t]. For clips drawn from N(mu, C), with A and S the
+diagonal matrices of alpha_t and sigma_t, which may differ from frame to frame, it is affine:
+
+    (10) E[x_0 | x_t] = mu + C A (A C A + S²)^+ (x_t - A mu),
+
+and a row (7) with it carries a Gaussian x to a Gaussian x: `kvdiff.diffusion.oracle` knows what every sampler makes.
+
+**Solvers.** (8) and (9) leave a solver two choices, std, and what it adds to the newest prediction. So each is
+
+    (11) x <- a x + (alpha_s - a alpha_t) D_i + sum_k c_k (D_i - D_{i-k}) + std z_i,
+         a = sqrt(sigma_s² - std²) / sigma_t.
+
+With c = 0 it is DDIM, which is Euler's method in any variable (Song et al. 2021, arXiv:2010.02502, eq. 12). The others
+follow from the equation that (11) solves as steps get small and std = 0. With lambda = log(alpha/sigma) for time (Lu et
+al. 2022, arXiv:2211.01095, eq. 8),
+
+    (12) x_s = sigma_s/sigma_t x_t + sigma_s integral from lambda_t to lambda_s of e^lambda D(x_lambda; lambda) dlambda,
+
+or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how they guess D along the step.
+
+**Likelihood.** The variational bound on the bits that a clip costs (Ho et al. 2020, eq. 5), with (4) for q:
+
+    (13) L = KL(q(x_T | x_0), N(0, init_std²)) + sum_{t >= 1} KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t))
+             - log p(x_0 | D),
+         KL(q, p) = ( var_q/var_p - 1 - log(var_q/var_p) + (b (x_0 - D))²/var_p ) / 2,
+
+b being x_0's weight in (4), sums over pixels, and the last term the mass of the pixel's value. Known frames cost nothing.
 """
 
 from kvdiff.diffusion.frames import KnownFrames

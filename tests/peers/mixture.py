@@ -1,4 +1,4 @@
-"""What both sides are given: clips with two modes, their optimal denoiser, a start and a sequence of noise; all float64."""
+"""What both sides are given: clips with two modes, their best denoiser, a start and a sequence of noise; float64."""
 
 from __future__ import annotations
 

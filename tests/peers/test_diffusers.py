@@ -1,4 +1,4 @@
-"""Parity with diffusers. Its tables are float32; where it allows, ours are put in their place, so that formulae compare."""
+"""Parity with diffusers. Its tables are float32; where it allows, ours take their place, so that formulae compare."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_ddpm(monkeypatch, kind: str, variance: str, clip: bool) -> None:
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("clip", [False, True])
 def test_ddim(kind: str, eta: float, clip: bool) -> None:
-    """Traps: `linspace` steps back by T // N whatever the spacing; without use_clipped_model_output the noise is not redone."""
+    """Traps: `linspace` steps back by T // N; use_clipped_model_output redoes the noise from the clamped x_0."""
     scheduler = with_our_alphas(
         diffusers.DDIMScheduler(
             clip_sample=clip, set_alpha_to_one=True, steps_offset=0, prediction_type=PREDICTION_TYPES[kind]
@@ -119,7 +119,8 @@ def test_ddim(kind: str, eta: float, clip: bool) -> None:
         )
         x = step.prev_sample.numpy()
     levels = spacing.sampling_levels(LINEAR, 20, "leading")
-    ours = run_oracle(solvers.ddim(levels, Prediction(kind), eta=eta), DATA, X, NOISE, clamp_unit if clip else unclamped)[-1]
+    table = solvers.ddim(levels, Prediction(kind), eta=eta)
+    ours = run_oracle(table, DATA, X, NOISE, clamp_unit if clip else unclamped)[-1]
     assert difference(x, ours) < 1e-11
 
 
