@@ -71,7 +71,7 @@ or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how t
              - log p(x_0 | D),
          KL(q, p) = ( var_q/var_p - 1 - log(var_q/var_p) + (b (x_0 - D))²/var_p ) / 2,
 
-b being x_0's weight in (4), sums over pixels, and the last term the mass of the pixel's value. Known frames cost nothing.
+b being x_0's weight in (4), summed over pixels; the last term is the mass of the pixel's value. Known frames are free.
 """
 
 from kvdiff.diffusion.frames import KnownFrames

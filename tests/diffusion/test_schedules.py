@@ -109,6 +109,7 @@ def test_zero_terminal_snr_keeps_the_first_level_and_is_affine_in_alpha() -> Non
     assert np.isclose(schedule.alpha[0], base.alpha[0], rtol=1e-14)
     assert np.allclose(np.polyfit(base.alpha, schedule.alpha, 1)[0] * np.diff(base.alpha), np.diff(schedule.alpha))
     assert schedule.path == "vp" and schedule.logsnr[-1] == -np.inf
+    assert schedules.cosine(2).with_zero_terminal_snr().alpha[-1] == 0.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -195,7 +196,7 @@ def test_extreme_betas_are_exact(beta: float) -> None:
         (lambda: schedules.cosine(5).levels(np.array([1, 1])), "falling strictly.*Received"),
         (lambda: schedules.cosine(5).levels(np.array([1.0])), "integer `timesteps`.*Received"),
         (lambda: schedules.cosine(5).levels(np.array([], int)), "integer `timesteps`.*Received"),
-        (lambda: schedules.cosine(5).levels_at([-np.inf]), "finite `logsnr`.*Received"),
+        (lambda: schedules.cosine(5).levels_at([-np.inf, 1.0]), "finite `logsnr`.*Received"),
         (lambda: NoiseSchedule([0.5, 0.4], [0.6, 0.7]).path, "to go between them. Received"),
     ],
 )

@@ -65,6 +65,10 @@ def edm(
     """
     check_real("churn", churn, above=0.0, below=1e6, closed=True)
     check_real("noise_scale", noise_scale, above=0.0)
+    if not 0.0 <= churn_min <= churn_max:
+        raise ValueError(
+            f"`churn_min`, `churn_max`: expected 0 <= churn_min <= churn_max. Received: {churn_min} and {churn_max}"
+        )
     s = _noise_to_signal(levels, "edm")
     inside = (s >= churn_min) & (s <= churn_max)
     raised = s * np.where(inside, 1.0 + min(churn / levels.num_steps, np.sqrt(2.0) - 1.0), 1.0)

@@ -131,6 +131,8 @@ def test_pure_noise_and_leaps_are_refused_with_advice(solver) -> None:
     [
         (dict(churn=-1.0), "`churn`: .*Received: -1.0"),
         (dict(noise_scale=0.0), "`noise_scale`: .*Received: 0.0"),
+        (dict(churn_min=2.0, churn_max=1.0), "`churn_min`, `churn_max`: .*Received: 2.0 and 1.0"),
+        (dict(churn_min=-1.0), "`churn_min`, `churn_max`: .*Received: -1.0 and inf"),
     ],
 )
 def test_bad_input_is_named(options: dict, message: str) -> None:
