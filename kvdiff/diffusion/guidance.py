@@ -4,9 +4,9 @@ Every prediction type is affine in F with the same row, so guiding F, eps, v or 
 
     F = F_guide + w (F_main - F_guide)
 
-With a conditional main and an unconditional guide this is classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598,
-eq. 6, whose weight is w - 1); with a weaker version of the main model it is autoguidance (Karras et al. 2024,
-arXiv:2406.02507).
+With a conditional main and an unconditional guide this is classifier-free guidance (Ho & Salimans 2022,
+arXiv:2207.12598, eq. 6, whose weight is w - 1); with a weaker version of the main model it is autoguidance (Karras et
+al. 2024, arXiv:2406.02507).
 """
 
 from __future__ import annotations
