@@ -136,6 +136,13 @@ def test_published_bits_per_dim_of_a_quantised_gaussian(name: str) -> None:
         assert totals[-1] > entropy and (np.diff(totals) < 0).all()
 
 
+def test_prior_term_is_of_the_last_timestep_in_bits() -> None:
+    of, clips = schedule("cosine", 6), np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, *SHAPE)
+    made = bits_per_dim(oracle.OracleSampler(gaussian(), ClipSpec(*SHAPE), of, Prediction("v")), clips)
+    expected = prior_divergence(clips, of.alpha[-1], of.sigma[-1], 1.0).reshape(3, 2).mean(axis=1) / np.log(2)
+    assert np.allclose(made.prior, expected[None], rtol=1e-6)
+
+
 def test_bits_of_the_future_given_the_past() -> None:
     """Known frames count nothing, cost nothing, and make the rest cheaper; the model of the rest alone agrees."""
     data, known = gaussian(), np.array([True, False, False])
