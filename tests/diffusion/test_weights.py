@@ -40,6 +40,7 @@ def test_special_cases() -> None:
     assert np.allclose(loss_weights(of, Prediction("eps"), "snr"), 1.0)
     assert np.allclose(loss_weights(of, Prediction("edm", 0.3), "edm"), 1.0)
     assert np.allclose(on_x0("min_snr", of, "x0", gamma=2.0), np.minimum(of.snr, 2.0))
+    assert np.allclose(on_x0("min_snr", of, "x0", gamma=0.01), np.minimum(of.snr, 0.01))
     # v's own mean square is (SNR + 1) |D - x_0|².
     assert np.allclose(on_x0("simple", of, "v"), of.snr + 1.0)
 
