@@ -1,20 +1,23 @@
-"""The Keras sampler: `ClipSampler` with the network call and the table's row compiled into one graph."""
+"""The Keras samplers: `ClipSampler` with the network call and the table's row compiled into one graph."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.noise import video_noise
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.steps import Row, step
+from kvdiff.diffusion.steps import Row, StepTable, step
 
-__all__ = ["KerasSampler"]
+__all__ = ["KerasSampler", "ReconstructionSampler"]
 
 
 class KerasSampler(ClipSampler):
@@ -23,34 +26,37 @@ class KerasSampler(ClipSampler):
     Args:
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` makes.
         clip_spec, schedule, prediction: what the denoiser was trained for.
+        clamp: what keeps the predicted x_0 in range, on tensors; by default a clamp to [-1, 1].
     """
 
     def __init__(
-        self, denoiser: keras.Model, clip_spec: ClipSpec, schedule: NoiseSchedule, prediction: Prediction
+        self,
+        denoiser: keras.Model,
+        clip_spec: ClipSpec,
+        schedule: NoiseSchedule,
+        prediction: Prediction,
+        clamp: Callable[[Any], Any] | None = None,
     ) -> None:
-        super().__init__(clip_spec, schedule, prediction)
+        super().__init__(clip_spec, schedule, prediction, clamp or (lambda x: ops.clip(x, -1.0, 1.0)))
         self._denoiser = denoiser
-        self._compiled_step = _compile(self._tensor_step)
+        self._compiled_call = compiled(self._call)
+        self._compiled_step = compiled(self._tensor_step)
 
     def denoise(self, noisy_clip: Any, noise_label: Any) -> Any:
         """The network's raw output, float32."""
+        return self._compiled_call(ops.convert_to_tensor(noisy_clip), ops.convert_to_tensor(noise_label))
+
+    def _call(self, noisy_clip: Any, noise_label: Any) -> Any:
         inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label}
         return ops.cast(self._denoiser(inputs, training=False), "float32")
 
     def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
-        # Every row is spread to one shape, so that one traced graph serves every task and solver of the same memory.
-        spread = {
-            field.name: np.broadcast_to(value, (*value.shape[:-5], *x.shape[:2], 1, 1, 1))
-            for field in dataclasses.fields(row)
-            for value in [getattr(row, field.name)]
-        }
-        spread = {name: ops.convert_to_tensor(value) for name, value in spread.items()}
-        return self._compiled_step(spread, x, history, ops.convert_to_tensor(np.broadcast_to(noise, x.shape)))
+        noise = ops.convert_to_tensor(np.broadcast_to(noise, x.shape))
+        return self._compiled_step(spread(row, x.shape), x, history, noise)
 
-    def _tensor_step(self, row: dict[str, Any], x: Any, history: tuple[Any, ...], noise: Any) -> Any:
-        row = Row(**row)
-        label = row.c_noise[:, :, 0, 0, 0]
-        return step(row, x, self.denoise(row.c_in * x, label), history, noise, lambda d: ops.clip(d, -1.0, 1.0))
+    def _tensor_step(self, row: Row, x: Any, history: tuple[Any, ...], noise: Any) -> Any:
+        out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
+        return step(row, x, out, history, noise, self.clamp, ops.exp)
 
     def _to_device(self, array: np.ndarray) -> Any:
         return ops.convert_to_tensor(array)
@@ -59,10 +65,91 @@ class KerasSampler(ClipSampler):
         return ops.convert_to_numpy(array)
 
 
-def _compile(function: Any) -> Any:
-    """Compile on TensorFlow; variables are read at call time, so training on is seen. Other backends run it as it is."""
+class ReconstructionSampler(KerasSampler):
+    """Imposes known frames on a model that was trained without any, by reconstruction guidance. TensorFlow only.
+
+    Known frames carry noise like the others, drawn anew in each row (the replacement method); and because that alone does
+    not make the other frames agree with them, the predicted x_0 of the unknown frames descends the known frames' error
+    (Ho et al. 2022, arXiv:2204.03458, eq. 7):
+
+        D_unknown <- D_unknown - (weight alpha_t / 2) d|x_0 - D|²_known / d x_t
+
+    A model of this package knows clean frames from training and does better without.
+
+    Args:
+        denoiser, clip_spec, schedule, prediction: as for `KerasSampler`.
+        weight: w_r, at least 0; 0 is the replacement method, the paper uses 2 and more.
+    """
+
+    def __init__(
+        self,
+        denoiser: keras.Model,
+        clip_spec: ClipSpec,
+        schedule: NoiseSchedule,
+        prediction: Prediction,
+        *,
+        weight: float = 2.0,
+    ) -> None:
+        super().__init__(denoiser, clip_spec, schedule, prediction)
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError("ReconstructionSampler: expected the TensorFlow backend, for its gradient.")
+        self.weight = check_real("weight", weight, above=0.0, below=np.inf, closed=True)
+        self._compiled_guided_step = compiled(self._guided_step)
+
+    def _run(
+        self,
+        table: StepTable,
+        clip: np.ndarray,
+        known: np.ndarray,
+        seed: int,
+        samples: Sequence[int] | np.ndarray,
+        report: Callable[[int], None],
+    ) -> np.ndarray:
+        """As in `ClipSampler`, with every frame on the row's noise level."""
+
+        def noise(index: int) -> Any:
+            return ops.convert_to_tensor(video_noise(seed, index, np.asarray(samples), clip.shape[1:]))
+
+        held = known[:, :, None, None, None]
+        x, history = table.init_std * noise(0), tuple(ops.zeros(clip.shape) for _ in range(table.memory))
+        for index, row in enumerate(table.rows()):
+            level = [np.float32(column[index, 0]) for column in (table.alpha, table.sigma)]
+            given = level[0] * clip + level[1] * noise(index)
+            x = ops.where(held, given, x)
+            arguments = (spread(row, x.shape), level[0], x, history, noise(index + 1), clip, held)
+            x, history = self._compiled_guided_step(*arguments)
+            report(index + 1)
+        return np.where(held, clip, self._to_host(x))
+
+    def _guided_step(
+        self, row: Row, alpha: Any, x: Any, history: tuple[Any, ...], noise: Any, clip: Any, held: Any
+    ) -> Any:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
+            raw = out[..., : x.shape[-1]]
+            error = ops.where(held, clip - (row.c_skip * x + row.c_out * raw), 0.0)
+            squared = ops.sum(ops.square(error))
+        descent = ops.where(held, 0.0, 0.5 * self.weight * alpha * tape.gradient(squared, x))
+        # D = c_skip x + c_out F, so a descent of D is one of F over c_out.
+        return step(row, x, raw - descent / row.c_out, history, noise, self.clamp, ops.exp)
+
+
+def spread(row: Row, clip_shape: tuple[int, ...]) -> Row:
+    """`row` as tensors [batch, frames, 1, 1, 1], so that one traced graph serves every task and solver of one memory."""
+
+    def tensor(column: np.ndarray) -> Any:
+        return ops.convert_to_tensor(np.broadcast_to(column, (*column.shape[:-5], *clip_shape[:2], 1, 1, 1)))
+
+    return type(row)(**{field.name: tensor(getattr(row, field.name)) for field in dataclasses.fields(row)})
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on TensorFlow; variables are read at call time, so training on is seen. Others run it as it is."""
     if keras.backend.backend() != "tensorflow":
         return function
     import tensorflow as tf
 
-    return tf.function(function, reduce_retracing=True)
+    return tf.function(function, reduce_retracing=True, autograph=False)

@@ -113,7 +113,8 @@ def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, res
         keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
         keras.callbacks.TerminateOnNaN(),
     ]
-    model.fit(_batches(recipe), epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch, callbacks=callbacks)
+    length = dict(epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch)
+    model.fit(_batches(recipe), shuffle=False, callbacks=callbacks, **length)
     with log.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     loss, seconds = [float(row["loss"]) for row in rows], sum(float(row["seconds"]) for row in rows)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_choice, check_count, check_real
 from kvdiff.diffusion.schedules import NoiseSchedule
 
-__all__ = ["TimestepDistribution", "by_loss", "lognormal", "uniform"]
+__all__ = ["TimestepDistribution", "by_loss", "lognormal", "timestep_distribution", "uniform"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,3 +109,9 @@ def by_loss(second_moments: np.ndarray, uniform_share: float = 0.001) -> Timeste
     if root.sum() == 0:
         return uniform(len(root))
     return TimestepDistribution((1.0 - uniform_share) * root / root.sum() + uniform_share / len(root))
+
+
+def timestep_distribution(schedule: NoiseSchedule, name: str = "uniform", **options: Any) -> TimestepDistribution:
+    """The named distribution over the timesteps of `schedule`: "uniform", or "lognormal" with its `mean` and `std`."""
+    check_choice("name", name, ("lognormal", "uniform"))
+    return lognormal(schedule, **options) if name == "lognormal" else uniform(schedule.num_timesteps, **options)

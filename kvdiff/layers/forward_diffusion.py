@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvdiff.diffusion.bound import BoundTable
 from kvdiff.diffusion.predictions import Prediction, noise_label
 from kvdiff.diffusion.schedules import NoiseSchedule
 
@@ -24,7 +25,8 @@ class ForwardDiffusion(keras.layers.Layer):
 
     Args:
         schedule: a `NoiseSchedule` or its config, e.g. `{"name": "cosine", "num_timesteps": 1000}`.
-        prediction: a `Prediction`, its config, or its name ("eps", "x0", "v").
+        prediction: a `Prediction`, its config, or its name, e.g. "eps", "x0" or "v".
+        learned_variance: append to the target what `HybridLoss` needs: x_0 and the coefficients of the variational bound.
 
     Inputs: x_0 [batch, frames, height, width, channels] in [-1, 1]; eps, of its shape; timestep, int [batch, frames];
     known, bool [batch, frames]. Outputs: the denoiser's inputs `{"noisy_clip", "noise_label"}` and its target, of x_0's
@@ -35,9 +37,12 @@ class ForwardDiffusion(keras.layers.Layer):
         self,
         schedule: NoiseSchedule | Mapping[str, Any],
         prediction: Prediction | Mapping[str, Any] | str = "v",
+        *,
+        learned_variance: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.learned_variance = learned_variance
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_config(schedule)
         self.prediction = prediction if isinstance(prediction, Prediction) else Prediction.from_config(prediction)
         alpha, sigma = self.schedule.alpha, self.schedule.sigma
@@ -45,6 +50,11 @@ class ForwardDiffusion(keras.layers.Layer):
         p, q = self.prediction.target_coefficients(alpha, sigma)
         columns = (row.c_in * alpha, row.c_in * sigma, p, q, noise_label(alpha, sigma))
         self._table = np.stack(columns, axis=-1).astype(np.float32)  # [num_timesteps, 5]
+        if learned_variance:
+            bound = BoundTable.of(self.schedule)
+            is_first = np.arange(self.schedule.num_timesteps) == 0
+            columns = (bound.b, bound.log_var_min, bound.log_var_max, row.c_out, is_first)
+            self._bound_table = np.stack(columns, axis=-1).astype(np.float32)  # [num_timesteps, NUM_COEFFICIENTS]
 
     def call(self, x_0: Any, eps: Any, timestep: Any, known: Any) -> tuple[dict[str, Any], Any]:
         """Noise `x_0`; see the class."""
@@ -52,9 +62,14 @@ class ForwardDiffusion(keras.layers.Layer):
         signal, noise, p, q, label = (row[..., i] for i in range(5))
         noisy_clip = ops.where(known[:, :, None, None, None], x_0, signal * x_0 + noise * eps)
         label = ops.where(known, 0.0, label[:, :, 0, 0, 0])
-        return {"noisy_clip": noisy_clip, "noise_label": label}, p * x_0 + q * eps
+        target = p * x_0 + q * eps
+        if self.learned_variance:
+            bound = ops.take(ops.convert_to_tensor(self._bound_table), timestep, axis=0)[:, :, None, None, :]
+            target = ops.concatenate([target, x_0, bound + ops.zeros_like(x_0[..., :1])], axis=-1)
+        return {"noisy_clip": noisy_clip, "noise_label": label}, target
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         arguments = {"schedule": dict(self.schedule.config), "prediction": self.prediction.config}
+        arguments["learned_variance"] = self.learned_variance
         return {**super().get_config(), **arguments}

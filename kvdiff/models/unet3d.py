@@ -20,6 +20,7 @@ __all__ = ["UNet3D", "check_frame_size"]
 def UNet3D(
     channels: int = 1,
     *,
+    out_channels: int | None = None,
     widths: Sequence[int] = (48, 96),
     blocks: int = 2,
     patch_size: int = 2,
@@ -61,12 +62,15 @@ def UNet3D(
             x = PatchSplit(widths[level - 1], 2, name=f"up{level}")(x)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
     # The last map stays float32 under mixed precision: its output is the denoiser's answer.
-    out = PatchSplit(channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")(x)
+    out = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")(x)
     return keras.Model({"noisy_clip": noisy_clip, "noise_label": label}, out, name=name)
 
 
-def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int]) -> None:
-    """Raise unless (height, width, channels) suits `denoiser`; the error names the nearest legal sizes."""
+def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int], outputs: int) -> None:
+    """Raise unless `denoiser` takes frames (height, width, channels) and answers with `outputs` channels.
+
+    The error names the nearest legal sizes.
+    """
     multiple = math.prod(layer.patch_size for layer in denoiser.layers if isinstance(layer, PatchMerge))
     for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
         if size % multiple:
@@ -78,3 +82,5 @@ def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int]) -
     channels = denoiser.input["noisy_clip"].shape[-1]
     if channels != frame_shape[-1]:
         raise ValueError(f"`clip_shape`: expected the denoiser's {channels} channels. Received: {frame_shape[-1]}")
+    if denoiser.output.shape[-1] != outputs:
+        raise ValueError(f"`denoiser`: expected {outputs} output channels. Received: {denoiser.output.shape[-1]}")

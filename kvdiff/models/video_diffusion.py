@@ -15,10 +15,13 @@ from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.weights import loss_weights
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.unet3d import UNet3D, check_frame_size
 from kvdiff.sampling import KerasSampler
+from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
+from kvdiff.training.timesteps import TimestepDraw
 
 __all__ = ["VideoDiffusion"]
 
@@ -39,10 +42,16 @@ class VideoDiffusion(keras.Model):
 
     Args:
         clip_shape: (frames, height, width, channels) of the training clips.
-        denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`.
+        denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`, with twice the output
+            channels where the variance is learned.
         schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
-        prediction: what the denoiser predicts: "v" (default), "eps" or "x0".
+        prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
         known_frames: the distribution of known frames in training.
+        loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.weights.WEIGHTS`, or e.g.
+            `{"name": "min_snr", "gamma": 5}`.
+        timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
+            `ImportanceSampling` for drawing them by their loss.
+        learned_variance: train the variance of `solver="ddpm", variance="learned"` too, with `HybridLoss`.
         seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of replicas,
             nor on a crash in between.
 
@@ -57,6 +66,9 @@ class VideoDiffusion(keras.Model):
         schedule: NoiseSchedule | Mapping[str, Any] | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
         known_frames: KnownFrames | Mapping[str, float] | None = None,
+        loss_weight: Mapping[str, Any] | str = "simple",
+        timesteps: Mapping[str, Any] | str = "uniform",
+        learned_variance: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -64,13 +76,24 @@ class VideoDiffusion(keras.Model):
         if len(clip_shape) != 4:
             raise ValueError(f"`clip_shape`: expected (frames, height, width, channels). Received: {clip_shape}")
         self.clip_spec = ClipSpec(*clip_shape)
-        self.denoiser = UNet3D(self.clip_spec.channels) if denoiser is None else denoiser
-        check_frame_size(self.denoiser, self.clip_spec.frame_shape)
-        schedule = {"name": "cosine"} if schedule is None else schedule
-        self.forward_diffusion = ForwardDiffusion(schedule, prediction, name="forward_diffusion")
+        channels = self.clip_spec.channels
+        outputs = 2 * channels if learned_variance else channels
+        self.denoiser = UNet3D(channels, out_channels=outputs) if denoiser is None else denoiser
+        check_frame_size(self.denoiser, self.clip_spec.frame_shape, outputs)
+        self.forward_diffusion = ForwardDiffusion(
+            {"name": "cosine"} if schedule is None else schedule,
+            prediction,
+            learned_variance=learned_variance,
+            name="forward_diffusion",
+        )
         if not isinstance(known_frames, KnownFrames):
             known_frames = KnownFrames(**(known_frames or {}))
         self.known_frames = known_frames
+        self.loss_weight, self.timesteps = _named(loss_weight), _named(timesteps)
+        self.timestep_draw = TimestepDraw(self.forward_diffusion.schedule, self.timesteps)
+        self._loss_weights = loss_weights(
+            self.forward_diffusion.schedule, self.forward_diffusion.prediction, **self.loss_weight
+        ).astype(np.float32)
         self.seed = seed
         self.sampler = KerasSampler(
             self.denoiser, self.clip_spec, self.forward_diffusion.schedule, self.forward_diffusion.prediction
@@ -79,14 +102,21 @@ class VideoDiffusion(keras.Model):
 
     # Training.
 
-    def compile(self, optimizer: Any = None, loss: Any = "mse", **kwargs: Any) -> None:
-        """As in Keras, with the simple loss and an averaging Adam as defaults.
+    def compile(self, optimizer: Any = None, loss: Any = None, **kwargs: Any) -> None:
+        """As in Keras, with an averaging Adam and the mean square (or `HybridLoss`, to learn the variance) as defaults.
+
+        "mae" and "huber" work too, as does any Keras loss of (target, prediction).
 
         An optimizer with `use_ema=True` leaves the averaged weights in the model when `fit` ends, so sampling and export
         use them; a further `fit` continues from the average.
         """
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.999)
+            optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
+        learned = self.forward_diffusion.learned_variance
+        if loss is None:
+            loss = HybridLoss(self.forward_diffusion.schedule.num_timesteps) if learned else "mse"
+        elif learned and not isinstance(loss, HybridLoss):
+            raise ValueError(f"`loss`: expected a HybridLoss, which learns the variance. Received: {loss!r}")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -117,30 +147,31 @@ class VideoDiffusion(keras.Model):
             with self._distribute_strategy.scope():
                 self._symbolic_build(data_batch=self.noised(blank, 0))
 
-    def noised(self, data: Any, training_step: Any) -> tuple[dict[str, Any], Any, Any]:
+    def noised(self, data: Any, training_step: Any, timestep: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """From clean clips to what Keras trains on.
 
         Args:
             data: clips [batch, *clip_shape] (of a tuple, the first element), in [-1, 1] or uint8.
             training_step: which noise to draw.
+            timestep: int [batch], in place of those that would be drawn.
 
         Returns:
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
-            the others that every clip counts the same.
+            the others that every clip counts the same, times the weight of its timestep.
         """
         x_0 = self._clips(data[0] if isinstance(data, (tuple, list)) else data)
         frames = self.clip_spec.num_frames
-        sample = sample_numbers(ops.shape(x_0)[0])
-        where = (ops, self.seed, training_step, sample)
+        where = (ops, self.seed, training_step, sample_numbers(ops.shape(x_0)[0]))
         known = self.known_frames.draw(ops, uniform(*where, self.known_frames.num_uniforms(frames), MASK), frames)
-        num_timesteps = self.forward_diffusion.schedule.num_timesteps
-        timestep = ops.cast(ops.floor(uniform(*where, 1, TIMESTEP) * float(num_timesteps)), "int32")
-        timestep = ops.broadcast_to(timestep, ops.shape(known))
+        if timestep is None:
+            timestep = self.timestep_draw(uniform(*where, 1, TIMESTEP)[:, 0])
         eps = ops.reshape(normal(*where, math.prod(x_0.shape[1:]), EPS), ops.shape(x_0))
-        inputs, target = self.forward_diffusion(x_0, eps, timestep, known)
+        per_frame = ops.broadcast_to(timestep[:, None], ops.shape(known))
+        inputs, target = self.forward_diffusion(x_0, eps, per_frame, known)
+        weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
-        weight = frames * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
-        return inputs, target, weight[:, :, None, None]
+        share = frames * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
+        return inputs, target, (share * weight[:, None])[:, :, None, None]
 
     def _clips(self, clips: Any) -> Any:
         """Check the static shape; scale uint8 pixels to [-1, 1]."""
@@ -185,6 +216,9 @@ class VideoDiffusion(keras.Model):
             "schedule": dict(self.forward_diffusion.schedule.config),
             "prediction": self.forward_diffusion.prediction.config,
             "known_frames": self.known_frames.config,
+            "loss_weight": self.loss_weight,
+            "timesteps": self.timesteps,
+            "learned_variance": self.forward_diffusion.learned_variance,
             "seed": self.seed,
         }
 
@@ -194,3 +228,8 @@ class VideoDiffusion(keras.Model):
         config = dict(config)
         config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
         return cls(**config)
+
+
+def _named(choice: Mapping[str, Any] | str) -> dict[str, Any]:
+    """A choice given by its name alone, or with its options: `{"name": …, **options}`."""
+    return {"name": choice} if isinstance(choice, str) else dict(choice)

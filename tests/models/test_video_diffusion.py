@@ -178,3 +178,45 @@ def test_default_model_compiles_with_defaults():
 def test_clear_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         tiny(**arguments)
+
+
+# Objectives.
+
+
+def test_the_loss_weight_follows_the_timestep(clips):
+    from kvdiff.diffusion.weights import loss_weights
+
+    plain, weighted = tiny(), tiny(loss_weight={"name": "min_snr", "gamma": 3.0})
+    schedule, prediction = plain.forward_diffusion.schedule, plain.forward_diffusion.prediction
+    timestep = np.arange(0, 960, 60, dtype="int32")
+    ours, ones = (np.asarray(model.noised(clips, 0, timestep)[2]).sum(axis=(1, 2, 3)) for model in (weighted, plain))
+    expected = loss_weights(schedule, prediction, "min_snr", gamma=3.0)[timestep]
+    np.testing.assert_allclose(ours / ones, expected, rtol=1e-5)
+
+
+def test_learns_and_samples_with_a_learned_variance(clips):
+    denoiser = UNet3D(1, out_channels=2, widths=(12,), blocks=1, groups=4, attention=(None,))
+    model = VideoDiffusion(SHAPE, denoiser, learned_variance=True)
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(clips, batch_size=8, epochs=1, verbose=0)
+    assert np.isfinite(model.evaluate(clips, verbose=0))
+    learned = model.generate(1, num_steps=4, solver="ddpm", variance="learned")
+    small = model.generate(1, num_steps=4, solver="ddpm", variance="small")
+    assert learned.shape == small.shape == (1, *SHAPE) and np.abs(learned - small).max() > 1e-3
+    assert model.generate(1, num_steps=2, solver="ddim").shape == (1, *SHAPE)
+
+
+def test_a_learned_variance_needs_its_channels_and_its_loss():
+    with pytest.raises(ValueError, match="`denoiser`: expected 2 output channels. Received: 1"):
+        tiny(learned_variance=True)
+    with pytest.raises(ValueError, match="`loss`: expected a HybridLoss.* Received: 'mse'"):
+        VideoDiffusion((2, 8, 8, 1), learned_variance=True).compile(loss="mse")
+
+
+def test_bits_per_dim_of_a_keras_model(trained, clips):
+    from kvdiff.diffusion.bound import bits_per_dim
+
+    short = VideoDiffusion(SHAPE, trained.denoiser, schedule={"name": "cosine", "num_timesteps": 10})
+    pixels = np.round((clips[:2] + 1.0) * 127.5).astype(np.uint8)
+    bits = bits_per_dim(short.sampler, pixels, np.array([True, False, False, False]))
+    assert np.isnan(bits.per_frame[:, 0]).all() and 0 < bits.total < 40
