@@ -68,9 +68,9 @@ class KerasSampler(ClipSampler):
 class ReconstructionSampler(KerasSampler):
     """Imposes known frames on a model that was trained without any, by reconstruction guidance. TensorFlow only.
 
-    Known frames carry noise like the others, drawn anew in each row (the replacement method); and because that alone does
-    not make the other frames agree with them, the predicted x_0 of the unknown frames descends the known frames' error
-    (Ho et al. 2022, arXiv:2204.03458, eq. 7):
+    Known frames carry noise like the others, drawn anew in each row (the replacement method); and because that alone
+    does not make the other frames agree with them, the predicted x_0 of the unknown frames descends the known frames'
+    error (Ho et al. 2022, arXiv:2204.03458, eq. 7):
 
         D_unknown <- D_unknown - (weight alpha_t / 2) d|x_0 - D|²_known / d x_t
 
@@ -138,7 +138,7 @@ class ReconstructionSampler(KerasSampler):
 
 
 def spread(row: Row, clip_shape: tuple[int, ...]) -> Row:
-    """`row` as tensors [batch, frames, 1, 1, 1], so that one traced graph serves every task and solver of one memory."""
+    """`row` as tensors [batch, frames, 1, 1, 1]: one traced graph serves every task and solver of one memory."""
 
     def tensor(column: np.ndarray) -> Any:
         return ops.convert_to_tensor(np.broadcast_to(column, (*column.shape[:-5], *clip_shape[:2], 1, 1, 1)))

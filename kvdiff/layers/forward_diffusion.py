@@ -26,7 +26,7 @@ class ForwardDiffusion(keras.layers.Layer):
     Args:
         schedule: a `NoiseSchedule` or its config, e.g. `{"name": "cosine", "num_timesteps": 1000}`.
         prediction: a `Prediction`, its config, or its name, e.g. "eps", "x0" or "v".
-        learned_variance: append to the target what `HybridLoss` needs: x_0 and the coefficients of the variational bound.
+        learned_variance: append to the target what `HybridLoss` needs: x_0 and the variational bound's coefficients.
 
     Inputs: x_0 [batch, frames, height, width, channels] in [-1, 1]; eps, of its shape; timestep, int [batch, frames];
     known, bool [batch, frames]. Outputs: the denoiser's inputs `{"noisy_clip", "noise_label"}` and its target, of x_0's
@@ -70,6 +70,6 @@ class ForwardDiffusion(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        arguments = {"schedule": dict(self.schedule.config), "prediction": self.prediction.config}
+        arguments: dict[str, Any] = {"schedule": dict(self.schedule.config), "prediction": self.prediction.config}
         arguments["learned_variance"] = self.learned_variance
         return {**super().get_config(), **arguments}

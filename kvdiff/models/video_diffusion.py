@@ -30,8 +30,8 @@ __all__ = ["VideoDiffusion"]
 class VideoDiffusion(keras.Model):
     """A video diffusion model for clips of one shape.
 
-    One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those stay
-    clean, and the loss is taken on the others.
+    One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those
+    stay clean, and the loss is taken on the others.
 
     ```python
     model = kvdiff.VideoDiffusion(clip_shape=(8, 16, 16, 1))
@@ -52,8 +52,8 @@ class VideoDiffusion(keras.Model):
         timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
             `ImportanceSampling` for drawing them by their loss.
         learned_variance: train the variance of `solver="ddpm", variance="learned"` too, with `HybridLoss`.
-        seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of replicas,
-            nor on a crash in between.
+        seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of
+            replicas, nor on a crash in between.
 
     Clips are in [-1, 1], or uint8 pixels, which are scaled.
     """
@@ -107,8 +107,8 @@ class VideoDiffusion(keras.Model):
 
         "mae" and "huber" work too, as does any Keras loss of (target, prediction).
 
-        An optimizer with `use_ema=True` leaves the averaged weights in the model when `fit` ends, so sampling and export
-        use them; a further `fit` continues from the average.
+        An optimizer with `use_ema=True` leaves the averaged weights in the model when `fit` ends, so sampling and
+        export use them; a further `fit` continues from the average.
         """
         if optimizer is None:
             optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
@@ -140,7 +140,7 @@ class VideoDiffusion(keras.Model):
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Under `tf.distribute`, build loss and optimizer from what `noised` makes.
 
-        Keras would call the model on raw clips instead, having taken (and lost) the first batch of the data to see them.
+        Keras would call the model on raw clips instead, having taken (and lost) the first batch of data to see them.
         """
         if self._distribute_strategy is not None:
             blank = np.zeros((1, self.clip_spec.num_frames, *self.clip_spec.frame_shape), np.float32)
@@ -188,7 +188,7 @@ class VideoDiffusion(keras.Model):
     # Sampling: see `kvdiff.diffusion.ClipSampler` for every keyword.
 
     def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
-        """New clips from noise: float32 [num_clips, frames, height, width, channels]. Keywords: `ClipSampler.infill`."""
+        """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `ClipSampler`."""
         return self.sampler.generate(num_clips, **sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
@@ -198,7 +198,7 @@ class VideoDiffusion(keras.Model):
     def interpolate(
         self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
     ) -> np.ndarray:
-        """The frames between `before` and `after`: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
+        """The frames between two ends: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
         return self.sampler.interpolate(before, after, num_frames, **sampling)
 
     def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:

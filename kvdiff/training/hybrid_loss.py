@@ -19,15 +19,16 @@ class HybridLoss(keras.losses.Loss):
     """|F - F*|² + lambda T L_vlb (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 16), in bits as published.
 
     L_vlb is the term of the variational bound at the drawn timestep: the divergence of the sampler's step from the
-    posterior, or at timestep 0 the discretised likelihood of the pixels. It trains the variance alone: the predicted mean
-    enters it behind a stop-gradient.
+    posterior, or at timestep 0 the discretised likelihood of the pixels. It trains the variance alone: the predicted
+    mean enters it behind a stop-gradient.
 
     Args:
         num_timesteps: T of the noise schedule.
         vlb_weight: lambda.
 
-    The target holds F* and x_0 (C channels each) and the `NUM_COEFFICIENTS` columns of a `BoundTable`; the prediction holds
-    F and the variance's share (C channels each). Result: [batch, frames, height, width], weighted and averaged by Keras.
+    The target holds F* and x_0 (C channels each) and the `NUM_COEFFICIENTS` columns of a `BoundTable`; the prediction
+    holds F and the variance's share (C channels each). Keras weights and averages the result, [batch, frames, height,
+    width].
     """
 
     def __init__(self, num_timesteps: int, *, vlb_weight: float = 0.001, name: str = "hybrid", **kwargs: Any) -> None:

@@ -50,8 +50,8 @@ class ImportanceSampling(keras.callbacks.Callback):
     """Draws timesteps in proportion to the root mean square of their losses (Nichol & Dhariwal 2021, section 3.3).
 
     The losses are measured on the same `clips` before every epoch, at `num_levels` timesteps, and interpolated between
-    them; the first epoch draws uniformly, since an untrained network's losses say nothing. For weights that vary much with
-    the timestep, such as "variational".
+    them; the first epoch draws uniformly, since an untrained network's losses say nothing. For weights that vary much
+    with the timestep, such as "variational".
 
     Args:
         clips: clips to measure on, [batch, *clip_shape].
@@ -77,6 +77,7 @@ class ImportanceSampling(keras.callbacks.Callback):
         timesteps = ops.full((len(self.clips),), timestep, dtype="int32")
         inputs, target, weight = self.model.noised(ops.convert_to_tensor(self.clips), epoch, timesteps)
         output = self.model(inputs, training=False)
-        loss = self.model.loss.call if isinstance(self.model.loss, keras.losses.Loss) else keras.losses.get(self.model.loss)
-        per_pixel = ops.convert_to_numpy(loss(target, output) * weight)
-        return per_pixel.reshape(len(self.clips), -1).mean(axis=1).astype(np.float64)
+        loss = keras.losses.get(self.model.loss)
+        per_pixel = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        weighted = ops.convert_to_numpy(per_pixel(target, output) * weight)
+        return weighted.reshape(len(self.clips), -1).mean(axis=1).astype(np.float64)
