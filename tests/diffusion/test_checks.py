@@ -11,6 +11,12 @@ FRAME = (4, 5, 1)
 CLIP = np.zeros((2, 3, *FRAME), np.float32)
 
 
+def one_pixel(value: float) -> np.ndarray:
+    clip = CLIP.astype(np.float64)
+    clip[1, 2, 3, 4, 0] = value
+    return clip
+
+
 def test_count() -> None:
     assert checks.check_count("n", np.int64(3)) == 3 and type(checks.check_count("n", np.int64(3))) is int
     assert checks.check_count("n", 5, at_least=5, at_most=5) == 5
@@ -90,8 +96,8 @@ def test_clip_is_cast_and_pixels_are_scaled() -> None:
         (CLIP[:, :0], ValueError, "Received: [2, 0, 4, 5, 1]"),
         (CLIP.astype(np.int32), TypeError, "`clip`: expected floats in [-1, 1] or uint8 pixels. Received: dtype int32"),
         (CLIP + np.nan, ValueError, "`clip`: expected values in [-1, 1], no NaN. Received: minimum nan, maximum nan"),
-        (CLIP + 2, ValueError, "Received: minimum 2.0, maximum 2.0"),
-        (CLIP - 2, ValueError, "Received: minimum -2.0, maximum -2.0"),
+        (one_pixel(1.01), ValueError, "Received: minimum 0.0, maximum 1.01"),
+        (one_pixel(-1.01), ValueError, "Received: minimum -1.01, maximum 0.0"),
     ],
 )
 def test_bad_clip(clip, error, message: str) -> None:

@@ -20,6 +20,7 @@ def test_dynamic_divides_each_clip_by_its_own_quantile() -> None:
     assert (made[1] == clips[1]).all()  # Inside the range nothing changes.
     assert np.abs(made).max() == 1.0
     assert np.abs(dynamic(0.05)(clips)).max() == 1.0
+    assert (dynamic()(clips) == dynamic(0.995)(clips)).all()
 
 
 def test_dynamic_with_the_largest_pixel_only_scales() -> None:

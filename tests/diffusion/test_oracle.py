@@ -174,6 +174,7 @@ def test_mixture_weights_are_recovered_and_a_rare_mode_is_found() -> None:
         (lambda: oracle.GaussianClips(np.zeros(SHAPE), np.triu(np.ones((6, 6)))), "symmetric"),
         (lambda: oracle.MixtureClips([0.5, 0.4], [unit(), unit()]), "`weights`: expected 2 probabilities.*Received"),
         (lambda: oracle.MixtureClips([1.5, -0.5], [unit(), unit()]), "`weights`: expected 2 probabilities.*Received"),
+        (lambda: oracle.MixtureClips([1.0, 0.0], [unit(), unit()]), "`weights`: expected 2 probabilities.*Received"),
         (lambda: oracle.MixtureClips([1.0], [unit(), unit()]), "`weights`: expected 2 probabilities.*Received"),
         (lambda: oracle.MixtureClips([0.5, 0.5], [unit(), point(shape=(2, 1, 1, 1))]), "`components`.*one shape"),
         (lambda: oracle.push_through(None, None, (1, 2, 3)), "`clip_shape`: .*Received: .1, 2, 3"),

@@ -103,6 +103,11 @@ def test_the_verbs_make_any_number_of_frames() -> None:
     assert sampler.interpolate(CLIPS, CLIPS[:, :1], 2, num_steps=2).shape == (5, 2, 4, 5, 2)
 
 
+def test_by_default_the_training_length_is_filled_to_the_last_frame() -> None:
+    assert Recorder().predict_frames(CLIPS[:, :5], num_steps=1).shape[1] == 1
+    assert Recorder().interpolate(CLIPS[:, :2], CLIPS[:, :3], num_steps=1).shape[1] == 1
+
+
 def test_pixels_are_scaled() -> None:
     pixels = np.round((CLIPS + 1) * 127.5).astype(np.uint8)
     scaled = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)

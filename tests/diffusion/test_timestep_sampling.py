@@ -37,6 +37,7 @@ def test_lognormal_is_the_normal_of_log_sigma() -> None:
         p, log_s = lognormal(of, mean=-0.5, std=0.8).probabilities, -0.5 * of.logsnr
         mean = p @ log_s
         assert abs(mean + 0.5) < 1e-2 and abs(np.sqrt(p @ (log_s - mean) ** 2) - 0.8) < 1e-2
+    assert np.allclose(lognormal(of).probabilities, lognormal(of, -1.2, 1.2).probabilities)  # EDM's own.
     of = schedule("logsnr", 5)
     log_s = -0.5 * of.logsnr
     edges = np.append(log_s - 1.875, log_s[-1] + 1.875)
@@ -69,6 +70,7 @@ def test_by_loss_is_proportional_to_the_root() -> None:
     assert np.allclose(by_loss(np.array([4.0, 0.0]), 0.1).probabilities, [0.95, 0.05])
     assert np.allclose(by_loss(np.array([4.0, 1.0]), 1.0).probabilities, 0.5)
     assert np.allclose(by_loss(np.zeros(4)).probabilities, 0.25)
+    assert np.isclose(by_loss(np.array([4.0, 0.0])).probabilities[1], 0.0005)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_order_is_as_named(order: int, counts: tuple[int, ...]) -> None:
 def test_first_order_is_ddim_and_lower_orders_start_up() -> None:
     levels = irregular_levels()
     assert np.allclose(deis(levels, V, order=1).b, ddim(levels, V).b)
+    assert deis(levels, V).memory == 3
     table, second = deis(levels, V, order=3), deis(levels, V, order=2)
     assert table.memory == 3 and not table.b[0, 1:].any() and not table.b[1, 2].any()
     assert np.allclose(table.b[1, :2], second.b[1]) and table.b[2, 2].all() and not table.b[-1, 1:].any()

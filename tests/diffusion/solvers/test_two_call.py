@@ -77,6 +77,8 @@ def test_churn_widens_the_start() -> None:
     assert np.isclose(heun(levels, V).init_std, s)
     raised = s * (1 + 1.2 / levels.num_steps)
     assert np.isclose(edm(levels, V, churn=1.2).init_std, raised)
+    fine = sampling_levels(schedule("karras", 100), 12, "karras")
+    assert (edm(fine, V, churn=1.2).std[1::2] > 0).all()  # By default at every level, 0.002 as well.
     wide = edm(levels, V, churn=1.2, noise_scale=1.1)
     assert np.isclose(wide.init_std, np.sqrt(s**2 + 1.1**2 * (raised**2 - s**2)))
     assert np.isclose(edm(irregular_levels(), V, churn=1.2).init_std, 1.0)
