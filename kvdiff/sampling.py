@@ -26,6 +26,7 @@ class KerasSampler(ClipSampler):
     Args:
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` makes.
         clip_spec, schedule, prediction: what the denoiser was trained for.
+        class_id: the class of all clips, for a denoiser of classes; its number of classes for "not told".
         clamp: what keeps the predicted x_0 in range, on tensors; by default a clamp to [-1, 1].
     """
 
@@ -35,10 +36,13 @@ class KerasSampler(ClipSampler):
         clip_spec: ClipSpec,
         schedule: NoiseSchedule,
         prediction: Prediction,
+        *,
+        class_id: int | None = None,
         clamp: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(clip_spec, schedule, prediction, clamp or (lambda x: ops.clip(x, -1.0, 1.0)))
         self._denoiser = denoiser
+        self._class_id = class_id
         self._compiled_call = compiled(self._call)
         self._compiled_step = compiled(self._tensor_step)
 
@@ -48,6 +52,8 @@ class KerasSampler(ClipSampler):
 
     def _call(self, noisy_clip: Any, noise_label: Any) -> Any:
         inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label}
+        if self._class_id is not None:
+            inputs["class_id"] = ops.full(ops.shape(noisy_clip)[:1], self._class_id, dtype="int32")
         return ops.cast(self._denoiser(inputs, training=False), "float32")
 
     def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:

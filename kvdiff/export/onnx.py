@@ -92,6 +92,11 @@ def _check_model(model: Any) -> None:
 
     if not isinstance(model, VideoDiffusion):
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
+    if set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
+        raise ValueError(
+            "`model`: expected a denoiser of noisy_clip and noise_label; class labels are not exported. "
+            f"Received: one of {sorted(model.denoiser.input)}"
+        )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             f"export_onnx: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "

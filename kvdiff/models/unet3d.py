@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from kvdiff.layers.attention import VideoAttention
+from kvdiff.layers.class_embedding import ClassEmbedding
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
 
-__all__ = ["UNet3D", "check_frame_size"]
+__all__ = ["UNet3D", "check_frame_size", "num_classes"]
 
 
 def UNet3D(
@@ -29,24 +31,62 @@ def UNet3D(
     groups: int = 8,
     factorised: bool = True,
     dropout: float = 0.0,
+    num_classes: int = 0,
     name: str = "unet3d",
 ) -> keras.Model:
-    """A 3-D U-Net F(noisy clip, noise label) for any number of frames and any frame size that divides."""
+    """A U-Net F(noisy clip; noise label) for any number of frames and any frame size that its patches divide.
+
+    Residual blocks convolve space and time and are modulated by each frame's own noise label; attention mixes what
+    convolutions cannot reach; every frame sees the pixels of the known frames nearest to it. Inside, nothing has more than
+    four dimensions.
+
+    Args:
+        channels: of the clip.
+        out_channels: of the answer; by default `channels`. Twice that where the variance is learned.
+        widths: channels at each level; every level but the first halves height and width.
+        blocks: residual blocks a level, on the way down and again on the way up.
+        patch_size: pixels merged at the input, height and width alike; cost falls with its square.
+        attention: for each level None, "time", "space" or "space_time" (see `VideoAttention`, also for which widths suit).
+        heads: of the attention.
+        groups: of the group normalisation; must divide the widths.
+        factorised: (1, 3, 3) and (3, 1, 1) convolutions, or true 3×3×3 ones.
+        dropout: rate inside the residual blocks.
+        num_classes: 0, or the number of class labels that the network may be told.
+        name: of the model.
+
+    Returns:
+        A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`, with
+        classes also `"class_id"`: int32 [batch], `num_classes` for "not told". Output: float32 [batch, frames, height,
+        width, out_channels], 0 before training.
+    """
     if len(attention) != len(widths):
         raise ValueError(f"`attention`: expected one entry a level ({len(widths)}). Received: {attention}")
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
+    inputs = {"noisy_clip": noisy_clip, "noise_label": label}
     embedding = NoiseEmbedding(4 * widths[0], name="noise_embedding")(label)
+    if num_classes:
+        inputs["class_id"] = keras.Input((), name="class_id", dtype="int32")
+        embedding = ClassEmbedding(num_classes, name="class_embedding")(embedding, inputs["class_id"])
 
-    def stage(x, level: int, name: str):
-        residual = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)
-        x = residual(x, embedding)
-        if attention[level] is not None:
-            x = VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
-        return x
+    def stage(x: Any, level: int, name: str) -> Any:
+        block = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)
+        x = block(x, embedding)
+        if attention[level] is None:
+            return x
+        return VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
 
     x = KnownContext(name="known_context")(noisy_clip, label)
     x = PatchMerge(widths[0], patch_size, name="stem")(x)
+    x = _down_and_up(x, widths, blocks, stage)
+    x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
+    # The last map stays float32 under mixed precision: its output is the denoiser's answer.
+    head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")
+    return keras.Model(inputs, head(x), name=name)
+
+
+def _down_and_up(x: Any, widths: Sequence[int], blocks: int, stage: Callable[[Any, int, str], Any]) -> Any:
+    """The U: every block on the way down is joined to one on the way up."""
     skips = []
     for level in range(len(widths)):
         if level:
@@ -60,10 +100,13 @@ def UNet3D(
             x = stage(x, level, f"decoder{level}_{block}")
         if level:
             x = PatchSplit(widths[level - 1], 2, name=f"up{level}")(x)
-    x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
-    # The last map stays float32 under mixed precision: its output is the denoiser's answer.
-    out = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")(x)
-    return keras.Model({"noisy_clip": noisy_clip, "noise_label": label}, out, name=name)
+    return x
+
+
+def num_classes(denoiser: keras.Model) -> int:
+    """How many class labels `denoiser` may be told; 0 when none."""
+    embeddings = [layer for layer in denoiser.layers if isinstance(layer, ClassEmbedding)]
+    return embeddings[0].num_classes if embeddings else 0
 
 
 def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int], outputs: int) -> None:

@@ -10,14 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.diffusion.frames import KnownFrames
-from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
+from kvdiff.diffusion.guidance import GuidedSampler
+from kvdiff.diffusion.noise import CONDITION, EPS, MASK, TIMESTEP, normal, uniform
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.weights import loss_weights
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.unet3d import UNet3D, check_frame_size
+from kvdiff.models.unet3d import UNet3D, check_frame_size, num_classes
 from kvdiff.sampling import KerasSampler
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
@@ -47,6 +49,8 @@ class VideoDiffusion(keras.Model):
         schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
         prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
         known_frames: the distribution of known frames in training.
+        label_dropout: with a denoiser of classes (`UNet3D(num_classes=…)`), which trains on (clips, labels): the share of
+            clips whose label it is not told, so that `guided` can push away from the unconditional answer.
         loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.
         timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
@@ -66,6 +70,7 @@ class VideoDiffusion(keras.Model):
         schedule: NoiseSchedule | Mapping[str, Any] | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
         known_frames: KnownFrames | Mapping[str, float] | None = None,
+        label_dropout: float = 0.1,
         loss_weight: Mapping[str, Any] | str = "simple",
         timesteps: Mapping[str, Any] | str = "uniform",
         learned_variance: bool = False,
@@ -94,10 +99,9 @@ class VideoDiffusion(keras.Model):
         self._loss_weights = loss_weights(
             self.forward_diffusion.schedule, self.forward_diffusion.prediction, **self.loss_weight
         ).astype(np.float32)
+        self.label_dropout = check_real("label_dropout", label_dropout, above=0.0, below=1.0, closed=True)
         self.seed = seed
-        self.sampler = KerasSampler(
-            self.denoiser, self.clip_spec, self.forward_diffusion.schedule, self.forward_diffusion.prediction
-        )
+        self.sampler = self.of_class(None)
         self.built = True
 
     # Training.
@@ -145,7 +149,7 @@ class VideoDiffusion(keras.Model):
         if self._distribute_strategy is not None:
             blank = np.zeros((1, self.clip_spec.num_frames, *self.clip_spec.frame_shape), np.float32)
             with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=self.noised(blank, 0))
+                self._symbolic_build(data_batch=self.noised((blank, np.zeros(1, np.int32)), 0))
 
     def noised(self, data: Any, training_step: Any, timestep: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """From clean clips to what Keras trains on.
@@ -168,10 +172,19 @@ class VideoDiffusion(keras.Model):
         eps = ops.reshape(normal(*where, math.prod(x_0.shape[1:]), EPS), ops.shape(x_0))
         per_frame = ops.broadcast_to(timestep[:, None], ops.shape(known))
         inputs, target = self.forward_diffusion(x_0, eps, per_frame, known)
+        if classes := num_classes(self.denoiser):
+            told = uniform(*where, 1, CONDITION)[:, 0] >= self.label_dropout
+            inputs["class_id"] = ops.where(told, self._labels(data, classes), classes)
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = frames * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
         return inputs, target, (share * weight[:, None])[:, :, None, None]
+
+    def _labels(self, data: Any, classes: int) -> Any:
+        """The class labels beside the clips, int32 [batch]."""
+        if not isinstance(data, (tuple, list)) or len(data) < 2 or data[1] is None:
+            raise ValueError(f"VideoDiffusion: expected (clips, labels), for the denoiser has {classes} classes.")
+        return ops.cast(ops.reshape(data[1], (-1,)), "int32")
 
     def _clips(self, clips: Any) -> Any:
         """Check the static shape; scale uint8 pixels to [-1, 1]."""
@@ -186,6 +199,27 @@ class VideoDiffusion(keras.Model):
         return ops.cast(clips, "float32")
 
     # Sampling: see `kvdiff.diffusion.ClipSampler` for every keyword.
+
+    def of_class(self, class_id: int | None) -> KerasSampler:
+        """A sampler with the verbs of the model, told that its clips are of one class (None: not told)."""
+        classes = num_classes(self.denoiser)
+        if class_id is not None:
+            if not classes:
+                raise ValueError(f"`class_id`: expected None, for the denoiser has no classes. Received: {class_id}")
+            check_count("class_id", class_id, at_least=0, at_most=classes - 1)
+        told = (classes if class_id is None else class_id) if classes else None
+        diffusion = self.forward_diffusion
+        return KerasSampler(self.denoiser, self.clip_spec, diffusion.schedule, diffusion.prediction, class_id=told)
+
+    def guided(self, class_id: int, guidance: float, **options: Any) -> GuidedSampler:
+        """A sampler of one class by classifier-free guidance.
+
+        Args:
+            class_id: the class, 0 … num_classes - 1.
+            guidance: the weight; 1 is `of_class(class_id)`, above 1 exaggerates what tells the class from the others.
+            **options: `interval` and `rescale` of `GuidedSampler`.
+        """
+        return GuidedSampler(self.of_class(class_id), self.of_class(None), guidance=guidance, **options)
 
     def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
         """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `ClipSampler`."""
@@ -216,6 +250,7 @@ class VideoDiffusion(keras.Model):
             "schedule": dict(self.forward_diffusion.schedule.config),
             "prediction": self.forward_diffusion.prediction.config,
             "known_frames": self.known_frames.config,
+            "label_dropout": self.label_dropout,
             "loss_weight": self.loss_weight,
             "timesteps": self.timesteps,
             "learned_variance": self.forward_diffusion.learned_variance,

@@ -33,5 +33,5 @@ def _check_gradients(layer: keras.layers.Layer, inputs: tuple[np.ndarray, ...]) 
         loss = tf.reduce_sum(tf.square(layer(*inputs)))
     gradients = tape.gradient(loss, [w.value for w in layer.trainable_weights])
     for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
-        assert gradient is not None and np.abs(gradient).max() > 0, weight.path
+        assert gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
     layer.set_weights(weights)
