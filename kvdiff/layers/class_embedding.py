@@ -14,8 +14,8 @@ __all__ = ["ClassEmbedding"]
 class ClassEmbedding(keras.layers.Layer):
     """Adds a learned vector of the clip's class to every frame's noise embedding; float32 as that is.
 
-    Class `num_classes` stands for "not told" and has a vector of its own, so one network is conditional and unconditional
-    (Ho & Salimans 2022, arXiv:2207.12598, section 3.2).
+    Class `num_classes` stands for "not told" and has a vector of its own, so one network is conditional and
+    unconditional (Ho & Salimans 2022, arXiv:2207.12598, section 3.2).
 
     Args:
         num_classes: the number of classes.

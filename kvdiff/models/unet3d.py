@@ -37,8 +37,8 @@ def UNet3D(
     """A U-Net F(noisy clip; noise label) for any number of frames and any frame size that its patches divide.
 
     Residual blocks convolve space and time and are modulated by each frame's own noise label; attention mixes what
-    convolutions cannot reach; every frame sees the pixels of the known frames nearest to it. Inside, nothing has more than
-    four dimensions.
+    convolutions cannot reach; every frame sees the pixels of the known frames nearest to it. Inside, nothing has more
+    than four dimensions.
 
     Args:
         channels: of the clip.
@@ -46,7 +46,8 @@ def UNet3D(
         widths: channels at each level; every level but the first halves height and width.
         blocks: residual blocks a level, on the way down and again on the way up.
         patch_size: pixels merged at the input, height and width alike; cost falls with its square.
-        attention: for each level None, "time", "space" or "space_time" (see `VideoAttention`, also for which widths suit).
+        attention: for each level None, "time", "space" or "space_time" (see `VideoAttention`, also for which widths
+            suit).
         heads: of the attention.
         groups: of the group normalisation; must divide the widths.
         factorised: (1, 3, 3) and (3, 1, 1) convolutions, or true 3×3×3 ones.
@@ -55,9 +56,9 @@ def UNet3D(
         name: of the model.
 
     Returns:
-        A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`, with
-        classes also `"class_id"`: int32 [batch], `num_classes` for "not told". Output: float32 [batch, frames, height,
-        width, out_channels], 0 before training.
+        A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`,
+        with classes also `"class_id"`: int32 [batch], `num_classes` for "not told". Output: float32 [batch, frames,
+        height, width, out_channels], 0 before training.
     """
     if len(attention) != len(widths):
         raise ValueError(f"`attention`: expected one entry a level ({len(widths)}). Received: {attention}")

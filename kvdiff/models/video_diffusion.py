@@ -49,8 +49,8 @@ class VideoDiffusion(keras.Model):
         schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
         prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
         known_frames: the distribution of known frames in training.
-        label_dropout: with a denoiser of classes (`UNet3D(num_classes=…)`), which trains on (clips, labels): the share of
-            clips whose label it is not told, so that `guided` can push away from the unconditional answer.
+        label_dropout: with a denoiser of classes (`UNet3D(num_classes=…)`), which trains on (clips, labels): the share
+            of clips whose label it is not told, so that `guided` can push away from the unconditional answer.
         loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.
         timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
