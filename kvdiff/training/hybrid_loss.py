@@ -66,4 +66,3 @@ class HybridLoss(keras.losses.Loss):
         """The constructor's arguments."""
         arguments = {"num_timesteps": self.num_timesteps, "vlb_weight": self.vlb_weight}
         return {**super().get_config(), **arguments}
-
