@@ -77,6 +77,7 @@ def test_weights_are_the_shares_of_the_kinds() -> None:
 
 def test_a_mask_needs_as_many_uniforms_as_it_says() -> None:
     tasks = KnownFrames()
+    assert set(tasks.config.values()) == {0.25}
     assert tasks.num_uniforms(5) == 7
     assert tasks.draw(np, UNIFORM[:, : tasks.num_uniforms(5)], 5).shape == (len(UNIFORM), 5)
     assert KnownFrames(**tasks.config) == tasks

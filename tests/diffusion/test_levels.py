@@ -25,7 +25,7 @@ def test_pure_noise_is_on_every_path_but_ve() -> None:
     assert np.allclose(levels.on_path("vp", 0.0, 2.0), (0, 1))
     assert np.allclose(levels.on_path("flow", 0.0, 2.0), (0, 1))
     with pytest.raises(ValueError, match="no level of pure noise. Received: alpha = 0"):
-        levels.on_path("ve", 0.0, 1.0)
+        levels.on_path("ve", [1.0, 0.0], [1.0, 1.0])
 
 
 def test_label_is_the_angle_in_quarter_turns() -> None:
@@ -45,6 +45,8 @@ def test_half_logsnr_is_infinite_at_the_ends() -> None:
         ([0.5, 1.0], [0.5, 0.5, 0.0], "of one shape"),
         ([[0.5, 1.0]], [[0.5, 0.0]], "of one shape"),
         ([np.nan, 1.0], [1.0, 0.0], "finite levels"),
+        ([np.inf, 1.0], [1.0, 0.0], "finite levels"),
+        ([0.1, 0.5, 0.4, 1.0], [0.9, 0.5, 0.6, 0.0], "step 1 is not"),
         ([0.5, 1.0], [np.inf, 0.0], "finite levels"),
         ([-0.5, 1.0], [0.5, 0.0], "alpha >= 0"),
         ([0.5, 0.9], [0.5, 0.0], "clean"),

@@ -108,6 +108,13 @@ def test_by_default_the_training_length_is_filled_to_the_last_frame() -> None:
     assert Recorder().interpolate(CLIPS[:, :2], CLIPS[:, :3], num_steps=1).shape[1] == 1
 
 
+def test_defaults() -> None:
+    sampler = Recorder()
+    made = sampler.generate(1)
+    assert len(sampler.calls) == 20
+    assert (made == Recorder().generate(1, num_steps=20, solver="ddim", spacing="trailing", seed=0)).all()
+
+
 def test_pixels_are_scaled() -> None:
     pixels = np.round((CLIPS + 1) * 127.5).astype(np.uint8)
     scaled = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
@@ -170,6 +177,7 @@ def test_config_tells_everything_but_the_network() -> None:
             "solver 'ddim': expected options among .*'eta'.*Received: .'steps'",
         ),
         (lambda s: s.generate(1, eta=2), ValueError, "`eta`: .*Received: 2"),
+        (lambda s: s.generate(1, seed=2**64), ValueError, "`seed`: .*Received: 18446744073709551616"),
         (lambda s: s.generate(1, seed=-1), ValueError, "`seed`: .*Received: -1"),
         (lambda s: s.generate(1, batch_size=0), ValueError, "`batch_size`: .*Received: 0"),
         (lambda s: s.generate(1, first_sample=-1), ValueError, "`first_sample`: .*Received: -1"),

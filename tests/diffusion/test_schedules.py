@@ -35,6 +35,11 @@ def test_config_rebuilds_the_same_schedule_through_json(name: str) -> None:
     assert rebuilt.config == schedule.config
 
 
+def test_a_config_of_a_name_alone_is_the_plain_schedule() -> None:
+    for name in NAMES:
+        assert (NoiseSchedule.from_config({"name": name}).sigma == SCHEDULES[name]().sigma).all()
+
+
 def test_forward_chain_equals_closed_form() -> None:
     """Push mean and variance through q(x_t | x_{t-1}) one step at a time: equation (2) composes to (1)."""
     for name in ("linear", "scaled_linear", "cosine", "sigmoid"):
@@ -175,6 +180,8 @@ def test_extreme_betas_are_exact(beta: float) -> None:
         (lambda: NoiseSchedule([0.9, -0.1], [0.1, 0.2]), "`alpha` >= 0.*Received"),
         (lambda: NoiseSchedule([1.0], [0.0]), "`sigma` > 0 .*Received.*larger first beta"),
         (lambda: NoiseSchedule([0.5, 0.9], [0.5, 0.1]), "grow with the timestep.*Received"),
+        (lambda: NoiseSchedule([0.5, 0.5], [0.6, 0.6]), "grow with the timestep.*Received"),
+        (lambda: schedules.linear(20), "Received: 1.0 at num_timesteps=20. Use at least 21"),
         (lambda: schedules.linear(10), "Received.*num_timesteps=10. Use at least 21"),
         (lambda: schedules.linear(beta_end=1.0), "`beta_end`.*Received: 1.0"),
         (lambda: schedules.linear(beta_start=0.0), "`beta_start`.*Received: 0.0"),

@@ -73,6 +73,7 @@ def test_a_table_with_known_frames_takes_no_more() -> None:
         (dict(std=TABLE.std + np.array([[0], [0], [1e-3]]), keeps_variance=False), "0 in the last row"),
         (dict(std=-TABLE.std), "must be >= 0"),
         (dict(c_out=TABLE.c_out * np.nan), "finite `c_out`"),
+        (dict(c_noise=np.where(TABLE.std > 0.5, np.inf, TABLE.c_noise)), "finite `c_noise`"),
         (dict(c_in=TABLE.c_in[:-1]), "`c_in` of shape"),
         (dict(alpha=TABLE.alpha[:-1]), "`alpha` of shape"),
         (dict(b=TABLE.b[:, 0]), "`b` of shape"),
@@ -95,6 +96,7 @@ def test_the_start_has_the_standard_deviation_of_the_path() -> None:
     for name, expected in (("cosine", 1.0), ("flow", 1.0), ("karras", 80.0)):
         assert np.isclose(step_table(schedule(name), Prediction("v")).init_std, expected)
     assert step_table(schedule("flow"), Prediction("v"), num_steps=4, spacing="leading").init_std == 0.751
+    assert step_table(schedule("cosine"), Prediction("v"), num_steps=2, spacing="leading").init_std == 1.0
 
 
 def test_differences_sum_to_nothing_for_a_constant_prediction() -> None:

@@ -34,7 +34,7 @@ def unipc(levels: NoiseLevels, prediction: Prediction, *, order: int = 2, varian
     for i in range(levels.num_steps):
         predictor, _ = _weights(steps, i, steps.usable(i, order), variant)
         differences[i, : len(predictor)] -= levels.alpha[i + 1] * predictor
-        if i > 0 and np.isfinite(steps.h[i - 1]):
+        if i > 0:
             before = steps.usable(i - 1, order)
             predictor, corrector = _weights(steps, i - 1, before, variant)
             # x_i gains this times D_i - D_{i-1} and D_{i-1-k} - D_{i-1}; row i carries x_i on with the factor a.

@@ -82,6 +82,10 @@ def test_churn_widens_the_start() -> None:
     wide = edm(levels, V, churn=1.2, noise_scale=1.1)
     assert np.isclose(wide.init_std, np.sqrt(s**2 + 1.1**2 * (raised**2 - s**2)))
     assert np.isclose(edm(irregular_levels(), V, churn=1.2).init_std, 1.0)
+    # In x = alpha y on the variance-preserving path: all of the unit variance but the rise's share is as it was.
+    table = edm(irregular_levels(), V, churn=1.2, noise_scale=1.1)
+    share = table.sigma[0, 0] ** 2 * (1 - (1 + 1.2 / 6) ** -2)
+    assert np.isclose(table.init_std**2, 1 + (1.1**2 - 1) * share)
 
 
 @pytest.mark.parametrize("name", SCALES)
