@@ -176,8 +176,10 @@ def test_learned_variance_reads_the_extra_channels() -> None:
             raw = super().denoise(noisy_clip, noise_label)
             return np.concatenate([raw, np.full_like(raw, self.share)], axis=-1)
 
-    of = (gaussian(), ClipSpec(*SHAPE), schedule("cosine", 20), Prediction("v"))
-    clip, plain, learned = np.zeros((1, *SHAPE), np.float32), oracle.OracleSampler(*of), Learned(*of)
+    shape = (3, 1, 1, 2)  # Two channels: F has the first two, the variance the others.
+    data = oracle.GaussianClips(gaussian().mean.reshape(shape), gaussian().covariance)
+    of = (data, ClipSpec(*shape), schedule("cosine", 20), Prediction("v"))
+    clip, plain, learned = np.zeros((1, *shape), np.float32), oracle.OracleSampler(*of), Learned(*of)
     assert np.allclose(bits_per_dim(learned, clip, variance="learned").terms, bits_per_dim(plain, clip).terms)
     assert np.allclose(bits_per_dim(learned, clip).terms, bits_per_dim(plain, clip).terms)  # The channels are there.
     learned.share = 1.0

@@ -110,7 +110,7 @@ def test_by_default_the_training_length_is_filled_to_the_last_frame() -> None:
 
 def test_defaults() -> None:
     sampler = Recorder()
-    made = sampler.generate(1)
+    made = sampler.generate()
     assert len(sampler.calls) == 20
     assert (made == Recorder().generate(1, num_steps=20, solver="ddim", spacing="trailing", seed=0)).all()
 
