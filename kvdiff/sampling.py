@@ -58,9 +58,12 @@ class KerasSampler(ClipSampler):
 
     def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
         noise = ops.convert_to_tensor(np.broadcast_to(noise, x.shape))
-        return self._compiled_step(spread(row, x.shape), x, history, noise)
+        return self._compiled_step(type(row), spread(row, x.shape), x, history, noise)
 
-    def _tensor_step(self, row: Row, x: Any, history: tuple[Any, ...], noise: Any) -> Any:
+    def _tensor_step(
+        self, row_type: type[Row], columns: dict[str, Any], x: Any, history: tuple[Any, ...], noise: Any
+    ) -> Any:
+        row = row_type(**columns)
         out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
         return step(row, x, out, history, noise, self.clamp, ops.exp)
 
@@ -122,16 +125,25 @@ class ReconstructionSampler(KerasSampler):
             level = [np.float32(column[index, 0]) for column in (table.alpha, table.sigma)]
             given = level[0] * clip + level[1] * noise(index)
             x = ops.where(held, given, x)
-            arguments = (spread(row, x.shape), level[0], x, history, noise(index + 1), clip, held)
-            x, history = self._compiled_guided_step(*arguments)
+            state = (level[0], x, history, noise(index + 1), clip, held)
+            x, history = self._compiled_guided_step(type(row), spread(row, x.shape), *state)
             report(index + 1)
         return np.where(held, clip, self._to_host(x))
 
     def _guided_step(
-        self, row: Row, alpha: Any, x: Any, history: tuple[Any, ...], noise: Any, clip: Any, held: Any
+        self,
+        row_type: type[Row],
+        columns: dict[str, Any],
+        alpha: Any,
+        x: Any,
+        history: tuple[Any, ...],
+        noise: Any,
+        clip: Any,
+        held: Any,
     ) -> Any:
         import tensorflow as tf
 
+        row = row_type(**columns)
         with tf.GradientTape() as tape:
             tape.watch(x)
             out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
@@ -143,13 +155,16 @@ class ReconstructionSampler(KerasSampler):
         return step(row, x, raw - descent / row.c_out, history, noise, self.clamp, ops.exp)
 
 
-def spread(row: Row, clip_shape: tuple[int, ...]) -> Row:
-    """`row` as tensors [batch, frames, 1, 1, 1]: one traced graph serves every task and solver of one memory."""
+def spread(row: Row, clip_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of `row` as tensors [batch, frames, 1, 1, 1]: one graph serves every task and solver of one memory.
+
+    A dictionary, because a compiled function would take each row object for a new constant and trace anew.
+    """
 
     def tensor(column: np.ndarray) -> Any:
         return ops.convert_to_tensor(np.broadcast_to(column, (*column.shape[:-5], *clip_shape[:2], 1, 1, 1)))
 
-    return type(row)(**{field.name: tensor(getattr(row, field.name)) for field in dataclasses.fields(row)})
+    return {field.name: tensor(getattr(row, field.name)) for field in dataclasses.fields(row)}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

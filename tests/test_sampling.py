@@ -45,12 +45,21 @@ def test_the_keras_sampler_is_the_numpy_sampler(solver, spacing):
     np.testing.assert_allclose(ours.generate(5, **sampling), exact.generate(5, **sampling), atol=1e-5)
 
 
+def test_one_trace_serves_every_row_task_and_solver_of_one_memory():
+    sampler = KerasSampler(denoiser(), SPEC, SCHEDULE, PREDICTION)
+    for solver in ("ddim", "ddpm"):
+        sampler.generate(3, num_steps=4, solver=solver)
+        sampler.predict_frames(np.zeros((3, 1, 1, 1, 1), np.float32), num_steps=3, solver=solver)
+    assert sampler._compiled_step.experimental_get_tracing_count() == 1
+
+
 def slope(weight):
     """How the second frame follows the given first one; exactly, by its correlation."""
     sampler = ReconstructionSampler(denoiser(), SPEC, SCHEDULE, PREDICTION, weight=weight)
     given = np.random.default_rng(0).normal(0.0, STD, 400).clip(-1, 1).astype("float32")
     clip = np.stack([given, np.zeros_like(given)], axis=1)[..., None, None, None]
     made = sampler.infill(clip, np.array([True, False]), num_steps=50, solver="ddpm", batch_size=400)
+    assert sampler._compiled_guided_step.experimental_get_tracing_count() == 1
     np.testing.assert_array_equal(made[:, 0, 0, 0, 0], given)
     return np.polyfit(given, made[:, 1, 0, 0, 0], 1)[0]
 
