@@ -16,7 +16,7 @@ from kvdiff.data.moving_digits import moving_digits
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["CONTINUE", "RECIPE", "SHIPPED", "Recipe", "build_model", "forget_backup", "held_out_clips", "train"]
+__all__ = ["CONTINUE", "RECIPE", "SAMPLING", "SHIPPED", "Recipe", "build_model", "forget_backup", "held_out_clips", "train"]
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
 """Where a checkout keeps the model that the recipe made."""
@@ -64,6 +64,10 @@ class Recipe:
 
 RECIPE = Recipe()
 CONTINUE = dataclasses.replace(RECIPE, epochs=3, steps_per_epoch=100, learning_rate=1e-4, seed=1)
+
+
+SAMPLING: dict[str, Any] = {"solver": "dpmpp_2m", "generation": {"spacing": "uniform_logsnr"}}
+"""How the demo samples: of the solvers tried on the recipe's model, what scored best at 20 calls in all three tasks."""
 
 
 def held_out_clips(num_clips: int = 64, *, recipe: Recipe = RECIPE, seed: int = 1000) -> np.ndarray:

@@ -171,7 +171,8 @@ def _making(record: Mapping[str, Any]) -> str:
         "Versions": escaped(", ".join(f"{name} {version}" for name, version in record["versions"].items())),
         "Seeds": f"training {record['recipe']['seed']}, held-out clips {record['data']['seed']}, "
         f"sampling {sampling['seed']}",
-        "Sampling": f"{sampling['num_steps']} steps of {escaped(sampling['solver'])}",
+        "Sampling": f"{sampling['num_steps']} steps of {escaped(sampling['solver'])}; generation with "
+        f"{escaped(sampling['generation']['spacing'])} spacing",
         "Data": escaped(record["data"]["description"]),
         "Time": escaped(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in record["seconds"].items())),
     }

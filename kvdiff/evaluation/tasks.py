@@ -10,7 +10,7 @@ PSNR is taken on made frames only, once a clip, and averaged over clips.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,7 @@ def sample_tasks(
     num_steps: int = 20,
     seed: int = 0,
     progress: Progress | None = None,
+    generation: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> TaskSamples:
     """Predict, interpolate and generate, one sample for each true clip.
@@ -98,6 +99,8 @@ def sample_tasks(
             least 4 frames.
         num_steps, seed, **options: of sampling, as in `ClipSampler.infill`.
         progress: called as `progress(task, done, total)`, with the task "prediction", "interpolation" or "generation".
+        generation: options for generation alone. PSNR rewards a coarse last step, which averages what is uncertain;
+            the variance of generated pixels rewards a fine one.
     """
     truth = check_clip("truth", truth, sampler.clip_spec.frame_shape)
     if truth.shape[1] < 4:
@@ -107,10 +110,11 @@ def sample_tasks(
         report = None if progress is None else lambda done, total: progress(task, done, total)
         return {"num_steps": num_steps, "seed": seed, "progress": report, **options}
 
+    made_freely = {**sampling("generation"), **(generation or {})}
     return TaskSamples(
         prediction=_predict(sampler, truth, sampling("prediction")),
         interpolation=_interpolate(sampler, truth, sampling("interpolation")),
-        generated=sampler.generate(len(truth), num_frames=truth.shape[1], **sampling("generation")),
+        generated=sampler.generate(len(truth), num_frames=truth.shape[1], **made_freely),
         num_steps=num_steps,
         seed=seed,
     )

@@ -41,7 +41,7 @@ def record() -> dict:
         "recipe": {"seed": 0, "widths": [8]},
         "steps": 1234,
         "data": {"description": "digits", "seed": 1000},
-        "sampling": {"solver": "ddim", "num_steps": 3, "seed": 5},
+        "sampling": {"solver": "ddim", "generation": {"spacing": "karras"}, "num_steps": 3, "seed": 5},
         "training_seconds": 90.0,
         "seconds": {"training": 30.0},
         "machine": machine(),

@@ -85,6 +85,14 @@ def test_half_of_the_frames_are_known_in_both_tasks():
     assert seen == [("prediction", 1, 2), ("interpolation", 1, 2), ("generation", 1, 2)]
 
 
+def test_generation_may_be_sampled_in_its_own_way():
+    truth = ramp().astype(np.float32)
+    fake = Fake(lambda clip: truth, truth.shape[1:])
+    sample_tasks(fake, truth, num_steps=7, generation={"spacing": "karras", "num_steps": 9})
+    assert [sampling.get("spacing") for _, sampling in fake.asked] == [None, None, "karras"]
+    assert [sampling["num_steps"] for _, sampling in fake.asked] == [7, 7, 9]
+
+
 def test_pixels_and_floats_score_alike():
     pixels = np.random.default_rng(1).integers(0, 256, (2, 4, 2, 2, 1), dtype=np.uint8)
     reports = [
