@@ -16,7 +16,17 @@ from kvdiff.data.moving_digits import moving_digits
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["CONTINUE", "RECIPE", "SAMPLING", "SHIPPED", "Recipe", "build_model", "forget_backup", "held_out_clips", "train"]
+__all__ = [
+    "CONTINUE",
+    "RECIPE",
+    "SAMPLING",
+    "SHIPPED",
+    "Recipe",
+    "build_model",
+    "forget_backup",
+    "held_out_clips",
+    "train",
+]
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
 """Where a checkout keeps the model that the recipe made."""

@@ -78,6 +78,7 @@ class VideoDiffusion(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.autocast = False  # In bfloat16 half of the noise labels would coincide; the denoiser casts its own clip.
         if len(clip_shape) != 4:
             raise ValueError(f"`clip_shape`: expected (frames, height, width, channels). Received: {clip_shape}")
         self.clip_spec = ClipSpec(*clip_shape)

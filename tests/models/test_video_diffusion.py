@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kvdiff.diffusion import KnownFrames
+from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
 
@@ -178,6 +179,27 @@ def test_default_model_compiles_with_defaults():
 def test_clear_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         tiny(**arguments)
+
+
+# Precision.
+
+
+def test_mixed_precision_trains_and_keeps_every_noise_label_apart(clips, monkeypatch):
+    seen = []
+    embed = NoiseEmbedding.call
+    monkeypatch.setattr(NoiseEmbedding, "call", lambda self, label: seen.append(label) or embed(self, label))
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = tiny()
+        labels = np.linspace(0, 1, 1000, dtype="float32").reshape(250, 4)
+        seen.clear()
+        model({"noisy_clip": np.zeros((250, *SHAPE), "float32"), "noise_label": labels})
+        assert len(np.unique(np.asarray(seen[-1]))) == 1000
+        model.compile()
+        assert np.isfinite(model.fit(clips, batch_size=8, verbose=0).history["loss"][0])
+        assert model.generate(1, num_steps=2).dtype == np.float32
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
 
 
 # Objectives.
