@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import pathlib
 import shutil
 import time
@@ -108,7 +109,8 @@ def build_model(recipe: Recipe) -> VideoDiffusion:
 def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, resume: bool = True) -> dict[str, Any]:
     """Compile `model` and fit it by `recipe`, backing up to `directory`/backup after every epoch.
 
-    A run that was cut off goes on at the epoch after the last whole one; `directory`/loss.csv keeps every epoch's loss.
+    A run that was cut off goes on at the epoch after the last whole one, with the clips and the noise that it would have
+    had: with the same number of threads the weights come out the same. `directory`/loss.csv keeps every epoch's loss.
     The backup stays until `forget_backup`, so that what follows training can be cut off too.
 
     Returns:
@@ -128,11 +130,11 @@ def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, res
         keras.callbacks.TerminateOnNaN(),
     ]
     length = dict(epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch)
-    model.fit(_batches(recipe), shuffle=False, callbacks=callbacks, **length)
+    model.fit(_batches(recipe, _epochs_done(backup)), shuffle=False, callbacks=callbacks, **length)
     with log.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    loss, seconds = [float(row["loss"]) for row in rows], sum(float(row["seconds"]) for row in rows)
-    return {"loss": loss, "seconds": seconds, "steps": recipe.epochs * recipe.steps_per_epoch}
+        epochs = {row["epoch"]: row for row in csv.DictReader(lines)}  # One cut off before its backup is there twice.
+    loss, seconds = ([float(row[name]) for row in epochs.values()] for name in ("loss", "seconds"))
+    return {"loss": loss, "seconds": sum(seconds), "steps": recipe.epochs * recipe.steps_per_epoch}
 
 
 def _epoch_seconds() -> Any:
@@ -151,13 +153,23 @@ def forget_backup(directory: pathlib.Path) -> None:
     shutil.rmtree(directory / "backup", ignore_errors=True)
 
 
-def _batches(recipe: Recipe) -> Any:
-    """An endless `tf.data.Dataset` of uint8 [batch, frames, size, size, 1], shuffled anew in each pass."""
+def _epochs_done(backup: pathlib.Path) -> int:
+    """How many whole epochs `BackupAndRestore` will skip."""
+    metadata = backup / "training_metadata.json"
+    return json.loads(metadata.read_text())["epoch"] if metadata.is_file() else 0
+
+
+def _batches(recipe: Recipe, epochs_done: int) -> Any:
+    """An endless `tf.data.Dataset` of uint8 [batch, frames, size, size, 1], shuffled anew in each pass.
+
+    It begins after `epochs_done` epochs, so the order is a function of the seed alone, not of when a run was cut off.
+    """
     import tensorflow as tf
 
     clips = moving_digits(recipe.num_clips, num_frames=recipe.num_frames, size=recipe.size, seed=recipe.seed)
     dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=recipe.seed)
-    return dataset.batch(recipe.batch_size, drop_remainder=True).repeat().prefetch(2)
+    batches = dataset.batch(recipe.batch_size, drop_remainder=True).repeat()
+    return batches.skip(epochs_done * recipe.steps_per_epoch).prefetch(2)
 
 
 def _optimizer(recipe: Recipe) -> Any:
