@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction
+from kvdiff.diffusion.clamps import dynamic
 from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
 from kvdiff.sampling import KerasSampler, ReconstructionSampler
 
@@ -43,6 +44,13 @@ def test_the_keras_sampler_is_the_numpy_sampler(solver, spacing):
     exact = OracleSampler(DATA, SPEC, SCHEDULE, PREDICTION)
     sampling = dict(num_steps=10, solver=solver, spacing=spacing, seed=4)
     np.testing.assert_allclose(ours.generate(5, **sampling), exact.generate(5, **sampling), atol=1e-5)
+
+
+def test_dynamic_thresholding_is_the_same_on_tensors(rng):
+    x = 2.0 * rng.normal(size=(3, 2, 4, 4, 1)).astype("float32")
+    on_tensors = np.asarray(dynamic(0.8, ops)(x))
+    np.testing.assert_allclose(on_tensors, dynamic(0.8)(x), atol=1e-6)
+    assert np.abs(on_tensors - x.clip(-1, 1)).max() > 0.1  # It is not the static clamp.
 
 
 def test_one_trace_serves_every_row_task_and_solver_of_one_memory():

@@ -72,13 +72,14 @@ def test_wrong_clips_are_named():
         tiny().noised(tf.zeros((2, 5, 8, 8, 1)), 0)
 
 
-def test_a_perfect_denoiser_has_no_loss(clips):
+@pytest.mark.parametrize(("loss", "of_one"), [(None, 1.0), ("mae", 1.0), ("huber", 0.5)])
+def test_a_perfect_denoiser_has_no_loss(clips, loss, of_one):
     model = tiny()
     inputs, target, weight = model.noised(tf.constant(clips), 0)
-    model.compile()
+    model.compile(loss=loss)
     assert float(model.compute_loss(inputs, target, target, weight)) == 0.0
     off = target + 1.0 * tf.cast(inputs["noise_label"] > 0, tf.float32)[:, :, None, None, None]
-    assert float(model.compute_loss(inputs, target, off, weight)) == pytest.approx(1.0, rel=1e-5)
+    assert float(model.compute_loss(inputs, target, off, weight)) == pytest.approx(of_one, rel=1e-5)
 
 
 def test_learns_a_constant_clip():
