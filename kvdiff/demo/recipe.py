@@ -109,9 +109,9 @@ def build_model(recipe: Recipe) -> VideoDiffusion:
 def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, resume: bool = True) -> dict[str, Any]:
     """Compile `model` and fit it by `recipe`, backing up to `directory`/backup after every epoch.
 
-    A run that was cut off goes on at the epoch after the last whole one, with the clips and the noise that it would have
-    had: with the same number of threads the weights come out the same. `directory`/loss.csv keeps every epoch's loss.
-    The backup stays until `forget_backup`, so that what follows training can be cut off too.
+    A run that was cut off goes on at the epoch after the last whole one, with the clips and the noise that it would
+    have had: with the same number of threads the weights come out the same. `directory`/loss.csv keeps every epoch's
+    loss. The backup stays until `forget_backup`, so that what follows training can be cut off too.
 
     Returns:
         `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that made these weights.
