@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import time
 
 import numpy as np
@@ -65,8 +66,9 @@ def run(clips, tmp_path_factory):
     assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
     assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
-    exported = call("export", folder)
+    exported = call("export", folder, "--fused")
     assert "denoiser.onnx and its manifest" in exported.output
+    assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler" / "sampler.onnx").is_file()
     return folder
 
 
@@ -136,7 +138,7 @@ def test_sampling_with_onnx_loads_no_tensorflow(run, tmp_path, run_python):
 def test_auto_falls_back_to_keras_and_notes_a_stale_export(run, tmp_path):
     copy = tmp_path / "run"
     copy.mkdir()
-    for path in run.iterdir():
+    for path in filter(pathlib.Path.is_file, run.iterdir()):
         (copy / path.name).write_bytes(path.read_bytes())
     future = time.time() + 60
     os.utime(copy / "model.keras", (future, future))

@@ -1,4 +1,4 @@
-"""export: from model.keras to denoiser.onnx."""
+"""export: from model.keras to denoiser.onnx, and the whole loop to sampler.onnx."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def export(
         pathlib.Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the export. [default: RUN itself]"),
     ] = None,
+    fused: Annotated[
+        bool, typer.Option("--fused", help="Also write the whole sampling loop as one graph, sampler/sampler.onnx.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
     """Export a trained model to ONNX.
@@ -30,7 +33,10 @@ def export(
     Example: kvdiff export saved_models/my_clips
     """
     model = load_keras(run)
-    from kvdiff.export import export_onnx
+    from kvdiff.export import export_onnx, export_onnx_sampler
 
-    path = export_onnx(model, output or run, overwrite=overwrite)
-    typer.echo(f"Wrote {path} and its manifest. Both are needed where it is to run.")
+    paths = [export_onnx(model, output or run, overwrite=overwrite)]
+    if fused:
+        paths.append(export_onnx_sampler(paths[0], paths[0].with_name("sampler"), overwrite=overwrite))
+    for path in paths:
+        typer.echo(f"Wrote {path} and its manifest. Both are needed where it is to run.")

@@ -1,6 +1,7 @@
 """Exports: one function a format. TensorFlow, Keras and the converters load when a function is called."""
 
 from kvdiff.export.onnx import export_onnx
+from kvdiff.export.onnx_sampler import export_onnx_sampler
 from kvdiff.export.parity import ParityError
 
-__all__ = ["ParityError", "export_onnx"]
+__all__ = ["ParityError", "export_onnx", "export_onnx_sampler"]

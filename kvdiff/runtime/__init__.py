@@ -2,5 +2,6 @@
 
 from kvdiff.runtime.manifest import ArtefactError
 from kvdiff.runtime.ort import OrtSampler
+from kvdiff.runtime.ort_sampler import FusedOrtSampler
 
-__all__ = ["ArtefactError", "OrtSampler"]
+__all__ = ["ArtefactError", "FusedOrtSampler", "OrtSampler"]

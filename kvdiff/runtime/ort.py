@@ -15,7 +15,7 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
-__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "open_session"]
+__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "check_session", "open_session"]
 
 KIND = "onnx-denoiser"
 FILE = "denoiser.onnx"
@@ -52,9 +52,9 @@ class OrtSampler(ClipSampler):
     ) -> None:
         artefact = load_artefact(path, KIND, FILE)
         super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
-        self.manifest = artefact.manifest
+        self.manifest, self.path = artefact.manifest, artefact.path
         self._session = open_session(artefact.path, providers, threads)
-        _check_session(artefact, self._session)
+        check_session(artefact, self._session)
         (self._output,) = artefact.outputs
 
     @property
@@ -133,7 +133,7 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
         )
 
 
-def _check_session(artefact: Artefact, session: Any) -> None:
+def check_session(artefact: Artefact, session: Any) -> None:
     """The model must have the inputs, outputs and sampler configuration that its manifest claims."""
     for section, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
         expected = getattr(artefact, section)
