@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvdiff import data, diffusion, evaluation, export, layers, models, runtime
     from kvdiff.diffusion import KnownFrames, NoiseSchedule, Prediction, StepTable, step_table
+    from kvdiff.models.loading import load_model
     from kvdiff.models.unet3d import UNet3D
     from kvdiff.models.video_diffusion import VideoDiffusion
 
@@ -23,6 +24,7 @@ _HOMES = {
     "StepTable": "kvdiff.diffusion",
     "step_table": "kvdiff.diffusion",
     "UNet3D": "kvdiff.models.unet3d",
+    "load_model": "kvdiff.models.loading",
     "VideoDiffusion": "kvdiff.models.video_diffusion",
 }
 _ROOMS = ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime")
@@ -39,6 +41,7 @@ __all__ = [
     "evaluation",
     "export",
     "layers",
+    "load_model",
     "models",
     "runtime",
     "step_table",

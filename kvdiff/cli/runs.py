@@ -61,16 +61,8 @@ def load_keras(run: pathlib.Path) -> VideoDiffusion:
     path = run / KERAS_FILE
     _require(path, "`kvdiff train` writes it")
     with quiet_tensorflow():
-        import keras
-
-        from kvdiff.models.video_diffusion import VideoDiffusion
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # A foreign or damaged archive makes Keras raise almost anything.
-        raise ValueError(f"{path}: expected a model that kvdiff saved. Received: {error}") from error
-    if not isinstance(model, VideoDiffusion):
-        raise ValueError(f"{path}: expected a VideoDiffusion model. Received: {type(model).__name__}")
-    return model
+        from kvdiff.models.loading import load_model
+    return load_model(path, compile=False)
 
 
 def save_keras(model: VideoDiffusion, run: pathlib.Path) -> pathlib.Path:

@@ -104,11 +104,9 @@ def _shipped_model() -> VideoDiffusion:
             f"{recipes.SHIPPED}: no shipped model. It comes with a checkout of the repository, not with the installed "
             "package; `kvdiff demo --from-scratch` trains one"
         )
-    import keras
+    from kvdiff.models.loading import load_model
 
-    import kvdiff.models.video_diffusion  # noqa: F401  (registers the class that the file names)
-
-    return keras.saving.load_model(recipes.SHIPPED)
+    return load_model(recipes.SHIPPED)
 
 
 def _training_folder(directory: pathlib.Path, recipe: Recipe) -> pathlib.Path:
