@@ -44,6 +44,12 @@ class ForwardDiffusion(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.learned_variance = learned_variance
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_config(schedule)
+        if "name" not in self.schedule.config:  # Else a model would save, and never load.
+            raise ValueError(
+                "`schedule`: expected one made by a function of `kvdiff.diffusion.schedules`, whose config rebuilds "
+                "it. "
+                f"Received: one with config {dict(self.schedule.config)}"
+            )
         self.prediction = prediction if isinstance(prediction, Prediction) else Prediction.from_config(prediction)
         alpha, sigma = self.schedule.alpha, self.schedule.sigma
         row = self.prediction.preconditioning(alpha, sigma)

@@ -48,3 +48,8 @@ def test_serialises_parameters_not_arrays():
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     np.testing.assert_array_equal(twin.schedule.alpha, layer.schedule.alpha)
     assert twin.prediction == layer.prediction
+
+
+def test_a_schedule_that_cannot_be_rebuilt_is_refused():
+    with pytest.raises(ValueError, match="`schedule`: expected one made by .* Received: one with config {}"):
+        ForwardDiffusion(NoiseSchedule.from_betas(np.full(10, 0.1)))
