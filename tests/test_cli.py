@@ -66,9 +66,10 @@ def run(clips, tmp_path_factory):
     assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
     assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
-    exported = call("export", folder, "--fused")
+    exported = call("export", folder, "--fused", "--litert")
     assert "denoiser.onnx and its manifest" in exported.output
     assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler" / "sampler.onnx").is_file()
+    assert "denoiser.tflite and its manifest" in exported.output and (folder / "litert" / "denoiser.tflite").is_file()
     return folder
 
 

@@ -1,4 +1,4 @@
-"""export: from model.keras to denoiser.onnx, and the whole loop to sampler.onnx."""
+"""export: from model.keras to denoiser.onnx, and the whole loop to sampler.onnx; denoiser.tflite."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def export(
     fused: Annotated[
         bool, typer.Option("--fused", help="Also write the whole sampling loop as one graph, sampler/sampler.onnx.")
     ] = False,
+    litert: Annotated[
+        bool, typer.Option("--litert", help="Also write the network for LiteRT (TFLite), litert/denoiser.tflite.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
     """Export a trained model to ONNX.
@@ -33,10 +36,12 @@ def export(
     Example: kvdiff export saved_models/my_clips
     """
     model = load_keras(run)
-    from kvdiff.export import export_onnx, export_onnx_sampler
+    from kvdiff.export import export_litert, export_onnx, export_onnx_sampler
 
     paths = [export_onnx(model, output or run, overwrite=overwrite)]
     if fused:
         paths.append(export_onnx_sampler(paths[0], paths[0].with_name("sampler"), overwrite=overwrite))
+    if litert:
+        paths.append(export_litert(model, paths[0].with_name("litert"), overwrite=overwrite))
     for path in paths:
         typer.echo(f"Wrote {path} and its manifest. Both are needed where it is to run.")

@@ -1,7 +1,8 @@
 """Exports: one function a format. TensorFlow, Keras and the converters load when a function is called."""
 
+from kvdiff.export.litert import export_litert
 from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_sampler import export_onnx_sampler
 from kvdiff.export.parity import ParityError
 
-__all__ = ["ParityError", "export_onnx", "export_onnx_sampler"]
+__all__ = ["ParityError", "export_litert", "export_onnx", "export_onnx_sampler"]

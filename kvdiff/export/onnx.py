@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["OPSET", "check_model", "export_onnx", "float32_twin"]
 
 OPSET = 18  # The newest that tf2onnx writes.
 
@@ -54,10 +54,10 @@ def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, ove
         ImportError: a converter is missing.
     """
     _check_tools()
-    _check_model(model)
+    check_model(model)
     directory = pathlib.Path(directory)
     with staging(directory, KIND, FILE, overwrite=overwrite) as stage:
-        denoiser = _float32_twin(model.denoiser)
+        denoiser = float32_twin(model.denoiser)
         made_with = versions(_PACKAGES)
         graph = _convert(denoiser, stage / "converted.onnx")
         _name_tensors(graph)
@@ -85,7 +85,8 @@ def _check_tools() -> None:
         raise ImportError(f'export_onnx needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
+    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process."""
     import keras
 
     from kvdiff.models.video_diffusion import VideoDiffusion
@@ -99,12 +100,12 @@ def _check_model(model: Any) -> None:
         )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"export_onnx: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "
+            f"export: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "
             "export it from a process with KERAS_BACKEND=tensorflow."
         )
 
 
-def _float32_twin(denoiser: keras.Model) -> keras.Model:
+def float32_twin(denoiser: keras.Model) -> keras.Model:
     """`denoiser`, or a copy that computes in float32 where some of its layers do not."""
     import keras
 

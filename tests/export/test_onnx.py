@@ -19,7 +19,7 @@ import pytest
 
 import kvdiff
 from kvdiff.export import ParityError, export_onnx
-from kvdiff.export.onnx import _float32_twin
+from kvdiff.export.onnx import float32_twin
 from kvdiff.runtime import OrtSampler
 
 ROOT = Path(kvdiff.__file__).parents[1]
@@ -150,7 +150,7 @@ def test_missing_converter_names_the_extra(
         export_onnx(model, tmp_path)
 
 
-def test_mixed_precision_is_exported_as_its_float32_twin(
+def test_mixed_precision_is_exported_as_itsfloat32_twin(
     model: kvdiff.VideoDiffusion, rng: np.random.Generator
 ) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -159,12 +159,12 @@ def test_mixed_precision_is_exported_as_its_float32_twin(
     finally:
         keras.config.set_dtype_policy("float32")
     mixed.set_weights(model.denoiser.get_weights())
-    twin = _float32_twin(mixed)
+    twin = float32_twin(mixed)
     inputs = {"noisy_clip": rng.standard_normal((2, 4, 8, 8, 1)), "noise_label": rng.uniform(size=(2, 4))}
     outputs = [keras.ops.convert_to_numpy(network(inputs)) for network in (model.denoiser, mixed, twin)]
     assert np.array_equal(outputs[2], outputs[0])
     assert 1e-4 < np.abs(outputs[1] - outputs[0]).max() < 0.1
-    assert _float32_twin(model.denoiser) is model.denoiser
+    assert float32_twin(model.denoiser) is model.denoiser
 
 
 def test_kill_during_conversion_leaves_the_old_artefact(exported: Path, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""The LiteRT sampler: `ClipSampler` over an exported denoiser, with NumPy and ai-edge-litert alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.runtime.manifest import ArtefactError, load_artefact
+
+__all__ = ["FILE", "KIND", "SIGNATURE", "LiteRtSampler"]
+
+KIND = "litert-denoiser"
+FILE = "denoiser.tflite"
+SIGNATURE = "denoise"
+
+
+class LiteRtSampler(ClipSampler):
+    """Generates, predicts and interpolates with a model that `kvdiff.export.export_litert` wrote.
+
+    The same verbs, keywords and, but for rounding and quantisation, videos as `OrtSampler`. The network takes one clip
+    of the training length at a time.
+
+    Args:
+        path: `denoiser.tflite`, or its directory; `manifest.json` must lie beside it.
+        threads: of the interpreter; by default its own choice.
+
+    Raises:
+        ArtefactError: a missing, foreign or changed file.
+        ImportError: no ai-edge-litert.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ImportError(
+                'LiteRtSampler needs ai-edge-litert: pip install "keras-video-diffusion[litert]"'
+            ) from error
+        if threads is not None:
+            check_count("threads", threads)
+        artefact = load_artefact(path, KIND, FILE)
+        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        self.manifest, self.path = artefact.manifest, artefact.path
+        try:
+            self._interpreter = Interpreter(model_content=artefact.path.read_bytes(), num_threads=threads)
+            self._denoise = self._interpreter.get_signature_runner(SIGNATURE)
+        except (RuntimeError, ValueError) as error:
+            raise ArtefactError(artefact.path, f"which LiteRT cannot open ({error})") from error
+
+    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+        """The network's raw output, float32 [batch, frames, height, width, channels], one clip at a time."""
+        noisy_clip, noise_label = (np.ascontiguousarray(value, np.float32) for value in (noisy_clip, noise_label))
+        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
+        if noisy_clip.shape[1:] != expected:
+            raise ValueError(
+                f"LiteRtSampler: expected clips of {list(expected)}, the shape this model was exported for. "
+                f"Received: {list(noisy_clip.shape[1:])}"
+            )
+        outputs = [
+            self._denoise(noisy_clip=clip[None], noise_label=label[None])["raw_output"]
+            for clip, label in zip(noisy_clip, noise_label, strict=True)
+        ]
+        return np.concatenate(outputs)
