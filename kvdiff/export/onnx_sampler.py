@@ -26,6 +26,18 @@ __all__ = ["export_onnx_sampler"]
 
 _ENDS = (("inputs", "noisy_clip"), ("outputs", "raw_output"))
 _CLIP_AXES = ("batch", "frames", "height", "width")
+_CONSTANTS = {
+    "zero": np.array([0], np.int64),
+    "one": np.array([1], np.int64),
+    "two": np.array([2], np.int64),
+    "minus_one": np.array([-1], np.int64),
+    "pixels_2": np.array([2, 3, 4], np.int64),  # Where to put axes of 1 so that [batch, frames] meets clips,
+    "pixels_3": np.array([3, 4, 5], np.int64),  # and [memory, batch, frames] meets histories.
+    "low": np.array(-1.0, np.float32),
+    "high": np.array(1.0, np.float32),
+    "always": np.array(True),
+    "nothing": np.array(0.0, np.float32),
+}
 
 
 def export_onnx_sampler(
@@ -82,27 +94,13 @@ def _fused(source: onnx.ModelProto) -> onnx.ModelProto:
     def tensor(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    def constant(name: str, value: Any, dtype: Any = np.int64) -> onnx.TensorProto:
-        return numpy_helper.from_array(np.array(value, dtype), name)
-
     inputs = [
         tensor("start", clip),
         tensor("table", ["calls", len(COLUMNS), "batch", "frames"]),
         tensor("b", ["calls", "memory", "batch", "frames"]),
         tensor("noise", ["calls", *(f"noise_{axis}" for axis in (*_CLIP_AXES, "channels"))]),
     ]
-    constants = [
-        constant("zero", [0]),
-        constant("one", [1]),
-        constant("two", [2]),
-        constant("minus_one", [-1]),
-        constant("pixels_2", [2, 3, 4]),
-        constant("pixels_3", [3, 4, 5]),
-        constant("low", -1.0, np.float32),
-        constant("high", 1.0, np.float32),
-        constant("always", True, np.bool_),
-        constant("nothing", 0.0, np.float32),
-    ]
+    constants = [numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items()]
     nodes = [
         helper.make_node("Shape", ["b"], ["b_shape"]),
         helper.make_node("Slice", ["b_shape", "zero", "one", "zero"], ["calls_1"]),
