@@ -68,8 +68,8 @@ def run(clips, tmp_path_factory):
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
     exported = call("export", folder, "--fused", "--litert")
     assert "denoiser.onnx and its manifest" in exported.output
-    assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler" / "sampler.onnx").is_file()
-    assert "denoiser.tflite and its manifest" in exported.output and (folder / "litert" / "denoiser.tflite").is_file()
+    assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler.onnx").is_file()
+    assert "denoiser.tflite and its manifest" in exported.output and (folder / "denoiser.tflite").is_file()
     return folder
 
 

@@ -21,16 +21,16 @@ def export(
         typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the export. [default: RUN itself]"),
     ] = None,
     fused: Annotated[
-        bool, typer.Option("--fused", help="Also write the whole sampling loop as one graph, sampler/sampler.onnx.")
+        bool, typer.Option("--fused", help="Also write the whole sampling loop as one graph, sampler.onnx.")
     ] = False,
     litert: Annotated[
-        bool, typer.Option("--litert", help="Also write the network for LiteRT (TFLite), litert/denoiser.tflite.")
+        bool, typer.Option("--litert", help="Also write the network for LiteRT (TFLite), denoiser.tflite.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
     """Export a trained model to ONNX.
 
-    Writes denoiser.onnx and manifest.json, which sample where there is no TensorFlow, and compares ONNX Runtime's
+    Writes denoiser.onnx and its manifest, which sample where there is no TensorFlow, and compares ONNX Runtime's
     answers with Keras'.
 
     Example: kvdiff export saved_models/my_clips
@@ -40,8 +40,8 @@ def export(
 
     paths = [export_onnx(model, output or run, overwrite=overwrite)]
     if fused:
-        paths.append(export_onnx_sampler(paths[0], paths[0].with_name("sampler"), overwrite=overwrite))
+        paths.append(export_onnx_sampler(paths[0], paths[0].parent, overwrite=overwrite))
     if litert:
-        paths.append(export_litert(model, paths[0].with_name("litert"), overwrite=overwrite))
+        paths.append(export_litert(model, paths[0].parent, overwrite=overwrite))
     for path in paths:
         typer.echo(f"Wrote {path} and its manifest. Both are needed where it is to run.")

@@ -42,7 +42,7 @@ def run_demo(
 ) -> int:
     """Do the main job on moving digits and write everything into `directory`.
 
-    Written are model.keras, denoiser.onnx, manifest.json, GIFs, film strips, curves, numbers.json, record.json and
+    Written are model.keras, denoiser.onnx, its manifest, GIFs, film strips, curves, numbers.json, record.json and
     report.html, which shows it all. A training that was cut off goes on where it stopped.
 
     Args:

@@ -33,14 +33,14 @@ def export_litert(
     precision: str = "float32",
     overwrite: bool = False,
 ) -> pathlib.Path:
-    """Write the denoiser as `directory/denoiser.tflite`, with `manifest.json`, for `kvdiff.runtime.LiteRtSampler`.
+    """Write the denoiser as `directory/denoiser.tflite`, with its manifest, for `kvdiff.runtime.LiteRtSampler`.
 
     The graph has LiteRT's own operators only (conversion fails otherwise) and takes one clip of the training shape; the
     solver stays outside. Before the file takes its name it is loaded and compared with Keras.
 
     Args:
         model: the model to export, with the weights it has now.
-        directory: where to; another one than an ONNX export's, since each artefact has its own manifest.
+        directory: where to; it may hold other artefacts.
         precision: "float32"; "float16" weights, half the size; or "int8" weights with float activations, a quarter. The
             difference from Keras is judged for float32 and recorded for all.
         overwrite: replace an artefact that is there.
@@ -62,15 +62,15 @@ def export_litert(
         denoiser, spec = float32_twin(model.denoiser), model.clip_spec
         clip, label = [1, spec.num_frames, *spec.frame_shape], [1, spec.num_frames]
         (stage / FILE).write_bytes(_convert(denoiser, clip, label, stage / "saved_model", precision))
-        sections = {
+        sections: dict[str, Any] = {
             "inputs": {"noisy_clip": _tensor(clip), "noise_label": {**_tensor(label), "range": [0.0, 1.0]}},
             "outputs": {"raw_output": _tensor([*clip[:-1], denoiser.output.shape[-1]])},
             "sampler": model.sampler.config,
             "versions": versions(_PACKAGES),
         }
-        write_manifest(stage, KIND, [FILE], parity={}, **sections)
+        write_manifest(stage / FILE, KIND, parity={}, **sections)
         parity = _parity(denoiser, LiteRtSampler(stage), precision)
-        write_manifest(stage, KIND, [FILE], parity=parity, **sections)
+        write_manifest(stage / FILE, KIND, parity=parity, **sections)
         LiteRtSampler(stage)
     return directory / FILE
 

@@ -14,7 +14,15 @@ from importlib import metadata
 from typing import Any
 
 import kvdiff
-from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, MANIFEST, ArtefactError, file_record, load_artefact, sealed
+from kvdiff.runtime.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    ArtefactError,
+    file_record,
+    load_artefact,
+    manifest_path,
+    sealed,
+)
 
 __all__ = ["staging", "versions", "write_manifest"]
 
@@ -25,28 +33,38 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return made_with | {name: metadata.version(name) for name in packages}
 
 
-def write_manifest(folder: pathlib.Path, kind: str, files: Sequence[str], **sections: Any) -> None:
-    """Write `manifest.json` for the `files` in `folder`; `sections` are those of `kvdiff.runtime.manifest`."""
-    records = {name: file_record(folder / name) for name in files}
+def write_manifest(artefact: pathlib.Path, kind: str, files: Sequence[str] | None = None, **sections: Any) -> None:
+    """Write the manifest of an artefact.
+
+    Args:
+        artefact: the model file, or a folder that is the artefact as a whole.
+        kind: what it is, for the runtime that is to run it.
+        files: their names, relative to the artefact's folder; by default the model file alone.
+        **sections: those of `kvdiff.runtime.manifest`.
+    """
+    folder = artefact if artefact.is_dir() else artefact.parent
+    records = {name: file_record(folder / name) for name in files or [artefact.name]}
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "files": records, **sections}
-    _write_sealed(folder / MANIFEST, content)
+    _write_sealed(manifest_path(artefact), content)
 
 
 @contextlib.contextmanager
 def staging(directory: pathlib.Path, kind: str, name: str, *, overwrite: bool) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `directory` to write model file `name` and its manifest into.
+    """A hidden folder inside `directory` to write model file `name`, its data and its manifest into.
 
-    When the block ends well, both are moved to `directory`; when it raises, `directory` is as it was. A process killed
-    inside the block leaves the old artefact untouched and a folder `.export-…`, which may be deleted.
+    When the block ends well, all are moved to `directory`, whose other artefacts are left alone; when it raises,
+    `directory` is as it was. A process killed inside the block leaves the old artefact untouched and a folder
+    `.export-…`, which may be deleted.
 
     Raises:
-        FileExistsError: `directory` holds an artefact and `overwrite` is False.
+        FileExistsError: `directory` holds an artefact of that name and `overwrite` is False.
         OSError: `directory` cannot be made or written to.
     """
-    taken = [file for file in (name, MANIFEST) if (directory / file).exists()]
+    target = directory / name
+    taken = [path.name for path in (target, manifest_path(target)) if path.exists()]
     if taken and not overwrite:
         raise FileExistsError(
-            f"`directory`: expected one without {name} and {MANIFEST}, or `overwrite=True` to replace them. "
+            f"`directory`: expected one without {name}, or `overwrite=True` to replace it. "
             f"Received: {directory}, which holds {' and '.join(taken)}"
         )
     with _new_folders(directory):
@@ -56,7 +74,7 @@ def staging(directory: pathlib.Path, kind: str, name: str, *, overwrite: bool) -
             raise _unwritable(directory, error) from error
         try:
             yield stage
-            _publish(stage, directory, kind, name)
+            _publish(stage / name, target, kind)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -82,28 +100,34 @@ def _unwritable(directory: pathlib.Path, error: OSError) -> OSError:
     return OSError(f"`directory`: expected a directory that can be written to. Received: {directory}, {error.strerror}")
 
 
-def _publish(stage: pathlib.Path, directory: pathlib.Path, kind: str, name: str) -> None:
-    """Move the model file and its manifest from `stage` to `directory`.
+def _publish(made: pathlib.Path, target: pathlib.Path, kind: str) -> None:
+    """Move the model file, its data files and its manifest to where `target` is or will be.
 
-    Two renames are not one. Where an artefact is replaced, a manifest that describes both goes first, so that a reader
-    accepts the old model file before the second rename and the new one after it.
+    Several renames are not one. Data files go first, under names that no older artefact has (they carry a digest);
+    where a model file is replaced, a manifest that describes both goes before it, so that a reader accepts the old
+    model file before its rename and the new one after it.
     """
-    _sync(stage / name)
-    _sync(stage / MANIFEST)
-    old = _readable(directory, kind, name)
+    new, old = json.loads(manifest_path(made).read_text("utf-8")), _readable(target, kind)
+    data = set(new["files"]) - {made.name}
+    for path in (*(made.with_name(name) for name in data), made, manifest_path(made)):
+        _sync(path)
+    for name in data:
+        _move(made.with_name(name), target.with_name(name))
     if old is not None:
-        new = json.loads((stage / MANIFEST).read_text("utf-8"))
-        _write_sealed(stage / "both.json", {**new, "replaces": old})
-        _sync(stage / "both.json")
-        _move(stage / "both.json", directory / MANIFEST)
-    _move(stage / name, directory / name)
-    _move(stage / MANIFEST, directory / MANIFEST)
+        both = made.with_name("both.json")
+        _write_sealed(both, {**new, "replaces": old})
+        _sync(both)
+        _move(both, manifest_path(target))
+    _move(made, target)
+    _move(manifest_path(made), manifest_path(target))
+    for name in set(old["files"] if old else ()) - set(new["files"]):
+        target.with_name(name).unlink(missing_ok=True)
 
 
-def _readable(directory: pathlib.Path, kind: str, name: str) -> Mapping[str, Any] | None:
-    """The manifest of the artefact in `directory`, where a reader would accept it."""
+def _readable(path: pathlib.Path, kind: str) -> Mapping[str, Any] | None:
+    """The manifest of the artefact at `path`, where a reader would accept it."""
     try:
-        return load_artefact(directory / name, kind, name).manifest
+        return load_artefact(path, kind, path.name).manifest
     except ArtefactError:
         return None
 

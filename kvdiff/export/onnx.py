@@ -31,7 +31,7 @@ _PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 
 def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
-    """Write the denoiser as `directory/denoiser.onnx`, with `manifest.json`, for `kvdiff.runtime.OrtSampler`.
+    """Write the denoiser as `directory/denoiser.onnx`, with its manifest, for `kvdiff.runtime.OrtSampler`.
 
     The graph is F(noisy_clip, noise_label) -> raw_output, float32, with any batch, number of frames and frame size that
     the denoiser divides; the solver stays outside, so one file serves every solver, number of steps and task. A network
@@ -65,9 +65,8 @@ def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, ove
         _save(graph, stage / FILE)
         parity = _parity(denoiser, stage / FILE, model.clip_spec)
         write_manifest(
-            stage,
+            stage / FILE,
             KIND,
-            [FILE],
             inputs={tensor.name: _signature(tensor) for tensor in graph.graph.input},
             outputs={tensor.name: _signature(tensor) for tensor in graph.graph.output},
             sampler=model.sampler.config,

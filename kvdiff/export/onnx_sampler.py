@@ -43,14 +43,14 @@ _CONSTANTS = {
 def export_onnx_sampler(
     denoiser: str | os.PathLike[str], directory: str | os.PathLike[str], *, overwrite: bool = False
 ) -> pathlib.Path:
-    """Write `directory/sampler.onnx`, with `manifest.json`, for `kvdiff.runtime.FusedOrtSampler`. Needs no Keras.
+    """Write `directory/sampler.onnx`, with its manifest, for `kvdiff.runtime.FusedOrtSampler`. Needs no Keras.
 
     Before the file takes its name it is checked, loaded by ONNX Runtime and compared with the same denoiser in a loop
     on the host, for a solver with memory and one with fresh noise.
 
     Args:
         denoiser: what `export_onnx` wrote, the file or its directory.
-        directory: where to; another one than the denoiser's, since each artefact has its own manifest.
+        directory: where to; it may hold other artefacts.
         overwrite: replace an artefact that is there.
 
     Returns:
@@ -78,9 +78,9 @@ def export_onnx_sampler(
         onnx.checker.check_model(stage / FILE, full_check=True)
         sections = {"sampler": host.manifest["sampler"], "versions": host.manifest["versions"]}
         sections |= {"inputs": _signature(model.graph.input), "outputs": _signature(model.graph.output)}
-        write_manifest(stage, KIND, [FILE], parity={}, **sections)
+        write_manifest(stage / FILE, KIND, parity={}, **sections)
         parity = _parity(host, FusedOrtSampler(stage, providers=["CPUExecutionProvider"]))
-        write_manifest(stage, KIND, [FILE], parity=parity, **sections)
+        write_manifest(stage / FILE, KIND, parity=parity, **sections)
     return directory / FILE
 
 

@@ -25,7 +25,7 @@ class LiteRtSampler(ClipSampler):
     of the training length at a time.
 
     Args:
-        path: `denoiser.tflite`, or its directory; `manifest.json` must lie beside it.
+        path: `denoiser.tflite`, or its directory; its manifest must lie beside it.
         threads: of the interpreter; by default its own choice.
 
     Raises:

@@ -1,9 +1,10 @@
-"""What was exported, and whether these are the files: `manifest.json` read and verified with json and hashlib alone.
+"""What was exported, and whether these are the files: manifests read and verified with json and hashlib alone.
 
-The manifest lies beside the model file and says what the file is: its inputs and outputs, the clip, schedule and
-prediction that a sampler needs, the versions that made it, how far it is from Keras, and the size and SHA-256 of every
-file, itself included. The digests tell damage and mix-ups, not malice: whoever can change the model can change the
-manifest.
+Every artefact has a manifest of its own, so that one folder can hold several: `denoiser.onnx` is described by
+`denoiser.onnx.manifest.json` beside it, a folder such as a SavedModel by `manifest.json` inside. It says what the
+artefact is: its inputs and outputs, the clip, schedule and prediction that a sampler needs, the versions that made it,
+how far it is from Keras, and the size and SHA-256 of every file, itself included. The digests tell damage and mix-ups,
+not malice: whoever can change the model can change the manifest.
 """
 
 from __future__ import annotations
@@ -23,16 +24,15 @@ from kvdiff.diffusion.schedules import NoiseSchedule
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
-    "MANIFEST",
     "Artefact",
     "ArtefactError",
     "canonical_json",
     "file_record",
     "load_artefact",
+    "manifest_path",
     "sealed",
 ]
 
-MANIFEST = "manifest.json"
 FORMAT = "kvdiff-artefact"
 FORMAT_VERSION = 1
 SEAL = "manifest_sha256"
@@ -86,6 +86,11 @@ class Artefact:
     prediction: Prediction
 
 
+def manifest_path(path: pathlib.Path) -> pathlib.Path:
+    """Where the manifest of an artefact lies: inside a folder, beside a file."""
+    return path / "manifest.json" if path.is_dir() else path.with_name(f"{path.name}.manifest.json")
+
+
 def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:
     """Find, verify and describe an exported model.
 
@@ -102,14 +107,14 @@ def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) ->
         path = path / default_name
     if not path.is_file():
         raise ArtefactError(path, "which does not exist or is not a file")
-    manifest = _holding(path, _parse(path.with_name(MANIFEST)))
+    manifest = _holding(path, _parse(manifest_path(path)))
     if manifest["kind"] != kind:
         raise ArtefactError(path, f"which is a {manifest['kind']!r}; this runtime runs {kind!r}")
     try:
         return _described(path, manifest)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"
-        raise ArtefactError(path.with_name(MANIFEST), reason) from error
+        raise ArtefactError(manifest_path(path), reason) from error
 
 
 def file_record(path: pathlib.Path) -> dict[str, Any]:
@@ -174,10 +179,25 @@ def _check_sections(path: pathlib.Path, content: Any) -> None:
 def _holding(path: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """`manifest`, or the one it replaces where an export was killed just before the new model file took its name."""
     if path.name not in manifest["files"]:
-        raise ArtefactError(path, f"which its {MANIFEST} does not list: {sorted(manifest['files'])}")
-    expected, found = manifest["files"][path.name], file_record(path)
-    if found == expected:
-        return {name: value for name, value in manifest.items() if name != "replaces"}
-    if manifest.get("replaces"):
-        return _holding(path, manifest["replaces"])
-    raise ArtefactError(path, f"which has changed since export: expected {expected}, found {found}")
+        raise ArtefactError(path, f"which its manifest does not list: {sorted(manifest['files'])}")
+    try:
+        for name, expected in manifest["files"].items():
+            _check_file(path, name, expected)
+    except ArtefactError:
+        if manifest.get("replaces"):
+            return _holding(path, manifest["replaces"])
+        raise
+    return {name: value for name, value in manifest.items() if name != "replaces"}
+
+
+def _check_file(path: pathlib.Path, name: str, expected: Any) -> None:
+    """Raise unless the file `name` of the model at `path` lies beside it and has not changed."""
+    if name in ("", "..") or "\\" in name or pathlib.PurePath(name).name != name:
+        raise ArtefactError(manifest_path(path), f"which lists {name!r}; expected the names of files beside it")
+    file = path.with_name(name)
+    if not file.is_file():
+        raise ArtefactError(file, "which does not exist or is not a file")
+    if file != path and (file.is_symlink() or file.stat().st_nlink > 1):  # Data of a model, reached by another name.
+        raise ArtefactError(file, "which is a link; expected a file of its own")
+    if (found := file_record(file)) != expected:
+        raise ArtefactError(file, f"which has changed since export: expected {expected}, found {found}")

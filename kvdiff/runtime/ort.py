@@ -33,7 +33,7 @@ class OrtSampler(ClipSampler):
     ```
 
     Args:
-        path: `denoiser.onnx`, or its directory; `manifest.json` must lie beside it.
+        path: `denoiser.onnx`, or its directory; its manifest must lie beside it.
         providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA
             where this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
         threads: threads within an operator; by default one a physical core.

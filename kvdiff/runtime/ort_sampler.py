@@ -30,7 +30,7 @@ class FusedOrtSampler(ClipSampler):
     once a batch.
 
     Args:
-        path: `sampler.onnx`, or its directory; `manifest.json` must lie beside it.
+        path: `sampler.onnx`, or its directory; its manifest must lie beside it.
         providers, threads: as for `OrtSampler`.
 
     Raises:

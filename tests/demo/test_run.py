@@ -29,7 +29,7 @@ TINY = recipes.Recipe(
 FILES = {
     "model.keras",
     "denoiser.onnx",
-    "manifest.json",
+    "denoiser.onnx.manifest.json",
     "prediction.gif",
     "interpolation.gif",
     "generation.gif",

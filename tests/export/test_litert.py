@@ -9,6 +9,7 @@ import pytest
 
 from kvdiff.export import export_litert
 from kvdiff.runtime import ArtefactError, LiteRtSampler
+from kvdiff.runtime.manifest import manifest_path
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
 
@@ -57,7 +58,7 @@ def test_refusals(model, file: Path, lite: LiteRtSampler, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"expected clips of \[4, 8, 8, 1\].* Received: \[5, 8, 8, 1\]"):
         lite.generate(1, num_frames=5, num_steps=1)
     (tmp_path / "denoiser.tflite").write_bytes(file.read_bytes()[:-1] + b"x")
-    (tmp_path / "manifest.json").write_bytes((file.parent / "manifest.json").read_bytes())
+    manifest_path(tmp_path / "denoiser.tflite").write_bytes(manifest_path(file).read_bytes())
     with pytest.raises(ArtefactError, match="has changed since export"):
         LiteRtSampler(tmp_path)
     assert not (tmp_path / "run").exists()

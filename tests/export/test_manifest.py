@@ -12,8 +12,8 @@ import pytest
 
 import kvdiff
 from kvdiff.export.manifest import staging, write_manifest
-from kvdiff.runtime.manifest import ArtefactError, load_artefact
-from tests.export.writer import FILE, KIND, write
+from kvdiff.runtime.manifest import ArtefactError, load_artefact, manifest_path
+from tests.export.writer import FILE, KIND, SAMPLER, write
 
 ROOT = Path(kvdiff.__file__).parents[1]
 
@@ -32,14 +32,14 @@ def payload_of(folder: Path) -> bytes:
 def test_a_reader_finds_one_whole_artefact_after_a_kill(tmp_path: Path, renames: int, left: bytes) -> None:
     folder = tmp_path / "run"
     write(folder, b"old")
-    before = (folder / "manifest.json").read_bytes()
+    before = manifest_path(folder / FILE).read_bytes()
     write_and_die(folder, renames)
     assert payload_of(folder) == left
     if renames == 0:
-        assert (folder / "manifest.json").read_bytes() == before
+        assert manifest_path(folder / FILE).read_bytes() == before
     write(folder, b"newest")
     assert payload_of(folder) == b"newest"
-    assert "replaces" not in json.loads((folder / "manifest.json").read_text())
+    assert "replaces" not in json.loads(manifest_path(folder / FILE).read_text())
 
 
 def test_an_unfinished_first_artefact_is_refused(tmp_path: Path) -> None:
@@ -64,15 +64,42 @@ def test_an_error_takes_back_new_folders_but_no_others(tmp_path: Path) -> None:
 
 def test_a_damaged_artefact_can_be_replaced(tmp_path: Path) -> None:
     write(tmp_path, b"old")
-    (tmp_path / "manifest.json").write_text("not JSON")
+    manifest_path(tmp_path / FILE).write_text("not JSON")
     write(tmp_path, b"new")
     assert payload_of(tmp_path) == b"new"
 
 
 def test_manifest_lists_size_and_digest(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"abc")
-    write_manifest(tmp_path, KIND, [FILE])
-    record = json.loads((tmp_path / "manifest.json").read_text())["files"][FILE]
+    write_manifest(tmp_path / FILE, KIND)
+    record = json.loads(manifest_path(tmp_path / FILE).read_text())["files"][FILE]
     # The digest of "abc": FIPS 180-2, appendix B.1.
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert record == {"bytes": 3, "sha256": digest}
+
+
+def write_with_data(folder: Path, payload: bytes, data: bytes) -> None:
+    """Write an artefact that keeps its weights in a second file, as large models do."""
+    name = f"{FILE}.{data.decode()}.data"
+    with staging(folder, KIND, FILE, overwrite=True) as stage:
+        (stage / FILE).write_bytes(payload)
+        (stage / name).write_bytes(data)
+        sections = dict(inputs={}, outputs={}, sampler=SAMPLER, versions={}, parity={})
+        write_manifest(stage / FILE, KIND, [FILE, name], **sections)
+
+
+def test_data_files_come_and_go_with_their_model(tmp_path: Path) -> None:
+    write_with_data(tmp_path, b"old", b"1")
+    assert payload_of(tmp_path) == b"old"
+    write_with_data(tmp_path, b"new", b"2")
+    assert payload_of(tmp_path) == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, f"{FILE}.2.data", f"{FILE}.manifest.json"]
+
+
+def test_other_artefacts_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other.bin").write_bytes(b"other")
+    write_manifest(tmp_path / "other.bin", KIND)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write(tmp_path, b"first")
+    write(tmp_path, b"second")
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before

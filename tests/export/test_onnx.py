@@ -21,6 +21,7 @@ import kvdiff
 from kvdiff.export import ParityError, export_onnx
 from kvdiff.export.onnx import float32_twin
 from kvdiff.runtime import OrtSampler
+from kvdiff.runtime.manifest import manifest_path
 
 ROOT = Path(kvdiff.__file__).parents[1]
 
@@ -52,8 +53,8 @@ def test_graph_is_as_documented(model: kvdiff.VideoDiffusion, exported: Path) ->
 
 
 def test_manifest_describes_the_file(model: kvdiff.VideoDiffusion, exported: Path) -> None:
-    assert sorted(contents(exported.parent)) == ["denoiser.onnx", "manifest.json"]
-    manifest = json.loads(exported.with_name("manifest.json").read_text())
+    assert sorted(contents(exported.parent)) == ["denoiser.onnx", "denoiser.onnx.manifest.json"]
+    manifest = json.loads(manifest_path(exported).read_text())
     payload = exported.read_bytes()
     digest = hashlib.sha256(payload).hexdigest()
     assert manifest["files"] == {"denoiser.onnx": {"bytes": len(payload), "sha256": digest}}
@@ -64,7 +65,7 @@ def test_manifest_describes_the_file(model: kvdiff.VideoDiffusion, exported: Pat
 
 
 def test_manifest_records_parity_at_several_shapes(exported: Path) -> None:
-    parity = json.loads(exported.with_name("manifest.json").read_text())["parity"]
+    parity = json.loads(manifest_path(exported).read_text())["parity"]
     assert 0 < parity["max_relative_difference"] <= parity["tolerance"] == 3e-5
     assert all(case["output_scale"] > 0.1 for case in parity["cases"])
     for axis in ("batch", "frames", "height", "width"):
@@ -150,9 +151,7 @@ def test_missing_converter_names_the_extra(
         export_onnx(model, tmp_path)
 
 
-def test_mixed_precision_is_exported_as_itsfloat32_twin(
-    model: kvdiff.VideoDiffusion, rng: np.random.Generator
-) -> None:
+def test_mixed_precision_is_exported_as_itsfloat32_twin(model: kvdiff.VideoDiffusion, rng: np.random.Generator) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         mixed = kvdiff.UNet3D(1, widths=(24, 24), blocks=1)

@@ -10,6 +10,7 @@ import pytest
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export import export_onnx_sampler
 from kvdiff.runtime import ArtefactError, FusedOrtSampler, OrtSampler
+from kvdiff.runtime.manifest import manifest_path
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (5, 4, 8, 8, 1)).astype(np.float32)
 
@@ -76,6 +77,6 @@ def test_refusals(file: Path, exported: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     damaged = tmp_path / "sampler.onnx"
     damaged.write_bytes(file.read_bytes()[:-1] + b"x")
-    (tmp_path / "manifest.json").write_bytes((file.parent / "manifest.json").read_bytes())
+    manifest_path(damaged).write_bytes(manifest_path(file).read_bytes())
     with pytest.raises(ArtefactError, match="has changed since export"):
         FusedOrtSampler(damaged)

@@ -18,7 +18,7 @@ def write(folder: Path, payload: bytes) -> None:
     """Write an artefact whose model file is `payload`, over one that is there."""
     with staging(folder, KIND, FILE, overwrite=True) as stage:
         (stage / FILE).write_bytes(payload)
-        write_manifest(stage, KIND, [FILE], inputs={}, outputs={}, sampler=SAMPLER, versions={}, parity={})
+        write_manifest(stage / FILE, KIND, inputs={}, outputs={}, sampler=SAMPLER, versions={}, parity={})
 
 
 def die_before_rename(count: int) -> None:

@@ -54,5 +54,5 @@ def write_artefact(folder: Path, graph: onnx.ModelProto, **changes: Any) -> Path
         "versions": {},
         "parity": {},
     }
-    write_manifest(folder, KIND, [FILE], **{**sections, **changes})
+    write_manifest(folder / FILE, KIND, **{**sections, **changes})
     return folder / FILE

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from kvdiff.runtime import ArtefactError, OrtSampler
-from kvdiff.runtime.manifest import sealed
+from kvdiff.runtime.manifest import file_record, manifest_path, sealed
 
 Change = Callable[[dict[str, Any]], Any]
 
 
 def edit(artefact: Path, change: Change) -> dict[str, Any]:
     """Apply `change` to the manifest's content in place, and return the content."""
-    path = artefact.with_name("manifest.json")
+    path = manifest_path(artefact)
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
@@ -52,7 +52,7 @@ def test_truncated_file_is_refused(artefact: Path, share: float) -> None:
 def test_missing_files_are_named(artefact: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"Received: .*nowhere, which does not exist"):
         OrtSampler(tmp_path / "nowhere")
-    artefact.with_name("manifest.json").unlink()
+    manifest_path(artefact).unlink()
     with pytest.raises(ArtefactError, match=r"manifest.json, which is missing: keep it beside the model file"):
         OrtSampler(artefact)
     artefact.unlink()
@@ -62,8 +62,49 @@ def test_missing_files_are_named(artefact: Path, tmp_path: Path) -> None:
 
 def test_another_model_beside_the_manifest_is_refused(artefact: Path) -> None:
     other = shutil.copy(artefact, artefact.with_name("other.onnx"))
-    with pytest.raises(ArtefactError, match=r"other.onnx, which its manifest.json does not list: \['denoiser.onnx'\]"):
+    with pytest.raises(ArtefactError, match=r"other.onnx.manifest.json, which is missing"):
         OrtSampler(other)
+    shutil.copy(manifest_path(artefact), manifest_path(other))
+    with pytest.raises(ArtefactError, match=r"other.onnx, which its manifest does not list: \['denoiser.onnx'\]"):
+        OrtSampler(other)
+
+
+def with_data(artefact: Path, name: str) -> Path:
+    """Let the manifest list a data file of three bytes, as of a large model, by `name`; return where it should lie."""
+    data = artefact.with_name("denoiser.onnx.0.data")
+    data.write_bytes(b"abc")
+    content = edit(artefact, lambda m: m["files"].update({name: file_record(data)}))
+    manifest_path(artefact).write_text(json.dumps(sealed(content)))
+    return data
+
+
+def test_data_beside_the_model_is_held_to_the_manifest(artefact: Path) -> None:
+    data = with_data(artefact, "denoiser.onnx.0.data")
+    assert OrtSampler(artefact).clip_spec.num_frames == 4
+    data.write_bytes(b"abd")
+    with pytest.raises(ArtefactError, match=r"0.data, which has changed since export"):
+        OrtSampler(artefact)
+    data.unlink()
+    with pytest.raises(ArtefactError, match=r"0.data, which does not exist or is not a file"):
+        OrtSampler(artefact)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "sub/data", "..", "", ".", r"..\secret"])
+def test_data_elsewhere_is_refused(artefact: Path, name: str) -> None:
+    (artefact.parents[1] / "secret").write_bytes(b"abc")
+    with_data(artefact, name)
+    with pytest.raises(ArtefactError, match="lists .*; expected the names of files beside it"):
+        OrtSampler(artefact)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_linked_data_is_refused(artefact: Path, link: Callable[[Path, Path], None]) -> None:
+    data = with_data(artefact, "denoiser.onnx.0.data")
+    data.unlink()
+    (artefact.parents[1] / "secret").write_bytes(b"abc")
+    link(data, artefact.parents[1] / "secret")
+    with pytest.raises(ArtefactError, match=r"0.data, which is a link; expected a file of its own"):
+        OrtSampler(artefact)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +121,7 @@ def test_another_model_beside_the_manifest_is_refused(artefact: Path) -> None:
     ids=["empty", "cut", "binary", "deep", "list", "of something else", "huge"],
 )
 def test_what_is_no_manifest_is_refused(artefact: Path, text: bytes, message: str) -> None:
-    artefact.with_name("manifest.json").write_bytes(text)
+    manifest_path(artefact).write_bytes(text)
     with pytest.raises(ArtefactError, match=f"manifest.json, which .*{message}"):
         OrtSampler(artefact)
 
@@ -109,7 +150,7 @@ def test_what_is_no_manifest_is_refused(artefact: Path, text: bytes, message: st
 )
 def test_wrong_manifest_is_refused(artefact: Path, change: Change, message: str) -> None:
     content = edit(artefact, change)
-    artefact.with_name("manifest.json").write_text(json.dumps(sealed(content)))
+    manifest_path(artefact).write_text(json.dumps(sealed(content)))
     with pytest.raises(ArtefactError, match=message):
         OrtSampler(artefact)
 
