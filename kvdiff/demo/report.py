@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvdiff.demo import pictures
-from kvdiff.demo.page import escaped, figure, page, picture, table, themed_picture
-from kvdiff.evaluation import Bars, Check, MadeFrames, TaskReport, TaskSamples
+import numpy as np
+
+from kvdiff.demo.pictures import LossCurve, loss_curve
+from kvdiff.evaluation import Bars, Check, MadeFrames, TaskReport, TaskSamples, TaskScore, pictures
+from kvdiff.evaluation.charts import DARK, LIGHT, Theme, frame_curves
+from kvdiff.evaluation.page import escaped, figure, page, picture, table, themed_picture
 
 __all__ = ["report_html", "report_pictures"]
 
@@ -21,7 +24,7 @@ _KEY = (
 _STRIPS = 3
 
 
-def report_pictures(samples: TaskSamples, report: TaskReport, curves: Sequence[pictures.LossCurve]) -> dict[str, bytes]:
+def report_pictures(samples: TaskSamples, report: TaskReport, curves: Sequence[LossCurve]) -> dict[str, bytes]:
     """The pictures by file name: GIFs of the three tasks, film strips, and curves (for a dark page too)."""
     strips = {
         f"{name}_{index}.png": pictures.strip(task, index, scale=4)
@@ -31,16 +34,23 @@ def report_pictures(samples: TaskSamples, report: TaskReport, curves: Sequence[p
     content = {
         "prediction.gif": pictures.comparison(samples.prediction, PREDICTION, clips=5, scale=6),
         "interpolation.gif": pictures.comparison(samples.interpolation, INTERPOLATION, clips=5, scale=6),
-        "generation.gif": pictures.generation(samples.generated, samples.prediction.truth, clips=16, scale=5),
+        "generation.gif": pictures.halves(
+            samples.generated, samples.prediction.truth, ("generated", "real digits"), clips=16, scale=5
+        ),
         **strips,
     }
-    for suffix, theme in (("", pictures.LIGHT), ("_dark", pictures.DARK)):
-        prediction = pictures.psnr_curve(samples.prediction, report.prediction, PREDICTION[2], theme)
-        interpolation = pictures.psnr_curve(samples.interpolation, report.interpolation, INTERPOLATION[2], theme)
+    for suffix, theme in (("", LIGHT), ("_dark", DARK)):
+        prediction = _psnr_curve(samples.prediction, report.prediction, PREDICTION[2], theme)
+        interpolation = _psnr_curve(samples.interpolation, report.interpolation, INTERPOLATION[2], theme)
         content[f"prediction_psnr{suffix}.png"] = prediction
         content[f"interpolation_psnr{suffix}.png"] = interpolation
-        content[f"loss{suffix}.png"] = pictures.loss_curve(curves, theme)
+        content[f"loss{suffix}.png"] = loss_curve(curves, theme)
     return content
+
+
+def _psnr_curve(task: MadeFrames, score: TaskScore, baseline: str, theme: Theme) -> bytes:
+    curves = {"model": score.model_per_frame, baseline: score.baseline_per_frame}
+    return frame_curves((np.flatnonzero(~task.known) + 1).tolist(), curves, "PSNR (dB)", theme)
 
 
 def report_html(

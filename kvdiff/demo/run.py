@@ -15,9 +15,9 @@ from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS
 from kvdiff.demo import recipe as recipes
 from kvdiff.demo.pictures import LossCurve
 from kvdiff.demo.recipe import Recipe
-from kvdiff.demo.record import machine, versions, write_json
 from kvdiff.demo.report import report_html, report_pictures
 from kvdiff.evaluation import Bars, TaskReport, TaskSamples, sample_tasks
+from kvdiff.evaluation.record import machine, versions, write_json
 from kvdiff.evaluation.tasks import Progress
 from kvdiff.media import write_bytes
 

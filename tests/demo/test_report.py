@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kvdiff.demo.pictures import LossCurve
-from kvdiff.demo.record import machine, versions
 from kvdiff.demo.report import report_html, report_pictures
 from kvdiff.evaluation import Bars, MadeFrames, TaskSamples
+from kvdiff.evaluation.record import machine, versions
 
 pytest.importorskip("av")
 pytest.importorskip("matplotlib")
@@ -100,7 +100,7 @@ def test_the_verdict_follows_the_bars(samples, content):
 
 
 def test_given_and_made_frames_are_told_apart(samples, content, tmp_path):
-    from kvdiff.demo.pictures import KNOWN, MADE
+    from kvdiff.evaluation.pictures import KNOWN, MADE
     from kvdiff.media import read_clip
 
     (tmp_path / "prediction.gif").write_bytes(content["prediction.gif"])
