@@ -23,6 +23,9 @@ EPS, TIMESTEP, MASK, SAMPLING, CONDITION = 0, 1, 2, 3, 4
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
+Seed = int | tuple[Any, Any]
+"""One seed for all samples, 0 … 2^64 - 1; or one a sample, as its low and its high 32 bits: uint32 [batch] each."""
+
 
 def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
     """Threefry-2x32-20: two uint32 words for every (key, counter) pair of uint32 words; shapes broadcast."""
@@ -43,16 +46,17 @@ def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[A
     return x0, x1
 
 
-def _words(xp: Any, seed: int, step: Any, sample: Any, stream: int, count: int) -> tuple[Any, Any]:
+def _words(xp: Any, seed: Seed, step: Any, sample: Any, stream: int, count: int) -> tuple[Any, Any]:
     """Two uint32 arrays [batch, count]. A sample's key is threefry(seed; sample, step), its counter (stream, i)."""
-    check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+    if not isinstance(seed, tuple):
+        check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+        seed = (seed & 0xFFFFFFFF, seed >> 32)
 
     def u32(value: Any) -> Any:
         return xp.cast(value, "uint32") if hasattr(xp, "cast") else np.asarray(value).astype(np.uint32)
 
-    seed_words = (u32(seed & 0xFFFFFFFF), u32(seed >> 32))
     sample = u32(sample)
-    key = threefry(xp, seed_words, (sample, u32(step) + xp.zeros_like(sample)))
+    key = threefry(xp, (u32(seed[0]), u32(seed[1])), (sample, u32(step) + xp.zeros_like(sample)))
     index = u32(xp.reshape(xp.arange(count, dtype="int32"), (1, count)))
     key = (xp.reshape(key[0], (-1, 1)), xp.reshape(key[1], (-1, 1)))
     return threefry(xp, key, (xp.zeros_like(index) + u32(stream), index))
@@ -65,12 +69,12 @@ def _open_unit(xp: Any, word: Any) -> Any:
     return (cell + np.float32(0.5)) * np.float32(2.0**-23)
 
 
-def uniform(xp: Any, seed: int, step: Any, sample: Any, count: int, stream: int) -> Any:
+def uniform(xp: Any, seed: Seed, step: Any, sample: Any, count: int, stream: int) -> Any:
     """float32 [batch, count], uniform in (0, 1), for the samples numbered `sample` (int [batch])."""
     return _open_unit(xp, _words(xp, seed, step, sample, stream, count)[0])
 
 
-def normal(xp: Any, seed: int, step: Any, sample: Any, count: int, stream: int) -> Any:
+def normal(xp: Any, seed: Seed, step: Any, sample: Any, count: int, stream: int) -> Any:
     """float32 [batch, count], standard normal, for the samples numbered `sample` (int [batch]): Box & Muller 1958."""
     word_0, word_1 = _words(xp, seed, step, sample, stream, (count + 1) // 2)
     radius = xp.sqrt(np.float32(-2.0) * xp.log(_open_unit(xp, word_0)))

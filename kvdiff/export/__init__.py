@@ -4,5 +4,6 @@ from kvdiff.export.litert import export_litert
 from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_sampler import export_onnx_sampler
 from kvdiff.export.parity import ParityError
+from kvdiff.export.saved_model import export_saved_model
 
-__all__ = ["ParityError", "export_litert", "export_onnx", "export_onnx_sampler"]
+__all__ = ["ParityError", "export_litert", "export_onnx", "export_onnx_sampler", "export_saved_model"]

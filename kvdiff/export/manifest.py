@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Any
 
 import kvdiff
+from kvdiff.diffusion.checks import check_count
 from kvdiff.runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -23,8 +24,9 @@ from kvdiff.runtime.manifest import (
     manifest_path,
     sealed,
 )
+from kvdiff.runtime.saved_model import versions as version_folders
 
-__all__ = ["staging", "versions", "write_manifest"]
+__all__ = ["staging", "staging_version", "versions", "write_manifest"]
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
@@ -67,16 +69,59 @@ def staging(directory: pathlib.Path, kind: str, name: str, *, overwrite: bool) -
             f"`directory`: expected one without {name}, or `overwrite=True` to replace it. "
             f"Received: {directory}, which holds {' and '.join(taken)}"
         )
-    with _new_folders(directory):
-        try:
-            stage = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
-        except OSError as error:
-            raise _unwritable(directory, error) from error
-        try:
-            yield stage
-            _publish(stage / name, target, kind)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+    with _new_folders(directory), _hidden(directory) as stage:
+        yield stage
+        _publish(stage / name, target, kind)
+
+
+@contextlib.contextmanager
+def staging_version(
+    directory: pathlib.Path, version: int | None, *, overwrite: bool
+) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """(stage, target): a folder hidden inside `directory` to write a version into, and the name that it will have.
+
+    When the block ends well, the folder takes its name in one rename; when it raises, `directory` is as it was. A
+    process killed inside the block leaves the other versions untouched and a folder `.export-…`, which may be deleted.
+
+    Args:
+        directory: the folder of all versions, which are folders named by their number.
+        version: the number; by default the highest there is, plus 1.
+        overwrite: remove the other versions afterwards.
+
+    Raises:
+        FileExistsError: the version is there already.
+        OSError: `directory` cannot be made or written to.
+    """
+    others = version_folders(directory)
+    version = max(others, default=0) + 1 if version is None else check_count("version", version)
+    if version in others:
+        raise FileExistsError(
+            "`version`: expected a number that is not taken, for a version never changes. "
+            f"Received: {version}; {directory} holds {sorted(others)}"
+        )
+    with _new_folders(directory), _hidden(directory) as hidden:
+        stage, target = hidden / "new", directory / str(version)
+        stage.mkdir()  # With the permissions that new folders have here; `hidden` is the writer's alone.
+        yield stage, target
+        for path in (*stage.rglob("*"), stage):
+            _sync(path)
+        _move(stage, target)
+        if overwrite:
+            for number, folder in others.items():
+                os.replace(folder, hidden / str(number))  # Out of sight, then deleted: nobody sees half of one.
+
+
+@contextlib.contextmanager
+def _hidden(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder inside `directory` that is deleted in the end."""
+    try:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

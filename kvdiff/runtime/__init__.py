@@ -4,5 +4,6 @@ from kvdiff.runtime.litert import LiteRtSampler
 from kvdiff.runtime.manifest import ArtefactError
 from kvdiff.runtime.ort import OrtSampler
 from kvdiff.runtime.ort_sampler import FusedOrtSampler
+from kvdiff.runtime.saved_model import SavedModelSampler
 
-__all__ = ["ArtefactError", "FusedOrtSampler", "LiteRtSampler", "OrtSampler"]
+__all__ = ["ArtefactError", "FusedOrtSampler", "LiteRtSampler", "OrtSampler", "SavedModelSampler"]

@@ -27,10 +27,9 @@ __all__ = [
     "Artefact",
     "ArtefactError",
     "canonical_json",
-    "file_name",
     "file_record",
     "load_artefact",
-    "manifest_path",
+    "load_folder",
     "sealed",
 ]
 
@@ -38,6 +37,7 @@ FORMAT = "kvdiff-artefact"
 FORMAT_VERSION = 1
 SEAL = "manifest_sha256"
 
+_IN_FOLDER = "manifest.json"
 _MAX_MANIFEST_BYTES = 4 * 2**20  # A manifest is a few kB; anything near this is something else.
 _SECTIONS = {
     "kind": str,
@@ -89,13 +89,7 @@ class Artefact:
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
     """Where the manifest of an artefact lies: inside a folder, beside a file."""
-    return path / "manifest.json" if path.is_dir() else path.with_name(f"{path.name}.manifest.json")
-
-
-def file_name(default: str, precision: str) -> str:
-    """The model file's name for a precision: `denoiser.onnx`, `denoiser.float16.onnx`."""
-    path = pathlib.PurePath(default)
-    return default if precision == "float32" else f"{path.stem}.{precision}{path.suffix}"
+    return path / _IN_FOLDER if path.is_dir() else path.with_name(f"{path.name}.manifest.json")
 
 
 def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:
@@ -117,11 +111,27 @@ def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) ->
     manifest = _holding(path, _parse(manifest_path(path)))
     if manifest["kind"] != kind:
         raise ArtefactError(path, f"which is a {manifest['kind']!r}; this runtime runs {kind!r}")
-    try:
-        return _described(path, manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"
-        raise ArtefactError(manifest_path(path), reason) from error
+    return _described(path, manifest)
+
+
+def load_folder(folder: pathlib.Path, kind: str) -> Artefact:
+    """As `load_artefact`, of a format whose reader opens a folder: it must hold what its manifest lists, and no more.
+
+    Raises:
+        ArtefactError: no manifest, a manifest of something else, or a file that has changed, come or gone since export.
+    """
+    manifest = _parse(folder / _IN_FOLDER)
+    if manifest["kind"] != kind:
+        raise ArtefactError(folder, f"which is a {manifest['kind']!r}; this runtime runs {kind!r}")
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    links = [name for name, path in found.items() if path.is_symlink()]
+    wrong = {name for name, path in found.items() if path.is_file()} ^ {*manifest["files"], _IN_FOLDER}
+    if links or wrong:
+        raise ArtefactError(folder, f"whose files are not those that its {_IN_FOLDER} lists: {sorted(links or wrong)}")
+    for name, expected in manifest["files"].items():
+        if file_record(found[name]) != expected:
+            raise ArtefactError(found[name], "which has changed since export")
+    return _described(folder, manifest)
 
 
 def file_record(path: pathlib.Path) -> dict[str, Any]:
@@ -142,16 +152,20 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
-    sampler = manifest["sampler"]
-    return Artefact(
-        path,
-        manifest,
-        inputs={name: list(tensor["shape"]) for name, tensor in manifest["inputs"].items()},
-        outputs={name: list(tensor["shape"]) for name, tensor in manifest["outputs"].items()},
-        clip_spec=ClipSpec(**sampler["clip"]),
-        schedule=NoiseSchedule.from_config(sampler["schedule"]),
-        prediction=Prediction.from_config(sampler["prediction"]),
-    )
+    try:
+        sampler = manifest["sampler"]
+        return Artefact(
+            path,
+            manifest,
+            inputs={name: list(tensor["shape"]) for name, tensor in manifest["inputs"].items()},
+            outputs={name: list(tensor["shape"]) for name, tensor in manifest["outputs"].items()},
+            clip_spec=ClipSpec(**sampler["clip"]),
+            schedule=NoiseSchedule.from_config(sampler["schedule"]),
+            prediction=Prediction.from_config(sampler["prediction"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"
+        raise ArtefactError(manifest_path(path), reason) from error
 
 
 def _parse(path: pathlib.Path) -> dict[str, Any]:

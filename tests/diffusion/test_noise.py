@@ -81,3 +81,11 @@ def test_streams_have_different_numbers() -> None:
 def test_bad_seed_is_named(seed, error) -> None:
     with pytest.raises(error, match="`seed`: expected an integer from 0 .*Received"):
         noise.uniform(np, seed, 0, np.arange(1), 1, 0)
+
+
+def test_a_seed_for_each_sample_draws_what_that_seed_draws() -> None:
+    seeds, samples = [3, 2**63 + 5, 3], np.array([0, 7, 2])
+    words = tuple(np.array([seed >> shift & 0xFFFFFFFF for seed in seeds], U32) for shift in (0, 32))
+    together = noise.normal(np, words, 4, samples, 11, noise.SAMPLING)
+    for row, seed, sample in zip(together, seeds, samples, strict=True):
+        assert (row == noise.normal(np, seed, 4, np.array([sample]), 11, noise.SAMPLING)[0]).all()

@@ -1,0 +1,173 @@
+"""SavedModel export for TensorFlow Serving: a numbered version with the whole sampler inside, and its manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.sampler import step_table
+from kvdiff.export.manifest import staging_version, versions, write_manifest
+from kvdiff.export.onnx import check_model, float32_twin
+from kvdiff.export.parity import ParityError, cases, check_parity, measure
+from kvdiff.export.signatures import PIXELS, Signatures
+from kvdiff.export.warmup import write_warmup
+from kvdiff.runtime.manifest import manifest_path
+from kvdiff.runtime.saved_model import KIND, SavedModelSampler
+
+if TYPE_CHECKING:
+    import keras
+
+    from kvdiff.models.video_diffusion import VideoDiffusion
+
+__all__ = ["SAMPLE_TOLERANCE", "export_saved_model"]
+
+SAMPLE_TOLERANCE = 2e-4
+"""Of whole clips in [-1, 1], against Keras: rounding of a call, carried through the others."""
+
+_PACKAGES = ("keras", "tensorflow", "tensorflow-serving-api", "numpy")
+
+
+def export_saved_model(
+    model: VideoDiffusion,
+    directory: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    overwrite: bool = False,
+    solver: str = "ddim",
+    num_steps: int = 20,
+    spacing: str | Sequence[int] | np.ndarray = "trailing",
+    num_frames: int | None = None,
+    max_calls: int = 100,
+    pixels: str = "uint8",
+    **options: Any,
+) -> pathlib.Path:
+    """Write a version of the model, `directory/1`, `directory/2`, …, for TensorFlow Serving.
+
+    The signatures are `generate` (also the default one), `predict` and `interpolate`, which run the solver chosen here;
+    `sample`, whose step table is an input, so that it runs every solver, number of steps and task; and `denoise`, one
+    network call. Every input and output has the batch on axis 0, noise included, so a server may batch requests. The
+    version loads with TensorFlow alone, and `kvdiff.runtime.SavedModelSampler` runs it. It is written under a
+    name that servers pass over, compared with Keras, and then renamed: a server finds it whole or not at all.
+
+    Args:
+        model: the model to export, with the weights it has now.
+        directory: the model's base directory; made if need be.
+        version: its number, one that is not taken; by default the highest there is, plus 1. A version never changes,
+            because a server that has loaded it would not look again.
+        overwrite: remove the other versions once this one is in place. By default they stay, to go back to.
+        solver, num_steps, spacing, **options: of `generate`, `predict` and `interpolate`, see
+            `kvdiff.diffusion.ClipSampler.infill`.
+        num_frames: of all clips; by default the training length. Batches need one length.
+        max_calls: the most network calls of a table that `sample` takes; at least those of the solver chosen here.
+        pixels: how frames come out: "uint8"; "float32" in [-1, 1]; or "png", for REST, where a file's base64 is far
+            smaller than numbers in JSON.
+
+    Returns:
+        The version's directory.
+
+    Raises:
+        FileExistsError: the version is there already.
+        OSError: `directory` cannot be written to.
+        ParityError: the exported sampler does not answer as Keras does.
+        ImportError: a package of the extra "export" is missing.
+    """
+    _check_tools()
+    check_model(model)
+    check_choice("pixels", pixels, PIXELS)
+    spec = model.clip_spec
+    if num_frames is not None:
+        spec = dataclasses.replace(spec, num_frames=check_count("num_frames", num_frames))
+    sampler = model.sampler
+    chosen = dict(solver=solver, num_steps=num_steps, spacing=spacing, **options)
+    table = step_table(sampler.schedule, sampler.prediction, **chosen)
+    max_calls = max(check_count("max_calls", max_calls), table.num_steps)
+    denoiser = float32_twin(model.denoiser)
+    signatures = Signatures(denoiser, spec, sampler.clamp, table, max_calls=max_calls, pixels=pixels)
+    with staging_version(pathlib.Path(directory), version, overwrite=overwrite) as (stage, target):
+        concrete = signatures.concrete()
+        _save(denoiser, concrete, stage)
+        write_warmup(stage, {name: signatures.example(name) for name in concrete})
+        sections = {
+            "inputs": _described({name: signatures.inputs(name) for name in concrete}),
+            "outputs": _described({name: function.structured_outputs for name, function in concrete.items()}),
+            "sampler": {**sampler.config, "clip": spec.config},
+            "serving": {**chosen, "spacing": np.asarray(spacing).tolist(), "max_calls": max_calls, "pixels": pixels},
+            "versions": versions(_PACKAGES),
+        }
+        write_manifest(stage, KIND, _files(stage), parity={}, **sections)
+        parity = _parity(model, denoiser, SavedModelSampler(stage))
+        write_manifest(stage, KIND, _files(stage), parity=parity, **sections)
+        SavedModelSampler(stage)
+    return target
+
+
+def _check_tools() -> None:
+    missing = [name for name in ("tensorflow", "tensorflow_serving") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f'export_saved_model needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
+
+
+def _save(denoiser: keras.Model, signatures: dict[str, Any], folder: pathlib.Path) -> None:
+    """Functions and variables, nothing of Keras: what loads it needs TensorFlow alone."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in denoiser.variables]
+    tf.saved_model.save(module, str(folder), {"serving_default": signatures["generate"], **signatures})
+
+
+def _files(folder: pathlib.Path) -> list[str]:
+    """The files below `folder` but for its manifest, by their relative names."""
+    files = {path for path in folder.rglob("*") if path.is_file()} - {manifest_path(folder)}
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def _described(signatures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest says of inputs or outputs, by "signature/name"."""
+    return {
+        f"{signature}/{name}": {"dtype": tensor.dtype.name, "shape": ["batch", *tensor.shape[1:]]}
+        for signature, tensors in signatures.items()
+        for name, tensor in tensors.items()
+    }
+
+
+def _parity(model: VideoDiffusion, denoiser: keras.Model, sampler: SavedModelSampler) -> dict[str, Any]:
+    """Compare network and whole samples with Keras, print and return the figures.
+
+    Raises:
+        ParityError: they differ by more than the tolerance allows.
+    """
+    import keras
+
+    def in_keras(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
+        with keras.device("cpu:0"):
+            out = denoiser({"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False)
+            return keras.ops.convert_to_numpy(out)
+
+    spec = sampler.clip_spec
+    shapes = cases((spec.num_frames, *spec.frame_shape), [True, False, False, False])
+    measured = measure(in_keras, sampler.denoise, shapes, spec.channels)
+    print("SavedModel: TensorFlow's graph against Keras", *measured, sep="\n  ")
+    return {**check_parity(measured), "samples": _sample_parity(model, sampler)}
+
+
+def _sample_parity(model: VideoDiffusion, sampler: SavedModelSampler) -> dict[str, Any]:
+    """Compare whole samples, of a solver with memory and of one with fresh noise."""
+    differences = {}
+    for solver in ("dpmpp_2m", "ddpm"):
+        sampling: dict[str, Any] = dict(num_frames=sampler.clip_spec.num_frames, num_steps=4, solver=solver)
+        expected, found = (source.generate(2, **sampling) for source in (model, sampler))
+        differences[solver] = float(np.abs(found - expected).max())
+        print(f"  {solver}, 4 steps: max |difference| {differences[solver]:.1e} in [-1, 1]")
+    if not max(differences.values()) <= SAMPLE_TOLERANCE:
+        raise ParityError(
+            f"`model`: expected exported samples within {SAMPLE_TOLERANCE:g} of Keras. Received: {differences}"
+        )
+    return {"tolerance": SAMPLE_TOLERANCE, "max_abs_difference": differences}

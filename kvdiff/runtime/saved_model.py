@@ -1,0 +1,139 @@
+"""The SavedModel sampler: `ClipSampler` over an exported version, with NumPy and TensorFlow alone."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.steps import StepTable
+from kvdiff.runtime.manifest import ArtefactError, load_folder
+
+__all__ = ["COLUMNS", "FILE", "KIND", "MEMORY", "SavedModelSampler", "newest_version", "table_inputs", "versions"]
+
+KIND = "saved-model"
+FILE = "saved_model.pb"
+COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "std")
+"""The columns of a step table in the order of the input `table`; `b` is an input of its own."""
+MEMORY = 4
+"""K of the input `b`: the longest memory of any solver; shorter ones are filled up with zeros."""
+
+
+class SavedModelSampler(ClipSampler):
+    """Generates, predicts and interpolates with a version that `kvdiff.export.export_saved_model` wrote.
+
+    The same verbs, keywords and videos as the Keras model, without Keras: the signature `sample` runs the whole loop in
+    TensorFlow. A step table that it does not take (more calls than it was exported for, learned variance) is run here,
+    around the signature `denoise`.
+
+    Args:
+        path: a version's directory, or the directory of versions, of which the newest is taken.
+
+    Raises:
+        ArtefactError: a missing, foreign or changed file.
+        ImportError: no TensorFlow.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        tf = _tensorflow()
+        folder = newest_version(pathlib.Path(path))
+        artefact = load_folder(folder, KIND)
+        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        self.manifest, self.path = artefact.manifest, folder
+        self.max_calls = int(artefact.manifest["serving"]["max_calls"])
+        try:
+            self._model = tf.saved_model.load(str(folder))  # Keeps the variables that the signatures read.
+            self._signatures = {name: self._model.signatures[name] for name in ("denoise", "sample")}
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise ArtefactError(artefact.path, f"which TensorFlow {tf.__version__} cannot open ({error})") from error
+
+    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+        """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""
+        feed = {"noisy_clip": noisy_clip, "noise_label": noise_label}
+        self._check_shape(np.shape(noisy_clip))
+        return self._call("denoise", {name: np.asarray(value, np.float32) for name, value in feed.items()})
+
+    def _run(
+        self,
+        table: StepTable,
+        clip: np.ndarray,
+        known: np.ndarray,
+        seed: int,
+        samples: Sequence[int] | np.ndarray,
+        report: Callable[[int], None],
+    ) -> np.ndarray:
+        """As in `ClipSampler`, inside TensorFlow where the table fits."""
+        self._check_shape(clip.shape)
+        if type(table) is not StepTable or table.num_steps > self.max_calls or table.memory > MEMORY:
+            return super()._run(table, clip, known, seed, samples, report)
+        feed = table_inputs(table.with_known(known), self.max_calls)
+        feed |= {
+            "clip": clip,
+            "known": known,
+            "init_std": np.full(len(clip), table.init_std, np.float32),
+            "seed": np.full(len(clip), seed, np.uint64).astype(np.int64),
+            "sample": np.asarray(samples, np.int64),
+        }
+        made = self._call("sample", feed)
+        report(table.num_steps)
+        return made
+
+    def _call(self, signature: str, feed: dict[str, np.ndarray]) -> np.ndarray:
+        tf = _tensorflow()
+        (output,) = self._signatures[signature](**{name: tf.constant(value) for name, value in feed.items()}).values()
+        return output.numpy()
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
+        if shape[1:] != expected:
+            raise ValueError(
+                f"SavedModelSampler: expected clips of {list(expected)}, the shape this model was exported for. "
+                f"Received: {list(shape[1:])}"
+            )
+
+
+def versions(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+    """The versions of a model by number: the folders inside `folder` that are named by one."""
+    return {int(entry.name): entry for entry in folder.glob("*") if entry.name.isdecimal() and entry.is_dir()}
+
+
+def newest_version(folder: pathlib.Path) -> pathlib.Path:
+    """`folder`, or of the versions inside it the one with the highest number, as TensorFlow Serving chooses."""
+    found = {} if (folder / FILE).is_file() else versions(folder)
+    return found[max(found)] if found else folder
+
+
+def table_inputs(table: StepTable, max_calls: int) -> dict[str, np.ndarray]:
+    """The inputs of the signature `sample` that say what to do.
+
+    Args:
+        table: one with rows of each sample's frames, [num_steps, batch, frames], as `with_known` makes of a mask
+            [batch, frames].
+        max_calls: how many rows the signature takes.
+
+    Returns:
+        `table` float32 [batch, max_calls, columns, frames] and `b` float32 [batch, max_calls, MEMORY, frames], filled
+        up with zeros, and `num_calls` int32 [batch], how many of their rows count.
+    """
+    num_calls, batch, frames = table.a.shape
+    inputs = {"num_calls": np.full(batch, num_calls, np.int32)}
+    stacked = np.stack([getattr(table, name) for name in COLUMNS], axis=1)
+    for name, values, width in (("table", stacked, len(COLUMNS)), ("b", table.b, MEMORY)):
+        inputs[name] = np.zeros((batch, max_calls, width, frames), np.float32)
+        inputs[name][:, :num_calls, : values.shape[1]] = np.moveaxis(values, 2, 0)
+    return inputs
+
+
+def _tensorflow() -> ModuleType:
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise ImportError(
+            'SavedModelSampler needs TensorFlow: pip install "keras-video-diffusion[tensorflow]"'
+        ) from error
+    return tensorflow
