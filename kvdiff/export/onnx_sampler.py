@@ -1,43 +1,35 @@
 """The whole sampling loop as one ONNX graph: `sampler.onnx`, made from an exported denoiser.
 
 The step table is an *input* of the graph, so one file runs every solver, every number of steps and every task, chosen
-when it is called. The loop's body is equation (7) of `kvdiff.diffusion`, `step` transcribed once into ONNX nodes,
-around the denoiser's own; its weights stay initialisers of the outer graph.
+when it is called. The loop's body is the denoiser's own nodes between those that `step`, `normal` and the rest of
+`kvdiff.diffusion` write when they are run on the tensors of `kvdiff.export.onnx_trace`; the denoiser's weights stay
+initialisers of the outer graph.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from kvdiff.diffusion.noise import SAMPLING, normal
+from kvdiff.diffusion.steps import LearnedVarianceRow, Row, step
 from kvdiff.export.manifest import staging, write_manifest
+from kvdiff.export.onnx_trace import Nodes, Tensor
 from kvdiff.export.parity import TOLERANCE, ParityError
 from kvdiff.runtime.manifest import canonical_json
 from kvdiff.runtime.ort import METADATA, OrtSampler
-from kvdiff.runtime.ort_sampler import COLUMNS, FILE, KIND, FusedOrtSampler
+from kvdiff.runtime.ort_sampler import COLUMNS, FILE, KIND, MEMORY, FusedOrtSampler
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["export_onnx_sampler"]
 
-_ENDS = (("inputs", "noisy_clip"), ("outputs", "raw_output"))
 _CLIP_AXES = ("batch", "frames", "height", "width")
-_CONSTANTS = {
-    "zero": np.array([0], np.int64),
-    "one": np.array([1], np.int64),
-    "two": np.array([2], np.int64),
-    "minus_one": np.array([-1], np.int64),
-    "pixels_2": np.array([2, 3, 4], np.int64),  # Where to put axes of 1 so that [batch, frames] meets clips,
-    "pixels_3": np.array([3, 4, 5], np.int64),  # and [memory, batch, frames] meets histories.
-    "low": np.array(-1.0, np.float32),
-    "high": np.array(1.0, np.float32),
-    "always": np.array(True),
-    "nothing": np.array(0.0, np.float32),
-}
 
 
 def export_onnx_sampler(
@@ -64,11 +56,6 @@ def export_onnx_sampler(
     import onnx
 
     host = OrtSampler(denoiser, providers=["CPUExecutionProvider"])
-    channels = {host.manifest[section][name]["shape"][-1] for section, name in _ENDS}
-    if len(channels) != 1:
-        raise ValueError(
-            f"`denoiser`: expected as many channels out as in. Received: {sorted(channels)} (learned variance)"
-        )
     directory = pathlib.Path(directory)
     with staging(directory, KIND, FILE, overwrite=overwrite) as stage:
         source = onnx.load(host.path)
@@ -86,86 +73,171 @@ def export_onnx_sampler(
 
 def _fused(source: onnx.ModelProto) -> onnx.ModelProto:
     """The denoiser's graph inside a Loop over the rows of a table."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 
-    channels = source.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-    clip = [*_CLIP_AXES, channels]
-
-    def tensor(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    inputs = [
-        tensor("start", clip),
-        tensor("table", ["calls", len(COLUMNS), "batch", "frames"]),
-        tensor("b", ["calls", "memory", "batch", "frames"]),
-        tensor("noise", ["calls", *(f"noise_{axis}" for axis in (*_CLIP_AXES, "channels"))]),
-    ]
-    constants = [numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items()]
-    nodes = [
-        helper.make_node("Shape", ["b"], ["b_shape"]),
-        helper.make_node("Slice", ["b_shape", "zero", "one", "zero"], ["calls_1"]),
-        helper.make_node("Squeeze", ["calls_1"], ["calls"]),
-        helper.make_node("Slice", ["b_shape", "one", "two", "zero"], ["memory_1"]),
-        helper.make_node("Shape", ["start"], ["start_shape"]),
-        helper.make_node("Concat", ["memory_1", "start_shape"], ["history_shape"], axis=0),
-        helper.make_node("Expand", ["nothing", "history_shape"], ["history_0"]),
-        helper.make_node(
-            "Loop", ["calls", "always", "start", "history_0"], ["clip", "history"], body=_body(source, clip)
-        ),
-    ]
-    graph = helper.make_graph(nodes, "sampler", inputs, [tensor("clip", clip)], [*source.graph.initializer, *constants])
+    loop = _Loop(source.graph)
+    nodes = [node for node in source.graph.node if loop.is_weight(node)] + loop.write()
+    inputs = list(loop.described.values())
+    outputs = [loop.describe("clip", loop.clip_axes), loop.describe("history_out", [MEMORY, *loop.clip_axes])]
+    weights = [*source.graph.initializer, *loop.nodes.initializers()]
+    graph = helper.make_graph(nodes, "sampler", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
-    model.doc_string = "start, table, b, noise -> clip: equation (7) of kvdiff.diffusion for every row of the table."
+    model.doc_string = "Equation (7) of kvdiff.diffusion for every row of the table; see kvdiff.runtime.ort_sampler."
     return model
 
 
-def _body(source: onnx.ModelProto, clip: list[str | int]) -> onnx.GraphProto:
-    """One row: the denoiser's nodes, then `kvdiff.diffusion.step`."""
-    from onnx import TensorProto, helper
+class _Loop:
+    """The nodes around a denoiser's.
 
-    def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-        return helper.make_node(kind, inputs.split(), [output], **attributes)
+    Args:
+        denoiser: the graph F(noisy_clip, noise_label) -> raw_output.
+    """
 
-    split = helper.make_node("Split", ["row"], [f"{name}_1" for name in COLUMNS], axis=0, num_outputs=len(COLUMNS))
-    before = [node("Gather", "table i", "row", axis=0), split]
-    before += [node("Squeeze", f"{name}_1 zero", f"{name}_2") for name in COLUMNS]
-    before += [node("Unsqueeze", f"{name}_2 pixels_2", name) for name in COLUMNS]
-    before += [node("Mul", "c_in x", "noisy_clip"), node("Identity", "c_noise_2", "noise_label")]
-    after = [
-        node("Mul", "c_skip x", "skipped"),
-        node("Mul", "c_out raw_output", "answered"),
-        node("Add", "skipped answered", "unclamped"),
-        node("Clip", "unclamped low high", "predicted"),
-        node("Unsqueeze", "predicted zero", "newest"),
-        node("Slice", "history_in zero minus_one zero", "older"),
-        node("Concat", "newest older", "history_out", axis=0),
-        node("Gather", "b i", "b_row", axis=0),
-        node("Unsqueeze", "b_row pixels_3", "b_pixels"),
-        node("Mul", "b_pixels history_out", "weighted"),
-        node("ReduceSum", "weighted zero", "remembered", keepdims=0),
-        node("Mul", "a x", "kept"),
-        node("Add", "kept remembered", "moved"),
-        node("Gather", "noise i", "fresh", axis=0),
-        node("Mul", "std fresh", "scaled"),
-        node("Add", "moved scaled", "x_out"),
-        node("Identity", "go_on", "go_on_out"),
-    ]
-    history = ["memory", *clip]
-    scalar = [helper.make_tensor_value_info("i", TensorProto.INT64, [])]
-    flags = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go_on", "go_on_out")]
-    states = [helper.make_tensor_value_info(name, TensorProto.FLOAT, clip) for name in ("x", "x_out")]
-    memories = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, history) for name in ("history_in", "history_out")
-    ]
-    inputs, outputs = [*scalar, flags[0], states[0], memories[0]], [flags[1], states[1], memories[1]]
-    return helper.make_graph([*before, *source.graph.node, *after], "row", inputs, outputs)
+    def __init__(self, denoiser: onnx.GraphProto) -> None:
+        self.denoiser = denoiser
+        self.nodes = Nodes("sampler")
+        self.weights = {tensor.name for tensor in denoiser.initializer}
+        self.channels, self.out_channels = (
+            tensor.type.tensor_type.shape.dim[-1].dim_value for tensor in (denoiser.input[0], denoiser.output[0])
+        )
+        self.clip_axes: list[str | int] = [*_CLIP_AXES, self.channels]
+        self.described = self._inputs()
+
+    def _inputs(self) -> dict[str, onnx.ValueInfoProto]:
+        """The graph's inputs; what may be 1 or as large as the clip has axes of its own."""
+        of_frames: list[str | int] = ["batch", "frames"]
+        axes: dict[str, list[str | int]] = {
+            "start": self.clip_axes,
+            "start_std": of_frames,
+            "history": [MEMORY, *(f"history_{axis}" for axis in (*_CLIP_AXES, "channels"))],
+            "table": ["calls", len(COLUMNS), *of_frames],
+            "b": ["calls", MEMORY, *of_frames],
+            "noise": ["draws", *(f"noise_{axis}" for axis in (*_CLIP_AXES, "channels"))],
+        }
+        numbers: dict[str, list[str | int]] = {"seed": ["batch"], "sample": ["batch"], "first_draw": [1]}
+        described = {name: self.describe(name, sizes) for name, sizes in axes.items()}
+        return described | {name: self.describe(name, sizes, "int64") for name, sizes in numbers.items()}
+
+    @staticmethod
+    def describe(name: str, axes: Sequence[str | int], dtype: str = "float32") -> onnx.ValueInfoProto:
+        """The description of an input or output."""
+        from onnx import TensorProto, helper
+
+        return helper.make_tensor_value_info(name, getattr(TensorProto, _PROTO[dtype]), list(axes))
+
+    def is_weight(self, node: onnx.NodeProto) -> bool:
+        """Whether a node of the denoiser turns a weight into another type, which is done once, outside the loop."""
+        return node.op_type == "Cast" and node.input[0] in self.weights
+
+    def given(self, name: str) -> Tensor:
+        """An input of the graph."""
+        axes = self.described[name].type.tensor_type.shape.dim
+        integer = name in ("seed", "sample", "first_draw")
+        shape = tuple(dim.dim_value or None for dim in axes)
+        return Tensor(self.nodes, name, "int64" if integer else "float32", shape)
+
+    def write(self) -> list[onnx.NodeProto]:
+        """All nodes but those that prepare weights."""
+        from onnx import TensorProto, helper
+
+        nodes = self.nodes
+        start, std = self.given("start"), self._pixelwise(self.given("start_std"))
+        self.clip_shape = nodes.node("Shape", start, dtype="int64")
+        self.has_tape = self._any(nodes.node("Shape", self.given("noise"), dtype="int64", start=0, end=1))
+        first = nodes.cond(self._any(std), lambda: start + std * self._noise(nodes.of([0], "int64")), lambda: start)
+        memory = [nodes.node("Expand", self._part(self.given("history"), k), self.clip_shape) for k in range(MEMORY)]
+        calls = nodes.node("Squeeze", nodes.node("Shape", self.given("b"), dtype="int64", start=0, end=1))
+        states = [nodes.new_name("x"), *(nodes.new_name("history") for _ in memory)]
+        scalars = [
+            helper.make_tensor_value_info(nodes.new_name(name), kind, [])
+            for name, kind in (("i", TensorProto.INT64), ("go_on", TensorProto.BOOL))
+        ]
+        body = nodes.block(
+            lambda: self._row(scalars[0].name, scalars[1].name, states),
+            [*scalars, *(self.describe(name, self.clip_axes) for name in states)],
+        )
+        ends = ["clip", *(nodes.new_name("end") for _ in memory)]
+        always = nodes.node("Identity", nodes.of(True, "bool"))
+        carried = [calls.name, always.name, first.name, *(tensor.name for tensor in memory)]
+        nodes.blocks[-1].append(helper.make_node("Loop", carried, ends, body=body))
+        stacked = [nodes.node("Unsqueeze", Tensor(nodes, name, "float32"), nodes.of([0], "int64")) for name in ends[1:]]
+        nodes.named(nodes.node("Concat", *stacked, axis=0), "history_out")
+        return nodes.blocks[-1]
+
+    def _row(self, i: str, go_on: str, states: list[str]) -> list[Tensor]:
+        """One row: the denoiser's nodes and `kvdiff.diffusion.step`."""
+        nodes = self.nodes
+        index = Tensor(nodes, i, "int64")
+        x, *history = (Tensor(nodes, name, "float32", self.given("start").shape) for name in states)
+        columns, b = (nodes.node("Gather", self.given(name), index, axis=0) for name in ("table", "b"))
+        parts = {name: self._part(columns, k) for k, name in enumerate(COLUMNS)}
+        fields: dict[str, Any] = {name: self._pixelwise(part) for name, part in parts.items()}
+        fields["b"] = [self._pixelwise(self._part(b, k)) for k in range(MEMORY)]
+        variance = {name: fields.pop(name) for name in COLUMNS[-2:]}
+        learned = self.out_channels != self.channels
+        row = LearnedVarianceRow(**fields, **variance) if learned else Row(**fields)
+        out = self._answer(row.c_in * x, parts["c_noise"])
+        fresh = nodes.cond(self._any(parts["std"]), lambda: self._drawn(index), lambda: nodes.of(0.0, "float32"))
+        moved, remembered = step(row, x, out, tuple(history), fresh, nodes.clamp_unit, nodes.exp)
+        return [Tensor(nodes, go_on, "bool"), moved, *remembered]
+
+    def _answer(self, noisy_clip: Tensor, noise_label: Tensor) -> Tensor:
+        """The denoiser's raw output; its nodes keep their names but for those of its inputs."""
+        nodes = self.nodes
+        frames = nodes.node("Slice", self.clip_shape, nodes.of([0], "int64"), nodes.of([2], "int64"))
+        inputs = {"noisy_clip": noisy_clip, "noise_label": nodes.node("Expand", noise_label, frames)}
+        renamed = {name: nodes.named(tensor, f"denoiser/{name}").name for name, tensor in inputs.items()}
+        for node in self.denoiser.node:
+            if not self.is_weight(node):
+                own = type(node).FromString(node.SerializeToString())
+                own.input[:] = [renamed.get(name, name) for name in node.input]
+                nodes.blocks[-1].append(own)
+        return Tensor(nodes, self.denoiser.output[0].name, "float32", (None, None, None, None, self.out_channels))
+
+    def _drawn(self, index: Tensor) -> Tensor:
+        """The fresh noise of a row, from the tape where there is one and else from the seed."""
+        nodes = self.nodes
+        return nodes.cond(
+            self.has_tape,
+            lambda: nodes.node("Gather", self.given("noise"), index, axis=0),
+            lambda: self._noise(nodes.node("Unsqueeze", index, nodes.of([0], "int64")) + 1),
+        )
+
+    def _noise(self, draw: Tensor) -> Tensor:
+        """`kvdiff.diffusion.noise.video_noise` of draw `first_draw + draw`, with a seed for each clip."""
+        nodes, seed = self.nodes, self.given("seed")
+        mask = nodes.of(2**32 - 1, "int64")
+        low = nodes.node("BitwiseAnd", seed, mask)
+        high = nodes.node("BitwiseAnd", nodes.node("Div", seed - low, nodes.of(2**32, "int64")), mask)
+        sizes = nodes.node("Slice", self.clip_shape, nodes.of([1], "int64"), nodes.of([5], "int64"))
+        count = nodes.node("ReduceProd", sizes, keepdims=0)
+        at = self.given("first_draw") + draw
+        drawn = normal(nodes, (low, high), at, self.given("sample"), cast(int, count), SAMPLING)
+        return nodes.node("Reshape", drawn, self.clip_shape)
+
+    def _part(self, tensor: Tensor, k: int) -> Tensor:
+        """tensor[k]."""
+        return self.nodes.node("Gather", tensor, self.nodes.of(k, "int64"), axis=0)
+
+    def _pixelwise(self, column: Tensor) -> Tensor:
+        """[batch, frames] -> [batch, frames, 1, 1, 1]."""
+        return self.nodes.node("Unsqueeze", column, self.nodes.of([2, 3, 4], "int64"))
+
+    def _any(self, tensor: Tensor) -> Tensor:
+        """Whether a number is above 0; of none, no."""
+        nodes = self.nodes
+        largest = nodes.node("ReduceMax", nodes.node("Abs", tensor), keepdims=0)
+        return nodes.node("Greater", largest, nodes.of(0, tensor.dtype), dtype="bool")
+
+
+_PROTO = {"float32": "FLOAT", "int64": "INT64"}
 
 
 def _signature(tensors: Any) -> dict[str, Any]:
     """What the manifest says of inputs or outputs."""
     return {
         tensor.name: {
-            "dtype": "float32",
+            "dtype": "int64" if tensor.type.tensor_type.elem_type == 7 else "float32",
             "shape": [d.dim_param or d.dim_value for d in tensor.type.tensor_type.shape.dim],
         }
         for tensor in tensors

@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.noise import video_noise
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import load_artefact
 from kvdiff.runtime.ort import Provider, check_session, open_session
 
-__all__ = ["COLUMNS", "FILE", "KIND", "FusedOrtSampler"]
+__all__ = ["COLUMNS", "FILE", "KIND", "MEMORY", "FusedOrtSampler"]
 
 KIND = "onnx-sampler"
 FILE = "sampler.onnx"
-COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "std")
-"""The columns of a step table in the order of the graph's input `table`; `b` is an input of its own."""
+COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "std", "log_var_min", "log_var_max")
+"""The columns of a step table in the order of the graph's input `table`; `b` is an input of its own. The last two are 0
+where the solver does not use a learned variance."""
+MEMORY = 4
+"""How many predictions of x_0 the graph remembers; `b` of a solver that needs fewer is filled up with 0."""
 
 
 class FusedOrtSampler(ClipSampler):
@@ -65,27 +67,36 @@ class FusedOrtSampler(ClipSampler):
         report: Callable[[int], None],
     ) -> np.ndarray:
         """As in `ClipSampler`, with the rows as one input."""
-        if type(table) is not StepTable:
-            raise ValueError("FusedOrtSampler: expected a solver without learned variance. Use OrtSampler.")
-
-        def noise(index: int) -> np.ndarray:
-            return video_noise(seed, index, np.asarray(samples), clip.shape[1:])
-
         held = known[:, :, None, None, None]
         feed = table_inputs(table.with_known(known), clip.shape[0], clip.shape[1])
-        feed["start"] = np.where(held, clip, np.float32(table.init_std) * noise(0))
-        if table.std.any():
-            feed["noise"] = np.stack([noise(index + 1) for index in range(table.num_steps)])
-        else:
-            feed["noise"] = np.zeros((table.num_steps, 1, 1, 1, 1, 1), np.float32)
+        feed |= {
+            "start": clip * held,
+            "start_std": np.float32(table.init_std) * ~known,
+            "history": np.zeros((MEMORY, 1, 1, 1, 1, 1), np.float32),
+            "noise": np.zeros((0, 1, 1, 1, 1, 1), np.float32),
+            "seed": np.full(len(clip), seed, np.uint64).view(np.int64),
+            "sample": np.asarray(samples, np.int64),
+            "first_draw": np.zeros(1, np.int64),
+        }
         (made,) = self._session.run(["clip"], feed)
         report(table.num_steps)
         return np.where(held, clip, made)
 
 
 def table_inputs(table: StepTable, batch: int, frames: int) -> dict[str, np.ndarray]:
-    """The graph's inputs `table` [calls, columns, batch, frames] and `b` [calls, memory, batch, frames], float32."""
-    shape = (table.num_steps, batch, frames)
-    columns = [np.broadcast_to(getattr(table, name), shape) for name in COLUMNS]
-    b = np.broadcast_to(table.b, (table.num_steps, table.memory, batch, frames))
-    return {"table": np.stack(columns, axis=1).astype(np.float32), "b": b.astype(np.float32)}
+    """The graph's inputs `table` [calls, columns, batch, frames] and `b` [calls, MEMORY, batch, frames], float32.
+
+    Raises:
+        ValueError: a solver that remembers more than the graph.
+    """
+    if table.memory > MEMORY:
+        raise ValueError(f"`solver`: expected one that remembers at most {MEMORY} calls. Received: {table.memory}")
+    missing = (1,) * (3 - table.a.ndim)  # Of the axes batch and frames, where all clips or frames are alike.
+    a_shape, b_shape = ((*lead, *missing, *table.a.shape[1:]) for lead in (table.a.shape[:1], table.b.shape[:2]))
+    rows = np.zeros((table.num_steps, len(COLUMNS), batch, frames), np.float32)
+    for index, name in enumerate(COLUMNS):
+        if hasattr(table, name):
+            rows[:, index] = getattr(table, name).reshape(a_shape)
+    b = np.zeros((table.num_steps, MEMORY, batch, frames), np.float32)
+    b[:, : table.memory] = table.b.reshape(b_shape)
+    return {"table": rows, "b": b}

@@ -21,13 +21,16 @@ SAMPLER = {
 }
 
 
-def make_graph(properties: dict[str, str], output: str = "raw_output") -> onnx.ModelProto:
-    """The graph, with what it says of itself in its metadata."""
+def make_graph(properties: dict[str, str], output: str = "raw_output", *, learned: bool = False) -> onnx.ModelProto:
+    """The graph, with what it says of itself in its metadata; `learned`: tanh(noisy_clip) follows, as a variance."""
     nodes = [
         helper.make_node("Mul", ["noisy_clip", "half"], ["scaled"]),
         helper.make_node("Unsqueeze", ["noise_label", "axes"], ["label"]),
-        helper.make_node("Add", ["scaled", "label"], [output]),
+        helper.make_node("Add", ["scaled", "label"], ["sum" if learned else output]),
     ]
+    if learned:
+        nodes.append(helper.make_node("Tanh", ["noisy_clip"], ["share"]))
+        nodes.append(helper.make_node("Concat", ["sum", "share"], [output], axis=-1))
     constants = {"half": np.float32([0.5]), "axes": np.int64([2, 3, 4])}
     graph = helper.make_graph(
         nodes,
@@ -36,7 +39,7 @@ def make_graph(properties: dict[str, str], output: str = "raw_output") -> onnx.M
             helper.make_tensor_value_info("noisy_clip", TensorProto.FLOAT, CLIP),
             helper.make_tensor_value_info("noise_label", TensorProto.FLOAT, CLIP[:2]),
         ],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, CLIP)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [*CLIP[:-1], 1 + learned])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
