@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.sampler import step_table
+from kvdiff.export.litert_file import at_most_4d, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx import check_model, float32_twin
 from kvdiff.export.parity import TOLERANCE, cases, check_parity, measure
-from kvdiff.runtime.litert import FILE, KIND, SIGNATURE, LiteRtSampler
+from kvdiff.runtime.litert import FILE, KIND, METADATA, SIGNATURE, LiteRtSampler
+from kvdiff.runtime.manifest import canonical_json, file_name
 
 if TYPE_CHECKING:
     import keras
@@ -22,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "export_litert"]
 
-PRECISIONS = ("float32", "float16", "int8")
-_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "numpy")
+PRECISIONS = ("float32", "float16", "int8", "int8-weights")
+_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
+_RECIPES = ("ddim", "dpmpp_2m")
 
 
 def export_litert(
@@ -35,44 +41,53 @@ def export_litert(
 ) -> pathlib.Path:
     """Write the denoiser as `directory/denoiser.tflite`, with its manifest, for `kvdiff.runtime.LiteRtSampler`.
 
-    The graph has LiteRT's own operators only (conversion fails otherwise) and takes one clip of the training shape; the
-    solver stays outside. Before the file takes its name it is loaded and compared with Keras.
+    The graph has LiteRT's own operators only (conversion fails otherwise), all of which XNNPACK runs, and no tensor
+    of more than four axes. It takes one clip of the training shape, [frames, height, width, channels], and its noise
+    labels [1, frames]; the solver stays outside. The file's metadata hold the sampler's configuration and a recipe
+    with step tables, so that a host in any language can sample. Before the file takes its name it is loaded and
+    compared with Keras.
 
     Args:
         model: the model to export, with the weights it has now.
         directory: where to; it may hold other artefacts.
-        precision: "float32"; "float16" weights, half the size; or "int8" weights with float activations, a quarter. The
-            difference from Keras is judged for float32 and recorded for all.
+        precision: "float32"; "float16" weights, half the size; "int8" weights with activations that are quantised as
+            they come, a quarter of the size and the fastest; or "int8-weights", which computes in float32. All but
+            float32 carry it in the file's name, e.g. `denoiser.int8.tflite`. The difference from Keras is judged for
+            float32 and recorded for all.
         overwrite: replace an artefact that is there.
 
     Returns:
-        The path of `denoiser.tflite`.
+        The path of the file.
 
     Raises:
-        FileExistsError: there is an artefact already and `overwrite` is False.
+        FileExistsError: there is an artefact of that name already and `overwrite` is False.
         ParityError: a float32 network that does not answer as Keras does.
         ImportError: a converter is missing.
     """
     check_choice("precision", precision, PRECISIONS)
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ImportError('export_litert needs ai-edge-litert: pip install "keras-video-diffusion[export]"')
+    for module in ("ai_edge_litert", "ai_edge_quantizer"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f'export_litert needs {module}: pip install "keras-video-diffusion[export]"')
     check_model(model)
-    directory = pathlib.Path(directory)
-    with staging(directory, KIND, FILE, overwrite=overwrite) as stage:
-        denoiser, spec = float32_twin(model.denoiser), model.clip_spec
+    directory, file = pathlib.Path(directory), file_name(FILE, precision)
+    with staging(directory, KIND, file, overwrite=overwrite) as stage:
+        denoiser, spec, config = float32_twin(model.denoiser), model.clip_spec, model.sampler.config
         clip, label = [1, spec.num_frames, *spec.frame_shape], [1, spec.num_frames]
-        (stage / FILE).write_bytes(_convert(denoiser, clip, label, stage / "saved_model", precision))
+        content = _quantised(at_most_4d(_convert(denoiser, clip, label, stage / "saved_model", precision)), precision)
+        metadata = {METADATA: canonical_json(config), "kvdiff.recipe": canonical_json(_recipe(model.sampler))}
+        (stage / file).write_bytes(with_metadata(content, metadata))
         sections: dict[str, Any] = {
-            "inputs": {"noisy_clip": _tensor(clip), "noise_label": {**_tensor(label), "range": [0.0, 1.0]}},
-            "outputs": {"raw_output": _tensor([*clip[:-1], denoiser.output.shape[-1]])},
-            "sampler": model.sampler.config,
+            "precision": precision,
+            "inputs": {"noisy_clip": _tensor(clip[1:]), "noise_label": {**_tensor(label), "range": [0.0, 1.0]}},
+            "outputs": {"raw_output": _tensor([*clip[1:-1], denoiser.output.shape[-1]])},
+            "sampler": config,
             "versions": versions(_PACKAGES),
         }
-        write_manifest(stage / FILE, KIND, parity={}, **sections)
-        parity = _parity(denoiser, LiteRtSampler(stage), precision)
-        write_manifest(stage / FILE, KIND, parity=parity, **sections)
-        LiteRtSampler(stage)
-    return directory / FILE
+        write_manifest(stage / file, KIND, parity={}, **sections)
+        parity = _parity(denoiser, LiteRtSampler(stage / file), precision)
+        write_manifest(stage / file, KIND, parity=parity, **sections)
+        LiteRtSampler(stage / file)
+    return directory / file
 
 
 def _convert(denoiser: keras.Model, clip: list[int], label: list[int], folder: pathlib.Path, precision: str) -> bytes:
@@ -94,11 +109,37 @@ def _convert(denoiser: keras.Model, clip: list[int], label: list[int], folder: p
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
+
+
+def _quantised(content: bytes, precision: str) -> bytes:
+    """The file with int8 weights, where that is asked for."""
+    if not precision.startswith("int8"):
+        return content
+    from ai_edge_quantizer import quantizer, recipe
+
+    chosen = recipe.weight_only_wi8_afp32() if precision == "int8-weights" else recipe.dynamic_wi8_afp32()
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints its own summary.
+        return bytes(quantizer.Quantizer(bytearray(content), chosen).quantize().quantized_model)
+
+
+def _recipe(sampler: Any) -> dict[str, Any]:
+    """How to sample with the file, for hosts that have no kvdiff: the loop in words, and tables for it."""
+    tables = {}
+    for solver in _RECIPES:
+        table = step_table(sampler.schedule, sampler.prediction, solver=solver, num_steps=20)
+        columns = {name: getattr(table, name).tolist() for name in table.COLUMNS}
+        tables[f"{solver}, 20 steps"] = {**columns, "init_std": table.init_std}
+    return {
+        "start": "x: a known frame's pixels in [-1, 1]; init_std times standard normal noise in frames to make",
+        "row": "D = clamp(c_skip x + c_out F(c_in x; c_noise), -1, 1); "
+        "x = a x + b[0] D + b[1] (the D of the row before) + … + std (fresh noise)",
+        "known": "a known frame's columns are c_in = c_skip = a = 1 and c_noise = c_out = b = std = 0, in every row",
+        "tables": tables,
+    }
 
 
 def _tensor(shape: list[int]) -> dict[str, Any]:
@@ -117,6 +158,6 @@ def _parity(denoiser: keras.Model, sampler: LiteRtSampler, precision: str) -> di
     spec = sampler.clip_spec
     shapes = cases((spec.num_frames, *spec.frame_shape), [False] * 4)
     measured = measure(in_keras, sampler.denoise, shapes, spec.channels)
-    print(f"{FILE}: LiteRT against Keras, {precision}", *measured, sep="\n  ")
+    print(f"{sampler.path.name}: LiteRT against Keras, {precision}", *measured, sep="\n  ")
     tolerance = TOLERANCE if precision == "float32" else np.inf
-    return {**check_parity(measured, tolerance), "precision": precision}
+    return check_parity(measured, tolerance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 __all__ = ["FrameGroupNorm"]
@@ -53,7 +54,8 @@ class FrameGroupNorm(keras.layers.Layer):
         """[n, channels] -> each channel's group mean, [n, channels]."""
         size = self.channels // self.groups
         grouped = ops.mean(ops.reshape(per_channel, (-1, self.groups, size)), axis=-1, keepdims=True)
-        return ops.reshape(ops.tile(grouped, (1, 1, size)), (-1, self.channels))
+        # Times ones in place of a tile, which LiteRT's XNNPACK does not take.
+        return ops.reshape(grouped * np.ones((1, 1, size), np.float32), (-1, self.channels))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""

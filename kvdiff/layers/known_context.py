@@ -18,6 +18,8 @@ class KnownContext(keras.layers.Layer):
     layers; this gives its pixels to every frame at once, so that a small network need not learn to carry them. A known
     frame is its own neighbour on both sides; where a side has none, its channels are 0.
 
+    Masks are computed with arithmetic on whole numbers in place of comparisons, which edge delegates do not take.
+
     Inputs: clip [batch, frames, height, width, channels] and noise labels [batch, frames].
     Output: [batch, frames, height, width, 3 · channels + 2]: the clip, the frame before, the frame after, and the two
     nearnesses 1 / (1 + distance in frames), 0 where there is none.
@@ -41,7 +43,8 @@ class KnownContext(keras.layers.Layer):
     @staticmethod
     def _nearest(noise_label: Any, frames: Any) -> tuple[Any, Any]:
         """One-hot rows [batch, frames, frames] that pick the known frame before and after; a row of 0 where none is."""
-        known = ops.cast(ops.equal(noise_label, 0.0), "float32")[:, None, :]
+        noisy = ops.minimum(ops.ceil(ops.abs(ops.cast(noise_label, "float32"))), 1.0)  # 0 where the label is 0, else 1.
+        known = ops.expand_dims(1.0 - noisy, 1)
         index = ops.cast(ops.arange(frames), "float32")
         here, there = index[:, None], index[None, :]
         rank_before = known * ops.cast(there <= here, "float32") * (1.0 + there)
@@ -49,7 +52,8 @@ class KnownContext(keras.layers.Layer):
 
         def first(rank: Any) -> Any:
             best = ops.max(rank, axis=-1, keepdims=True)
-            return ops.cast(ops.logical_and(ops.equal(rank, best), rank > 0.0), "float32")
+            is_best, is_any = 1.0 - ops.minimum(best - rank, 1.0), ops.minimum(rank, 1.0)  # Ranks are 0, 1, 2, …
+            return is_best * is_any
 
         return first(rank_before), first(rank_after)
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.runtime.manifest import ArtefactError, load_artefact
+from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
-__all__ = ["FILE", "KIND", "SIGNATURE", "LiteRtSampler"]
+__all__ = ["FILE", "KIND", "METADATA", "SIGNATURE", "LiteRtSampler"]
 
 KIND = "litert-denoiser"
 FILE = "denoiser.tflite"
 SIGNATURE = "denoise"
+METADATA = "kvdiff.sampler"  # The name under which the file itself carries the sampler's configuration.
 
 
 class LiteRtSampler(ClipSampler):
@@ -46,10 +47,23 @@ class LiteRtSampler(ClipSampler):
         super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
         self.manifest, self.path = artefact.manifest, artefact.path
         try:
-            self._interpreter = Interpreter(model_content=artefact.path.read_bytes(), num_threads=threads)
+            content = artefact.path.read_bytes()
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._denoise = self._interpreter.get_signature_runner(SIGNATURE)
         except (RuntimeError, ValueError) as error:
             raise ArtefactError(artefact.path, f"which LiteRT cannot open ({error})") from error
+        self._check(artefact, content)
+
+    def _check(self, artefact: Artefact, content: bytes) -> None:
+        """The file must have the inputs, outputs and sampler configuration that its manifest claims."""
+        found = (self._denoise.get_input_details(), self._denoise.get_output_details())
+        for section, details in zip(("inputs", "outputs"), found, strict=True):
+            shapes = {name: [int(size) for size in detail["shape"]] for name, detail in details.items()}
+            if shapes != getattr(artefact, section):
+                expected = getattr(artefact, section)
+                raise ArtefactError(artefact.path, f"whose {section} are {shapes}; its manifest says {expected}")
+        if _metadata(content).get(METADATA) != canonical_json(artefact.manifest["sampler"]):
+            raise ArtefactError(artefact.path, "whose own sampler configuration is not the one in its manifest")
 
     def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels], one clip at a time."""
@@ -61,7 +75,18 @@ class LiteRtSampler(ClipSampler):
                 f"Received: {list(noisy_clip.shape[1:])}"
             )
         outputs = [
-            self._denoise(noisy_clip=clip[None], noise_label=label[None])["raw_output"]
+            self._denoise(noisy_clip=clip, noise_label=label[None])["raw_output"]
             for clip, label in zip(noisy_clip, noise_label, strict=True)
         ]
-        return np.concatenate(outputs)
+        return np.stack(outputs)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The texts in a LiteRT file's metadata, by name."""
+    from ai_edge_litert.schema_py_generated import Model
+
+    model, found = Model.GetRootAs(content, 0), {}
+    for entry in (model.Metadata(index) for index in range(model.MetadataLength())):
+        data = model.Buffers(entry.Buffer()).DataAsNumpy()
+        found[entry.Name().decode()] = data.tobytes().decode("utf-8", "replace") if isinstance(data, np.ndarray) else ""
+    return found

@@ -27,6 +27,7 @@ __all__ = [
     "Artefact",
     "ArtefactError",
     "canonical_json",
+    "file_name",
     "file_record",
     "load_artefact",
     "load_folder",
@@ -90,6 +91,12 @@ class Artefact:
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
     """Where the manifest of an artefact lies: inside a folder, beside a file."""
     return path / _IN_FOLDER if path.is_dir() else path.with_name(f"{path.name}.manifest.json")
+
+
+def file_name(default: str, precision: str) -> str:
+    """The model file's name for a precision: `denoiser.onnx`, `denoiser.float16.onnx`."""
+    path = pathlib.PurePath(default)
+    return default if precision == "float32" else f"{path.stem}.{precision}{path.suffix}"
 
 
 def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:

@@ -1,14 +1,21 @@
-"""The LiteRT file against Keras: operators, single calls, whole samples, precisions and refusals."""
+"""The LiteRT file against Keras: operators, axes, single calls, whole samples, precisions and refusals."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
+from kvdiff.diffusion import StepTable
+from kvdiff.diffusion.noise import video_noise
 from kvdiff.export import export_litert
+from kvdiff.export.litert_file import at_most_4d
 from kvdiff.runtime import ArtefactError, LiteRtSampler
+from kvdiff.runtime.litert import METADATA, _metadata
 from kvdiff.runtime.manifest import manifest_path
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
@@ -24,10 +31,50 @@ def lite(file: Path) -> LiteRtSampler:
     return LiteRtSampler(file, threads=1)
 
 
-def test_has_builtin_operators_only_and_no_3d_convolution(lite: LiteRtSampler) -> None:
-    names = {operator["op_name"] for operator in lite._interpreter._get_ops_details()}
+def operators(file: Path) -> list[dict[str, Any]]:
+    """The graph's operators and, last, the delegates that replace them."""
+    interpreter = Interpreter(str(file), num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter._get_ops_details()
+
+
+def assert_all_delegated(file: Path) -> None:
+    """One delegate takes the graph's inputs and makes its output, so nothing is left for anyone else."""
+    delegates = [operator for operator in operators(file) if operator["op_name"] == "DELEGATE"]
+    interpreter = Interpreter(str(file), num_threads=1)
+    inputs = {detail["index"] for detail in interpreter.get_input_details()}
+    outputs = {detail["index"] for detail in interpreter.get_output_details()}
+    assert len(delegates) == 1
+    assert inputs <= set(delegates[0]["inputs"]) and outputs <= set(delegates[0]["outputs"])
+    made = {int(output) for operator in operators(file) for output in operator["outputs"]} - outputs
+    assert made.isdisjoint(delegates[0]["inputs"]), "something in front of the delegate"
+
+
+def assert_builtin_and_flat(file: Path) -> None:
+    names = {operator["op_name"] for operator in operators(file)}
     assert "CONV_2D" in names
     assert not {name for name in names if "Flex" in name or name in ("CONV_3D", "CUSTOM")}
+    assert max(len(tensor["shape"]) for tensor in Interpreter(str(file)).get_tensor_details()) == 4
+
+
+def test_builtin_operators_on_four_axes_and_all_in_xnnpack(file: Path) -> None:
+    assert_builtin_and_flat(file)
+    assert_all_delegated(file)
+
+
+def test_the_rewrite_to_four_axes_refuses_what_it_does_not_know(file: Path) -> None:
+    import tensorflow as tf
+
+    def converted(function: Any, shape: tuple[int, ...]) -> bytes:
+        concrete = tf.function(function, input_signature=[tf.TensorSpec(shape)]).get_concrete_function()
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+    with pytest.raises(NotImplementedError, match="expected no .* on a five-dimensional tensor"):
+        at_most_4d(converted(lambda x: tf.transpose(x, (0, 2, 1, 3, 4)), (1, 2, 3, 4, 5)))
+    with pytest.raises(NotImplementedError, match="expected no STRIDED_SLICE that cuts"):
+        at_most_4d(converted(lambda x: x[:, ::2], (1, 2, 3, 4, 5)))
+    with pytest.raises(NotImplementedError, match=r"expected tensors of one clip.*Received: \[2, 2, 3, 4, 5\]"):
+        at_most_4d(converted(lambda x: x + 1.0, (2, 2, 3, 4, 5)))
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpmpp_2m"])
@@ -39,15 +86,43 @@ def test_samples_are_those_of_keras(lite: LiteRtSampler, model, solver: str) -> 
     assert ours[known].tobytes() == CLIPS[known].tobytes()
 
 
-@pytest.mark.parametrize(("precision", "share", "error"), [("float16", 0.65, 0.05), ("int8", 0.5, 0.2)])
+def test_the_recipe_in_the_file_is_enough_to_sample_with(file: Path, lite: LiteRtSampler) -> None:
+    """As a host without kvdiff would: the interpreter, the metadata, and the loop that they describe."""
+    content = _metadata(file.read_bytes())
+    assert json.loads(content[METADATA]) == lite.config
+    recipe = json.loads(content["kvdiff.recipe"])
+    denoise = Interpreter(str(file), num_threads=1).get_signature_runner("denoise")
+    for name, table in recipe["tables"].items():
+        x = np.float32(table["init_std"]) * video_noise(4, 0, [0], (4, 8, 8, 1))[0]
+        history = [0.0] * len(table["b"][0])
+        for i in range(20):
+            row = {column: np.float32(table[column][i]) for column in StepTable.COLUMNS}
+            label = np.broadcast_to(row["c_noise"], (1, 4))
+            raw = denoise(noisy_clip=row["c_in"] * x, noise_label=label)["raw_output"]
+            history = [np.clip(row["c_skip"] * x + row["c_out"] * raw, -1, 1), *history[:-1]]
+            x = row["a"] * x + sum(b * predicted for b, predicted in zip(row["b"], history, strict=True))
+        expected = lite.generate(1, num_steps=20, seed=4, solver=name.split(",")[0])[0]
+        np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "error"),
+    [
+        ("float16", 0.65, 0.05),
+        ("int8", 0.5, 0.2),
+        pytest.param("int8-weights", 0.5, 0.2, marks=pytest.mark.slow),
+    ],
+)
 def test_smaller_precisions(model, file: Path, tmp_path: Path, precision: str, share: float, error: float) -> None:
     path = export_litert(model, tmp_path / "run", precision=precision)
+    assert path.name == f"denoiser.{precision}.tflite"
     assert path.stat().st_size < share * file.stat().st_size
     sampler = LiteRtSampler(path)
-    recorded = sampler.manifest["parity"]
-    assert recorded["precision"] == precision and recorded["tolerance"] is None
-    assert 0 < recorded["max_relative_difference"] < error
+    assert sampler.manifest["precision"] == precision and sampler.manifest["parity"]["tolerance"] is None
+    assert 0 < sampler.manifest["parity"]["max_relative_difference"] < error
     assert np.isfinite(sampler.generate(1, num_steps=2)).all()
+    assert_builtin_and_flat(path)
+    assert_all_delegated(path)
 
 
 def test_refusals(model, file: Path, lite: LiteRtSampler, tmp_path: Path) -> None:
