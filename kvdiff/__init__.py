@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvdiff import data, diffusion, evaluation, export, layers, models, runtime
+    from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
     from kvdiff.diffusion import KnownFrames, NoiseSchedule, Prediction, StepTable, step_table
     from kvdiff.models.loading import load_model
     from kvdiff.models.unet3d import UNet3D
@@ -27,7 +27,7 @@ _HOMES = {
     "load_model": "kvdiff.models.loading",
     "VideoDiffusion": "kvdiff.models.video_diffusion",
 }
-_ROOMS = ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime")
+_ROOMS = ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training")
 
 __all__ = [
     "KnownFrames",
@@ -45,6 +45,7 @@ __all__ = [
     "models",
     "runtime",
     "step_table",
+    "training",
 ]
 
 

@@ -17,9 +17,9 @@ from kvdiff.demo.pictures import LossCurve
 from kvdiff.demo.recipe import Recipe
 from kvdiff.demo.report import report_html, report_pictures
 from kvdiff.evaluation import Bars, TaskReport, TaskSamples, sample_tasks
-from kvdiff.evaluation.record import machine, versions, write_json
 from kvdiff.evaluation.tasks import Progress
 from kvdiff.media import write_bytes
+from kvdiff.training.environment import machine, versions, write_json
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion

@@ -15,10 +15,10 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["CONDITION", "EPS", "MASK", "SAMPLING", "TIMESTEP", "normal", "threefry", "uniform", "video_noise"]
+__all__ = ["CONDITION", "EPS", "MASK", "ORDER", "SAMPLING", "TIMESTEP", "normal", "threefry", "uniform", "video_noise"]
 
 # What a draw is for. Streams of one (seed, step, sample) are independent of each other.
-EPS, TIMESTEP, MASK, SAMPLING, CONDITION = 0, 1, 2, 3, 4
+EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER = 0, 1, 2, 3, 4, 5
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA

@@ -21,6 +21,7 @@ from kvdiff.diffusion.weights import loss_weights
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.unet3d import UNet3D, check_frame_size, num_classes
 from kvdiff.sampling import KerasSampler
+from kvdiff.training.averaging import RawWeights
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
@@ -102,6 +103,7 @@ class VideoDiffusion(keras.Model):
         ).astype(np.float32)
         self.label_dropout = check_real("label_dropout", label_dropout, above=0.0, below=1.0, closed=True)
         self.seed = seed
+        self._raw_weights = RawWeights()
         self.sampler = self.of_class(None)
         self.built = True
 
@@ -113,7 +115,7 @@ class VideoDiffusion(keras.Model):
         "mae" and "huber" work too, as does any Keras loss of (target, prediction).
 
         An optimizer with `use_ema=True` leaves the averaged weights in the model when `fit` ends, so sampling and
-        export use them; a further `fit` continues from the average.
+        export use them; a further `fit` goes on from the raw weights.
         """
         if optimizer is None:
             optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
@@ -123,6 +125,18 @@ class VideoDiffusion(keras.Model):
         elif learned and not isinstance(loss, HybridLoss):
             raise ValueError(f"`loss`: expected a HybridLoss, which learns the variance. Received: {loss!r}")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+        """As in Keras, and the averages, where the optimizer keeps some, do not become the weights to go on from.
+
+        Callbacks are closed at the end, however it comes, where they have a method `close`.
+        """
+        callbacks = [self._raw_weights, *keras.tree.flatten(callbacks or [])]
+        try:
+            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+        finally:
+            for callback in callbacks:
+                getattr(callback, "close", lambda: None)()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was, optimizer state included."""

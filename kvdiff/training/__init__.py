@@ -1,1 +1,36 @@
-"""What `model.fit` needs beyond Keras: replicas, resume, previews."""
+"""What `model.fit` needs beyond Keras: exact resume, averaged weights, previews, monitors, records, replicas.
+
+The names below load on first use, so that one of them does not import Keras for the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvdiff.training.averaging import averaged
+    from kvdiff.training.batches import ClipBatches
+    from kvdiff.training.checkpoint import TrainingCheckpoint
+    from kvdiff.training.hybrid_loss import HybridLoss
+    from kvdiff.training.timesteps import ImportanceSampling
+
+_HOMES = {
+    "ClipBatches": "batches",
+    "HybridLoss": "hybrid_loss",
+    "ImportanceSampling": "timesteps",
+    "TrainingCheckpoint": "checkpoint",
+    "averaged": "averaging",
+}
+
+__all__ = ["ClipBatches", "HybridLoss", "ImportanceSampling", "TrainingCheckpoint", "averaged"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kvdiff.training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"kvdiff.training.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -32,6 +32,11 @@ class TimestepDraw:
         weights = np.ones(schedule.num_timesteps)
         self._importance = keras.Variable(weights, trainable=False, dtype="float32", name="timestep_importance")
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What a training that goes on must find unchanged."""
+        return [self._edges, self._importance]
+
     def __call__(self, uniform_number: Any) -> Any:
         """Timesteps, int32 [batch], from uniform numbers in (0, 1), float32 [batch]."""
         return ops.searchsorted(self._edges.value, uniform_number, side="right")

@@ -12,7 +12,7 @@ import pytest
 from kvdiff.demo.pictures import LossCurve
 from kvdiff.demo.report import report_html, report_pictures
 from kvdiff.evaluation import Bars, MadeFrames, TaskSamples
-from kvdiff.evaluation.record import machine, versions
+from kvdiff.training.environment import machine, versions
 
 pytest.importorskip("av")
 pytest.importorskip("matplotlib")

@@ -11,7 +11,7 @@ from typing import Any
 
 from kvdiff.media import write_bytes
 
-__all__ = ["machine", "versions", "write_json"]
+__all__ = ["arithmetic", "machine", "versions", "write_json"]
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
 
@@ -37,6 +37,21 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def arithmetic() -> dict[str, Any]:
+    """What decides the last bits of a computation: versions, and how many threads share it."""
+    import keras
+
+    found: dict[str, Any] = {**versions(), "backend": keras.backend.backend(), "cores": machine()["cores"]}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found["threads"] = (
+            os.environ.get("TF_NUM_INTRAOP_THREADS") or tf.config.threading.get_intra_op_parallelism_threads()
+        )
+        found["devices"] = [device.device_type for device in tf.config.list_logical_devices()]
     return found
 
 

@@ -1,0 +1,94 @@
+"""A folder of checkpoints that one training owns: the last few are kept, a damaged one is passed over and reported."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import warnings
+
+from filelock import FileLock, Timeout
+
+from kvdiff.diffusion.checks import check_count
+from kvdiff.training.checkpoint_file import DamagedCheckpointError, TrainingState, read_checkpoint, write_checkpoint
+
+__all__ = ["CheckpointFolder"]
+
+_NAME = re.compile(r"step-(\d{10})\.npz")
+
+
+class CheckpointFolder:
+    """`step-0000000042.npz`, … in a folder, newest last.
+
+    Args:
+        folder: made if need be.
+        keep: how many checkpoints stay.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, keep: int = 3) -> None:
+        self.folder = pathlib.Path(folder)
+        self.keep = check_count("keep", keep)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / "lock", blocking=False)
+
+    def lock(self) -> None:
+        """Keep other trainings out, until `unlock` or the end of the process, however it ends.
+
+        Raises:
+            RuntimeError: another training, in this process or another, holds the folder.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RuntimeError(
+                f"`directory`: expected one that no training uses. Received: {self.folder}, which another one holds; "
+                "wait for its end, or name another folder"
+            ) from error
+
+    def unlock(self) -> None:
+        """Let others in."""
+        self._lock.release()
+
+    def paths(self) -> list[pathlib.Path]:
+        """The checkpoints, by step."""
+        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def newest(self) -> tuple[pathlib.Path, TrainingState] | None:
+        """The newest checkpoint that is whole; None where there is none at all.
+
+        Damaged ones are renamed to `….damaged`, each with a warning that says what is wrong with it.
+
+        Raises:
+            DamagedCheckpointError: there are checkpoints, and every one is damaged.
+        """
+        damaged: DamagedCheckpointError | None = None
+        for path in reversed(self.paths()):
+            try:
+                state = read_checkpoint(path)
+            except DamagedCheckpointError as error:
+                damaged = error
+                warnings.warn(f"passed over a damaged checkpoint, {error}", stacklevel=2)
+                continue
+            self._set_aside(after=path)
+            return path, state
+        if damaged is not None:
+            raise DamagedCheckpointError(damaged.path, f"{damaged.reason}; no older checkpoint is whole either")
+        return None
+
+    def save(self, step: int, state: TrainingState) -> pathlib.Path:
+        """Write the checkpoint of `step`, then remove all but the newest `keep`; returns its path.
+
+        Raises:
+            OSError: it cannot be written. Nothing is removed then.
+        """
+        path = self.folder / f"step-{step:010d}.npz"
+        write_checkpoint(path, state)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def _set_aside(self, after: pathlib.Path) -> None:
+        """Rename the checkpoints after a whole one: they are damaged, and must not count among those that are kept."""
+        for path in self.paths():
+            if path.name > after.name:
+                path.replace(path.with_name(f"{path.name}.damaged"))
