@@ -56,4 +56,3 @@ def unpack(value: Any, arrays: Any) -> Any:
             return arrays[value[_ARRAY]]
         return {key: unpack(item, arrays) for key, item in value.items()}
     return [unpack(item, arrays) for item in value] if isinstance(value, list) else value
-

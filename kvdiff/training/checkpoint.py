@@ -66,6 +66,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.batches = batches
         self.every = batches.steps_per_epoch if every is None else check_count("every", every)
         self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            get_state(callback)  # Refuses, here and not in the first save.
         self.writes = writes
         self._folder = CheckpointFolder(directory, keep=keep)
         self._interruption = Interruption()
@@ -91,6 +93,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     def close(self) -> None:
         """Let other trainings use the directory, and leave signals alone. `VideoDiffusion.fit` calls it at its end."""
         self._interruption.restore()
+        if self.model is not None:
+            self.model._initial_epoch = None
         self._state, self._is_open, self._dataset_step = None, False, None
         self._folder.unlock()
 
@@ -136,7 +140,6 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Release the directory."""
-        self.model._initial_epoch = None
         self.close()
 
     # What is saved.

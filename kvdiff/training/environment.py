@@ -9,6 +9,7 @@ import pathlib
 import platform
 from typing import Any
 
+from kvdiff import __version__
 from kvdiff.media import write_bytes
 
 __all__ = ["arithmetic", "machine", "versions", "write_json"]
@@ -29,9 +30,7 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of what it computes with."""
-    import kvdiff
-
-    found = {"python": platform.python_version(), "kvdiff": kvdiff.__version__}
+    found = {"python": platform.python_version(), "kvdiff": __version__}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

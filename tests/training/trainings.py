@@ -114,7 +114,7 @@ def serve() -> None:
     """Fork a training for each line of standard input; print its process id, then its exit status."""
     import tensorflow  # noqa: F401
 
-    import kvdiff.models.video_diffusion  # noqa: F401
+    import kvdiff.models.video_diffusion
     import kvdiff.training.checkpoint  # noqa: F401
 
     for line in sys.stdin:
