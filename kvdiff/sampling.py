@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,11 +11,14 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.conditioning import Conditioning, answer
+from kvdiff.diffusion.conditions import Condition
 from kvdiff.diffusion.noise import video_noise
+from kvdiff.diffusion.plans import Window
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.steps import Row, StepTable, step
+from kvdiff.diffusion.steps import HeldLevel, Row, StepTable, step
 
 __all__ = ["KerasSampler", "ReconstructionSampler"]
 
@@ -26,9 +29,11 @@ class KerasSampler(ClipSampler):
     Args:
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` makes.
         clip_spec, schedule, prediction: what the denoiser was trained for.
-        class_id: the class of all clips, for a denoiser of classes; its number of classes for "not told".
         clamp: what keeps the predicted x_0 in range, on tensors; by default a clamp to [-1, 1].
+        conditions: what the denoiser may be told besides known frames, by name.
     """
+
+    xp = ops
 
     def __init__(
         self,
@@ -37,34 +42,42 @@ class KerasSampler(ClipSampler):
         schedule: NoiseSchedule,
         prediction: Prediction,
         *,
-        class_id: int | None = None,
         clamp: Callable[[Any], Any] | None = None,
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
-        super().__init__(clip_spec, schedule, prediction, clamp or (lambda x: ops.clip(x, -1.0, 1.0)))
+        super().__init__(clip_spec, schedule, prediction, clamp or (lambda x: ops.clip(x, -1.0, 1.0)), conditions)
         self._denoiser = denoiser
-        self._class_id = class_id
         self._compiled_call = compiled(self._call)
         self._compiled_step = compiled(self._tensor_step)
 
-    def denoise(self, noisy_clip: Any, noise_label: Any) -> Any:
+    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """The network's raw output, float32."""
-        return self._compiled_call(ops.convert_to_tensor(noisy_clip), ops.convert_to_tensor(noise_label))
+        tensors = {name: ops.convert_to_tensor(value) for name, value in (inputs or {}).items()}
+        return self._compiled_call(ops.convert_to_tensor(noisy_clip), ops.convert_to_tensor(noise_label), tensors)
 
-    def _call(self, noisy_clip: Any, noise_label: Any) -> Any:
-        inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label}
-        if self._class_id is not None:
-            inputs["class_id"] = ops.full(ops.shape(noisy_clip)[:1], self._class_id, dtype="int32")
+    def _call(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any]) -> Any:
+        inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label, **inputs}
         return ops.cast(self._denoiser(inputs, training=False), "float32")
 
-    def _advance(self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
+    def _advance(
+        self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray, told: Conditioning
+    ) -> tuple[Any, tuple[Any, ...]]:
         noise = ops.convert_to_tensor(np.broadcast_to(noise, x.shape))
-        return self._compiled_step(type(row), spread(row, x.shape), x, history, noise)
+        question = (told.inputs, told.guidance, told.rescale)  # A tuple, for what `spread` says of objects.
+        return self._compiled_step(type(row), spread(row, x.shape), x, history, noise, question)
 
     def _tensor_step(
-        self, row_type: type[Row], columns: dict[str, Any], x: Any, history: tuple[Any, ...], noise: Any
+        self,
+        row_type: type[Row],
+        columns: dict[str, Any],
+        x: Any,
+        history: tuple[Any, ...],
+        noise: Any,
+        question: tuple[dict[str, Any], Any, float],
     ) -> Any:
-        row = row_type(**columns)
-        out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
+        row, (inputs, guidance, rescale) = row_type(**columns), question
+        told = Conditioning(self.conditions, inputs, guidance, rescale=rescale)
+        out = answer(ops, self._call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], told)
         return step(row, x, out, history, noise, self.clamp, ops.exp)
 
     def _to_device(self, array: np.ndarray) -> Any:
@@ -108,27 +121,34 @@ class ReconstructionSampler(KerasSampler):
     def _run(
         self,
         table: StepTable,
-        clip: np.ndarray,
+        windows: Sequence[Window],
+        video: np.ndarray,
         known: np.ndarray,
         seed: int,
-        samples: Sequence[int] | np.ndarray,
+        samples: np.ndarray,
+        told: Conditioning,
+        held: HeldLevel,
         report: Callable[[int], None],
     ) -> np.ndarray:
         """As in `ClipSampler`, with every frame on the row's noise level."""
+        if len(windows) > 1 or told.inputs or held.sigma:
+            raise ValueError(
+                "ReconstructionSampler: expected one window, no conditions and clean known frames. Received: "
+                f"{len(windows)} windows, conditions {list(told.inputs)}, known frames at sigma {held.sigma:.2g}"
+            )
 
         def noise(index: int) -> Any:
-            return ops.convert_to_tensor(video_noise(seed, index, np.asarray(samples), clip.shape[1:]))
+            return ops.convert_to_tensor(video_noise(seed, index, samples, video.shape[1:]))
 
-        held = known[:, :, None, None, None]
-        x, history = table.init_std * noise(0), tuple(ops.zeros(clip.shape) for _ in range(table.memory))
+        given = known[:, :, None, None, None]
+        x, history = table.init_std * noise(0), tuple(ops.zeros(video.shape) for _ in range(table.memory))
         for index, row in enumerate(table.rows()):
             level = [np.float32(column[index, 0]) for column in (table.alpha, table.sigma)]
-            given = level[0] * clip + level[1] * noise(index)
-            x = ops.where(held, given, x)
-            state = (level[0], x, history, noise(index + 1), clip, held)
+            x = ops.where(given, level[0] * video + level[1] * noise(index), x)
+            state = (level[0], x, history, noise(index + 1), video, given)
             x, history = self._compiled_guided_step(type(row), spread(row, x.shape), *state)
-            report(index + 1)
-        return np.where(held, clip, self._to_host(x))
+            report(1)
+        return np.where(given, video, self._to_host(x))
 
     def _guided_step(
         self,
@@ -146,7 +166,7 @@ class ReconstructionSampler(KerasSampler):
         row = row_type(**columns)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0])
+            out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0], {})
             raw = out[..., : x.shape[-1]]
             error = ops.where(held, clip - (row.c_skip * x + row.c_out * raw), 0.0)
             squared = ops.sum(ops.square(error))

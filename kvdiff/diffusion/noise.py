@@ -15,10 +15,23 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["CONDITION", "EPS", "MASK", "ORDER", "SAMPLING", "TIMESTEP", "normal", "threefry", "uniform", "video_noise"]
+__all__ = [
+    "AUGMENTATION",
+    "CONDITION",
+    "CONTEXT",
+    "EPS",
+    "MASK",
+    "ORDER",
+    "SAMPLING",
+    "TIMESTEP",
+    "normal",
+    "threefry",
+    "uniform",
+    "video_noise",
+]
 
 # What a draw is for. Streams of one (seed, step, sample) are independent of each other.
-EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER = 0, 1, 2, 3, 4, 5
+EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION = range(8)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -82,7 +95,9 @@ def normal(xp: Any, seed: Seed, step: Any, sample: Any, count: int, stream: int)
     return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)[:, :count]
 
 
-def video_noise(seed: int, step: int, sample: np.ndarray, clip_shape: tuple[int, ...]) -> np.ndarray:
+def video_noise(
+    seed: int, step: int, sample: np.ndarray, clip_shape: tuple[int, ...], stream: int = SAMPLING
+) -> np.ndarray:
     """The noise of sampling step `step` for the videos numbered `sample`: float32 [batch, *clip_shape] (NumPy)."""
     sample = np.asarray(sample)
-    return normal(np, seed, step, sample, math.prod(clip_shape), SAMPLING).reshape(len(sample), *clip_shape)
+    return normal(np, seed, step, sample, math.prod(clip_shape), stream).reshape(len(sample), *clip_shape)

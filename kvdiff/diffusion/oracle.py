@@ -17,13 +17,14 @@ states[-1].mean, states[-1].covariance        # of the clips that this sampler m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_clip_shape
 from kvdiff.diffusion.clamps import unclamped
+from kvdiff.diffusion.conditions import FrameTimes
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
@@ -98,6 +99,13 @@ class GaussianClips:
         values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
         covariance = (vectors * np.maximum(values, 0.0)) @ vectors.T  # Rounding leaves small negative eigenvalues.
         return GaussianClips(mean.reshape(self.mean.shape), covariance)
+
+    def of_frames(self, frames: np.ndarray) -> GaussianClips:
+        """The same clips, of which only some frames are looked at: int [frames]."""
+        if len(frames) == len(self.mean) and (frames == np.arange(len(frames))).all():
+            return self
+        pixels = np.arange(self.mean.size).reshape(len(self.mean), -1)[frames].ravel()
+        return GaussianClips(self.mean[frames], self.covariance[np.ix_(pixels, pixels)])
 
     def _pixels(self, per_frame: Any) -> np.ndarray:
         """[frames] or scalar -> float64 [n]."""
@@ -242,19 +250,28 @@ class OracleSampler(ClipSampler):
     def __init__(
         self, data: ExactDenoiser, clip_spec: ClipSpec, schedule: NoiseSchedule, prediction: Prediction
     ) -> None:
-        super().__init__(clip_spec, schedule, prediction, clamp=unclamped)
+        times = {"frame_times": FrameTimes()} if isinstance(data, GaussianClips) else {}
+        super().__init__(clip_spec, schedule, prediction, unclamped, times)
         self.data = data
 
-    def denoise(self, noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        """The raw output F of a perfectly trained network, which knows the noise level by its label alone."""
+    def denoise(
+        self, noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """The raw output F of a perfectly trained network, which knows the noise level by its label alone.
+
+        Gaussian data may be of more frames than the clip: its frames are those of `inputs["frame_times"]`.
+        """
+        data = self.data
+        if inputs and isinstance(data, GaussianClips):
+            data = data.of_frames(inputs["frame_times"][0].astype(int))
         out = np.empty(noisy_clip.shape)
         labels, group = np.unique(noise_label, axis=0, return_inverse=True)
         for index, label in enumerate(labels):
             of_group = group.ravel() == index
-            out[of_group] = self._raw_output(noisy_clip[of_group], label)
+            out[of_group] = self._raw_output(data, noisy_clip[of_group], label)
         return out
 
-    def _raw_output(self, noisy_clip: np.ndarray, label: np.ndarray) -> np.ndarray:
+    def _raw_output(self, data: ExactDenoiser, noisy_clip: np.ndarray, label: np.ndarray) -> np.ndarray:
         """F at one label per frame, [frames]; 0 on clean frames."""
         noisy = label > 0
         alpha, sigma = self.schedule.level_of_label(label)
@@ -263,7 +280,7 @@ class OracleSampler(ClipSampler):
         for name, values in column.items():
             values[noisy, 0, 0, 0] = getattr(row, name)
         x = noisy_clip / column["c_in"]
-        raw = (self.data.denoise(x, alpha, sigma) - column["c_skip"] * x) / column["c_out"]
+        raw = (data.denoise(x, alpha, sigma) - column["c_skip"] * x) / column["c_out"]
         return np.where(noisy[:, None, None, None], raw, 0.0)
 
 

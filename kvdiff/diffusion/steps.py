@@ -17,10 +17,21 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from kvdiff.diffusion.checks import check_real
 from kvdiff.diffusion.clamps import clamp_unit
 from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.schedules import NoiseSchedule
 
-__all__ = ["LearnedVarianceRow", "LearnedVarianceTable", "Levels", "Row", "StepTable", "clamp_unit", "step"]
+__all__ = [
+    "HeldLevel",
+    "LearnedVarianceRow",
+    "LearnedVarianceTable",
+    "Levels",
+    "Row",
+    "StepTable",
+    "clamp_unit",
+    "step",
+]
 
 _TOLERANCE = 1e-9
 
@@ -76,6 +87,28 @@ class Levels(Protocol):
     def sigma(self) -> np.ndarray:
         """The noise's standard deviation."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldLevel:
+    """The row of a frame that is given, not made: clean, or with a little noise on it."""
+
+    alpha: float = 1.0
+    sigma: float = 0.0
+    c_in: float = 1.0
+    c_noise: float = 0.0
+    c_skip: float = 1.0
+    c_out: float = 0.0
+
+    @classmethod
+    def of(cls, schedule: NoiseSchedule, prediction: Prediction, noise_label: float) -> HeldLevel:
+        """The level of `schedule` whose noise label is `noise_label`, in [0, 1); 0 is clean."""
+        if check_real("noise_label", noise_label, above=0.0, below=0.99, closed=True) == 0.0:
+            return cls()
+        alpha, sigma = schedule.level_of_label(np.array(noise_label))
+        row = prediction.preconditioning(alpha, sigma)
+        columns = {field.name: float(getattr(row, field.name)) for field in dataclasses.fields(row)}
+        return cls(float(alpha), float(sigma), **columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -202,8 +235,10 @@ class StepTable:
             raise ValueError(
                 f"StepTable: (sigma_t a)² + std² must equal sigma_s² in every row; off by {variance.ravel()}"
             )
-        if (self.std[-1] != 0).any() or (self.std < 0).any():
-            raise ValueError(f"StepTable: `std` must be >= 0 and 0 in the last row. Received: {self.std.ravel()}")
+        if (self.std[self.sigma[1:] == 0] != 0).any() or (self.std < 0).any():
+            raise ValueError(
+                f"StepTable: `std` must be >= 0 and 0 where a row ends clean. Received: {self.std.ravel()}"
+            )
 
     @property
     def num_steps(self) -> int:
@@ -217,21 +252,50 @@ class StepTable:
 
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
-        known = np.asarray(known, bool)
-        clean = dict.fromkeys(self.COLUMNS, 0.0) | dict(alpha=1.0, sigma=0.0, c_in=1.0, c_skip=1.0, a=1.0)
-        axes = tuple(range(1, known.ndim))  # (steps, [K,] 1) -> (steps, [K,] 1, 1) where known has a batch axis.
+        return self.for_frames(np.where(known, self.num_steps, 0), np.full(np.shape(known), self.num_steps))
 
-        def held(name: str, value: float) -> np.ndarray:
-            column = getattr(self, name)
-            if column.shape[-1] != 1 or column.ndim != (3 if name == "b" else 2):
-                raise ValueError(
-                    "StepTable.with_known: expected a table with one noise level a row. "
-                    f"Received: `{name}` of shape {column.shape}"
-                )
-            return np.where(known, value, np.expand_dims(column, tuple(column.ndim - 1 + i for i in range(len(axes)))))
+    def for_frames(self, start: np.ndarray, stop: np.ndarray, held: HeldLevel | None = None) -> StepTable:
+        """The table of clips whose frames are at different rows: each goes through rows start … stop - 1 of this one.
 
-        columns: dict[str, Any] = {name: held(name, value) for name, value in clean.items()}
+        A frame with start = stop stays as it is: at `num_steps` it is finished and clean, at 0 still the noise that
+        sampling starts from.
+
+        Args:
+            start, stop: int [frames] or [batch, frames], 0 … num_steps; all frames that move take equally many rows.
+            held: the level of the finished frames, where they are not shown clean.
+        """
+        if self.a.shape[1:] != (1,):
+            raise ValueError(
+                "StepTable.for_frames: expected a table with one noise level a row. "
+                f"Received: columns of shape {self.a.shape}"
+            )
+        start, stop = np.asarray(start), np.asarray(stop)
+        moves = stop > start
+        calls = int((stop - start).max())
+        if ((stop - start)[moves] != calls).any() or calls < 1:
+            raise ValueError(
+                f"StepTable.for_frames: expected frames that move to take equally many rows. Received: {stop - start}"
+            )
+        row = np.where(start == self.num_steps, self.num_steps + 1, start)  # One row further than the last: clean.
+        ahead = np.arange(calls + 1).reshape(-1, *(1,) * start.ndim)
+        index = np.where(moves, row + ahead, row)
+        held = held or HeldLevel()
+        columns: dict[str, Any] = {
+            name: self._extended(name, getattr(held, name))[index] for name in ("alpha", "sigma")
+        }
+        for name in self.COLUMNS:
+            column = self._extended(name, getattr(held, name, 0.0))[index[:-1]]
+            columns[name] = np.moveaxis(column, -1, 1) if name == "b" else column
+        columns["a"] = np.where(moves, columns["a"], 1.0)
+        columns["b"], columns["std"] = np.where(moves, columns["b"], 0.0), np.where(moves, columns["std"], 0.0)
         return dataclasses.replace(self, **columns)
+
+    def _extended(self, name: str, held: float) -> np.ndarray:
+        """A column [rows, …] padded to num_steps + 2 rows, the last being that of a frame that is held."""
+        column = getattr(self, name)[..., 0]
+        padding = np.zeros((self.num_steps + 2 - len(column), *column.shape[1:]))
+        padding[-1] = held
+        return np.concatenate([column, padding])
 
     def rows(self, dtype: Any = np.float32) -> Iterator[Row]:
         """The rows, cast once: each field [batch or 1, frames or 1, 1, 1, 1], `b` with K in front."""

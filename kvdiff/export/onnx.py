@@ -94,7 +94,7 @@ def check_model(model: Any) -> None:
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
     if set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
         raise ValueError(
-            "`model`: expected a denoiser of noisy_clip and noise_label; class labels are not exported. "
+            "`model`: expected a denoiser of noisy_clip and noise_label; conditions are not exported. "
             f"Received: one of {sorted(model.denoiser.input)}"
         )
     if keras.backend.backend() != "tensorflow":

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kvdiff.diffusion.checks import check_real
+
 __all__ = ["KnownContext"]
 
 
@@ -14,36 +16,45 @@ __all__ = ["KnownContext"]
 class KnownContext(keras.layers.Layer):
     """Adds, as channels, the nearest known frame before and after each frame, and how near they are.
 
-    A known frame is one whose noise label is 0, clean. Convolutions in time reach a known frame only over several
-    layers; this gives its pixels to every frame at once, so that a small network need not learn to carry them. A known
-    frame is its own neighbour on both sides; where a side has none, its channels are 0.
+    A known frame is one whose noise label is at most `limit`: 0 is clean. Convolutions in time reach a known frame only
+    over several layers; this gives its pixels to every frame at once, so that a small network need not learn to carry
+    them. A known frame is its own neighbour on both sides; where a side has none, its channels are 0.
 
     Masks are computed with arithmetic on whole numbers in place of comparisons, which edge delegates do not take.
 
-    Inputs: clip [batch, frames, height, width, channels] and noise labels [batch, frames].
+    Args:
+        limit: the highest noise label of a frame that counts as known; above 0 for models whose context carries noise.
+
+    Inputs: clip [batch, frames, height, width, channels], noise labels [batch, frames], and optionally times [batch,
+    frames], where frames are not neighbours.
     Output: [batch, frames, height, width, 3 · channels + 2]: the clip, the frame before, the frame after, and the two
     nearnesses 1 / (1 + distance in frames), 0 where there is none.
     """
 
-    def call(self, clip: Any, noise_label: Any) -> Any:
+    def __init__(self, limit: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = check_real("limit", limit, above=0.0, below=1.0, closed=True)
+
+    def call(self, clip: Any, noise_label: Any, times: Any = None) -> Any:
         """Append the known neighbours."""
         _, frames, height, width, channels = ops.shape(clip)
         flat = ops.reshape(clip, (-1, frames, height * width * channels))
         parts = [clip]
-        for choice in self._nearest(noise_label, frames):
+        nearest = self._nearest(noise_label, frames)
+        for choice in nearest:
             picked = ops.matmul(ops.cast(choice, flat.dtype), flat)
             parts.append(ops.reshape(picked, (-1, frames, height, width, channels)))
-        index = ops.arange(frames)
-        distance = ops.cast(ops.abs(index[:, None] - index[None, :]), "float32")
-        for choice in self._nearest(noise_label, frames):
+        times = ops.arange(frames)[None, :] if times is None else times
+        distance = ops.cast(ops.abs(times[:, :, None] - times[:, None, :]), "float32")
+        for choice in nearest:
             nearness = ops.cast(ops.sum(choice / (1.0 + distance), axis=-1), clip.dtype)
             parts.append(nearness[:, :, None, None, None] * ops.ones_like(clip[..., :1]))
         return ops.concatenate(parts, axis=-1)
 
-    @staticmethod
-    def _nearest(noise_label: Any, frames: Any) -> tuple[Any, Any]:
+    def _nearest(self, noise_label: Any, frames: Any) -> tuple[Any, Any]:
         """One-hot rows [batch, frames, frames] that pick the known frame before and after; a row of 0 where none is."""
-        noisy = ops.minimum(ops.ceil(ops.abs(ops.cast(noise_label, "float32"))), 1.0)  # 0 where the label is 0, else 1.
+        above = ops.maximum(ops.cast(noise_label, "float32") - self.limit, 0.0)
+        noisy = ops.minimum(ops.ceil(above), 1.0)  # 0 up to the limit, else 1.
         known = ops.expand_dims(1.0 - noisy, 1)
         index = ops.cast(ops.arange(frames), "float32")
         here, there = index[:, None], index[None, :]
@@ -57,6 +68,12 @@ class KnownContext(keras.layers.Layer):
 
         return first(rank_before), first(rank_after)
 
-    def compute_output_shape(self, clip_shape: Any, noise_label_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, clip_shape: Any, noise_label_shape: Any, times_shape: Any = None
+    ) -> tuple[int | None, ...]:
         """[batch, frames, height, width, 3 · channels + 2]."""
         return (*clip_shape[:-1], 3 * clip_shape[-1] + 2)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "limit": self.limit}

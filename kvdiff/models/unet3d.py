@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from kvdiff.diffusion.conditions import TOLD, Condition, FrameTimes, LowResolution, noise_input, told_names
 from kvdiff.layers.attention import VideoAttention
-from kvdiff.layers.class_embedding import ClassEmbedding
+from kvdiff.layers.condition_embedding import ConditionEmbedding
+from kvdiff.layers.enlarge import Enlarge
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
 
-__all__ = ["UNet3D", "check_frame_size", "num_classes"]
+__all__ = ["UNet3D", "check_frame_size"]
 
 
 def UNet3D(
@@ -31,7 +33,8 @@ def UNet3D(
     groups: int = 8,
     factorised: bool = True,
     dropout: float = 0.0,
-    num_classes: int = 0,
+    conditions: Mapping[str, Condition] | None = None,
+    known_label: float = 0.0,
     name: str = "unet3d",
 ) -> keras.Model:
     """A U-Net F(noisy clip; noise label) for any number of frames and any frame size that its patches divide.
@@ -52,23 +55,26 @@ def UNet3D(
         groups: of the group normalisation; must divide the widths.
         factorised: (1, 3, 3) and (3, 1, 1) convolutions, or true 3×3×3 ones.
         dropout: rate inside the residual blocks.
-        num_classes: 0, or the number of class labels that the network may be told.
+        conditions: what the network may be told besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
+            see `kvdiff.conditions`.
+        known_label: the highest noise label of frames whose pixels all frames see; 0, or the model's `known_noise`.
         name: of the model.
 
     Returns:
         A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`,
-        with classes also `"class_id"`: int32 [batch], `num_classes` for "not told". Output: float32 [batch, frames,
+        with conditions also theirs by name and `"told"`, float32 [batch, conditions]. Output: float32 [batch, frames,
         height, width, out_channels], 0 before training.
     """
+    conditions = dict(conditions or {})
     if len(attention) != len(widths):
         raise ValueError(f"`attention`: expected one entry a level ({len(widths)}). Received: {attention}")
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
     embedding = NoiseEmbedding(4 * widths[0], name="noise_embedding")(label)
-    if num_classes:
-        inputs["class_id"] = keras.Input((), name="class_id", dtype="int32")
-        embedding = ClassEmbedding(num_classes, name="class_embedding")(embedding, inputs["class_id"])
+    if conditions:
+        inputs |= _condition_inputs(conditions, channels)
+        embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
 
     def stage(x: Any, level: int, name: str) -> Any:
         block = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)
@@ -77,13 +83,39 @@ def UNet3D(
             return x
         return VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
 
-    x = KnownContext(name="known_context")(noisy_clip, label)
+    x = _seen(noisy_clip, inputs, conditions, known_label)
     x = PatchMerge(widths[0], patch_size, name="stem")(x)
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
     # The last map stays float32 under mixed precision: its output is the denoiser's answer.
     head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(inputs, head(x), name=name)
+
+
+def _condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
+    """The denoiser's inputs for `conditions`."""
+    inputs = {}
+    for name, condition in conditions.items():
+        if name in ("noisy_clip", "noise_label", TOLD):
+            raise ValueError(f"`conditions`: expected names other than the denoiser's own. Received: {name!r}")
+        shape = condition.shape(None, (None, None, channels))
+        inputs[name] = keras.Input(shape, name=name, dtype=condition.dtype)
+        if isinstance(condition, LowResolution):
+            inputs[noise_input(name)] = keras.Input((), name=noise_input(name), dtype="float32")
+    if names := told_names(conditions):
+        inputs[TOLD] = keras.Input((len(names),), name=TOLD, dtype="float32")
+    return inputs
+
+
+def _seen(noisy_clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], known_label: float) -> Any:
+    """What the first layer sees: the noisy clip, its known frames, and the same clip in low resolution."""
+    times = [inputs[name] for name, condition in conditions.items() if isinstance(condition, FrameTimes)]
+    seen = [KnownContext(known_label, name="known_context")(noisy_clip, inputs["noise_label"], *times)]
+    for name, condition in conditions.items():
+        if isinstance(condition, LowResolution):
+            told = inputs[TOLD][:, told_names(conditions).index(name)]
+            seen.append(Enlarge(condition.scale, name=f"{name}_enlarged")(inputs[name], told))
+    return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else seen[0]
 
 
 def _down_and_up(x: Any, widths: Sequence[int], blocks: int, stage: Callable[[Any, int, str], Any]) -> Any:
@@ -104,18 +136,13 @@ def _down_and_up(x: Any, widths: Sequence[int], blocks: int, stage: Callable[[An
     return x
 
 
-def num_classes(denoiser: keras.Model) -> int:
-    """How many class labels `denoiser` may be told; 0 when none."""
-    embeddings = [layer for layer in denoiser.layers if isinstance(layer, ClassEmbedding)]
-    return embeddings[0].num_classes if embeddings else 0
-
-
 def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int], outputs: int) -> None:
     """Raise unless `denoiser` takes frames (height, width, channels) and answers with `outputs` channels.
 
     The error names the nearest legal sizes.
     """
     multiple = math.prod(layer.patch_size for layer in denoiser.layers if isinstance(layer, PatchMerge))
+    multiple = math.lcm(multiple, *(layer.scale for layer in denoiser.layers if isinstance(layer, Enlarge)))
     for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
         if size % multiple:
             below, above = size // multiple * multiple, -(-size // multiple) * multiple

@@ -10,18 +10,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.frames import KnownFrames
-from kvdiff.diffusion.guidance import GuidedSampler
-from kvdiff.diffusion.noise import CONDITION, EPS, MASK, TIMESTEP, normal, uniform
-from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.known_frames import FrameMask, mask_from_config
+from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
+from kvdiff.diffusion.predictions import Prediction, noise_label
 from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.weights import loss_weights
+from kvdiff.layers.condition_embedding import conditions_of
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.unet3d import UNet3D, check_frame_size, num_classes
+from kvdiff.models.unet3d import UNet3D, check_frame_size
 from kvdiff.sampling import KerasSampler
 from kvdiff.training.averaging import RawWeights
+from kvdiff.training.conditions import NoiseKey, training_conditions
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
@@ -49,9 +50,16 @@ class VideoDiffusion(keras.Model):
             channels where the variance is learned.
         schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
         prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
-        known_frames: the distribution of known frames in training.
-        label_dropout: with a denoiser of classes (`UNet3D(num_classes=…)`), which trains on (clips, labels): the share
-            of clips whose label it is not told, so that `guided` can push away from the unconditional answer.
+        known_frames: the distribution of known frames in training: `KnownFrames(first=…, ends=…)`, or any mask of
+            `kvdiff.diffusion.known_frames`.
+        known_noise: the highest noise label, 0 (clean) to below 1, at which training shows known frames, in every
+            second clip; then `context_noise` up to it keeps long rollouts from drifting. Give the denoiser the same
+            `known_label`.
+        independent_noise: the share of clips in which every frame has a noise level of its own, as in diffusion forcing
+            (Chen et al. 2024, arXiv:2407.01392); rolling plans need it.
+        condition_dropout: with a denoiser of conditions (`UNet3D(conditions=…)`), which trains on (clips, conditions):
+            the share of clips that are told nothing, so that `guidance` can push away from the unconditional answer;
+            each condition is left out by itself as often again.
         loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.
         timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
@@ -60,7 +68,8 @@ class VideoDiffusion(keras.Model):
         seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of
             replicas, nor on a crash in between.
 
-    Clips are in [-1, 1], or uint8 pixels, which are scaled.
+    Clips are in [-1, 1], or uint8 pixels, which are scaled. Images train the same model as clips of one frame: mix
+    batches of [batch, 1, height, width, channels] among the others.
     """
 
     def __init__(
@@ -70,8 +79,10 @@ class VideoDiffusion(keras.Model):
         *,
         schedule: NoiseSchedule | Mapping[str, Any] | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
-        known_frames: KnownFrames | Mapping[str, float] | None = None,
-        label_dropout: float = 0.1,
+        known_frames: FrameMask | Mapping[str, Any] | None = None,
+        known_noise: float = 0.0,
+        independent_noise: float = 0.0,
+        condition_dropout: float = 0.1,
         loss_weight: Mapping[str, Any] | str = "simple",
         timesteps: Mapping[str, Any] | str = "uniform",
         learned_variance: bool = False,
@@ -93,18 +104,25 @@ class VideoDiffusion(keras.Model):
             learned_variance=learned_variance,
             name="forward_diffusion",
         )
-        if not isinstance(known_frames, KnownFrames):
-            known_frames = KnownFrames(**(known_frames or {}))
-        self.known_frames = known_frames
+        self.conditions = conditions_of(self.denoiser)
+        self.known_frames = mask_from_config(known_frames or {})
+        self.known_noise = check_real("known_noise", known_noise, above=0.0, below=0.99, closed=True)
+        self.independent_noise = check_real("independent_noise", independent_noise, above=0.0, below=1.0, closed=True)
         self.loss_weight, self.timesteps = _named(loss_weight), _named(timesteps)
         self.timestep_draw = TimestepDraw(self.forward_diffusion.schedule, self.timesteps)
         self._loss_weights = loss_weights(
             self.forward_diffusion.schedule, self.forward_diffusion.prediction, **self.loss_weight
         ).astype(np.float32)
-        self.label_dropout = check_real("label_dropout", label_dropout, above=0.0, below=1.0, closed=True)
+        self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
         self.seed = seed
         self._raw_weights = RawWeights()
-        self.sampler = self.of_class(None)
+        self.sampler = KerasSampler(
+            self.denoiser,
+            self.clip_spec,
+            self.forward_diffusion.schedule,
+            self.forward_diffusion.prediction,
+            conditions=self.conditions,
+        )
         self.built = True
 
     # Training.
@@ -164,13 +182,19 @@ class VideoDiffusion(keras.Model):
         if self._distribute_strategy is not None:
             blank = np.zeros((1, self.clip_spec.num_frames, *self.clip_spec.frame_shape), np.float32)
             with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=self.noised((blank, np.zeros(1, np.int32)), 0))
+                frame_shape = self.clip_spec.frame_shape
+                told = {
+                    name: np.zeros((1, *condition.shape(self.clip_spec.num_frames, frame_shape)), condition.dtype)
+                    for name, condition in self.conditions.items()
+                }
+                self._symbolic_build(data_batch=self.noised((blank, told), 0))
 
     def noised(self, data: Any, training_step: Any, timestep: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """From clean clips to what Keras trains on.
 
         Args:
-            data: clips [batch, *clip_shape] (of a tuple, the first element), in [-1, 1] or uint8.
+            data: clips [batch, *clip_shape] in [-1, 1] or uint8; with conditions (clips, {name: array}), or (clips,
+                array) where there is but one.
             training_step: which noise to draw.
             timestep: int [batch], in place of those that would be drawn.
 
@@ -178,35 +202,49 @@ class VideoDiffusion(keras.Model):
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
             the others that every clip counts the same, times the weight of its timestep.
         """
-        x_0 = self._clips(data[0] if isinstance(data, (tuple, list)) else data)
-        frames = self.clip_spec.num_frames
-        where = (ops, self.seed, training_step, sample_numbers(ops.shape(x_0)[0]))
+        clips, told = data if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
+        x_0 = self._clips(clips[0] if isinstance(clips, (tuple, list)) else clips)
+        batch, frames = ops.shape(x_0)[:2]
+        where = (ops, self.seed, training_step, sample_numbers(batch))
         known = self.known_frames.draw(ops, uniform(*where, self.known_frames.num_uniforms(frames), MASK), frames)
         if timestep is None:
-            timestep = self.timestep_draw(uniform(*where, 1, TIMESTEP)[:, 0])
-        eps = ops.reshape(normal(*where, math.prod(x_0.shape[1:]), EPS), ops.shape(x_0))
-        per_frame = ops.broadcast_to(timestep[:, None], ops.shape(known))
-        inputs, target = self.forward_diffusion(x_0, eps, per_frame, known)
-        if classes := num_classes(self.denoiser):
-            told = uniform(*where, 1, CONDITION)[:, 0] >= self.label_dropout
-            inputs["class_id"] = ops.where(told, self._labels(data, classes), classes)
+            timestep, clean = self._timesteps(where, known, frames)
+        else:
+            timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
+        eps = ops.reshape(normal(*where, frames * math.prod(self.clip_spec.frame_shape), EPS), ops.shape(x_0))
+        inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
+        inputs |= training_conditions(self.conditions, told, x_0, where, self.condition_dropout)
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
-        share = frames * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
-        return inputs, target, (share * weight[:, None])[:, :, None, None]
+        share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
+        return inputs, target, (share * weight)[:, :, None, None]
 
-    def _labels(self, data: Any, classes: int) -> Any:
-        """The class labels beside the clips, int32 [batch]."""
-        if not isinstance(data, (tuple, list)) or len(data) < 2 or data[1] is None:
-            raise ValueError(f"VideoDiffusion: expected (clips, labels), for the denoiser has {classes} classes.")
-        return ops.cast(ops.reshape(data[1], (-1,)), "int32")
+    def _timesteps(self, where: NoiseKey, known: Any, frames: Any) -> tuple[Any, Any]:
+        """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
+        drawn = uniform(*where, 4 + frames, TIMESTEP)
+        timestep, clean = ops.broadcast_to(self.timestep_draw(drawn[:, :1]), ops.shape(known)), known
+        if self.independent_noise:
+            own = self.timestep_draw(drawn[:, 4:])
+            timestep = ops.where(drawn[:, 1:2] < self.independent_noise, own, timestep)
+        if self.known_noise:
+            schedule = self.forward_diffusion.schedule
+            below = int((noise_label(schedule.alpha, schedule.sigma) <= self.known_noise).sum())
+            noisy = ops.logical_and(known, drawn[:, 2:3] < 0.5)
+            timestep = ops.where(noisy, ops.cast(ops.floor(drawn[:, 3:4] * below), timestep.dtype), timestep)
+            clean = ops.logical_and(known, ops.logical_not(noisy))
+        return timestep, clean
 
     def _clips(self, clips: Any) -> Any:
         """Check the static shape; scale uint8 pixels to [-1, 1]."""
-        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
-        if tuple(clips.shape[1:]) != expected:
+        frames = (self.clip_spec.num_frames, 1, None)  # None: batches of clips and of images in one data set.
+        if (
+            len(clips.shape) != 5
+            or clips.shape[1] not in frames
+            or tuple(clips.shape[2:]) != self.clip_spec.frame_shape
+        ):
+            expected = ", ".join(map(str, (self.clip_spec.num_frames, *self.clip_spec.frame_shape)))
             raise ValueError(
-                f"VideoDiffusion: expected clips of shape [batch, {', '.join(map(str, expected))}]. "
+                f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
                 f"Received: {list(clips.shape)}"
             )
         if keras.backend.standardize_dtype(clips.dtype) == "uint8":
@@ -214,27 +252,6 @@ class VideoDiffusion(keras.Model):
         return ops.cast(clips, "float32")
 
     # Sampling: see `kvdiff.diffusion.ClipSampler` for every keyword.
-
-    def of_class(self, class_id: int | None) -> KerasSampler:
-        """A sampler with the verbs of the model, told that its clips are of one class (None: not told)."""
-        classes = num_classes(self.denoiser)
-        if class_id is not None:
-            if not classes:
-                raise ValueError(f"`class_id`: expected None, for the denoiser has no classes. Received: {class_id}")
-            check_count("class_id", class_id, at_least=0, at_most=classes - 1)
-        told = (classes if class_id is None else class_id) if classes else None
-        diffusion = self.forward_diffusion
-        return KerasSampler(self.denoiser, self.clip_spec, diffusion.schedule, diffusion.prediction, class_id=told)
-
-    def guided(self, class_id: int, guidance: float, **options: Any) -> GuidedSampler:
-        """A sampler of one class by classifier-free guidance.
-
-        Args:
-            class_id: the class, 0 … num_classes - 1.
-            guidance: the weight; 1 is `of_class(class_id)`, above 1 exaggerates what tells the class from the others.
-            **options: `interval` and `rescale` of `GuidedSampler`.
-        """
-        return GuidedSampler(self.of_class(class_id), self.of_class(None), guidance=guidance, **options)
 
     def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
         """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `ClipSampler`."""
@@ -254,6 +271,14 @@ class VideoDiffusion(keras.Model):
         """`clip` with the frames that are not `known` made: float32, of its shape. See `ClipSampler`."""
         return self.sampler.infill(clip, known, **sampling)
 
+    def increase_frame_rate(self, clip: np.ndarray, factor: int, **sampling: Any) -> np.ndarray:
+        """`clip` with `factor` - 1 new frames after each but the last. See `ClipSampler`."""
+        return self.sampler.increase_frame_rate(clip, factor, **sampling)
+
+    def rollout(self, num_frames: int, past: np.ndarray | None = None, **sampling: Any) -> np.ndarray:
+        """A video of any length, window by window: float32 [batch, num_frames, …]. See `ClipSampler`."""
+        return self.sampler.rollout(num_frames, past, **sampling)
+
     # Saving.
 
     def get_config(self) -> dict[str, Any]:
@@ -265,7 +290,9 @@ class VideoDiffusion(keras.Model):
             "schedule": dict(self.forward_diffusion.schedule.config),
             "prediction": self.forward_diffusion.prediction.config,
             "known_frames": self.known_frames.config,
-            "label_dropout": self.label_dropout,
+            "known_noise": self.known_noise,
+            "independent_noise": self.independent_noise,
+            "condition_dropout": self.condition_dropout,
             "loss_weight": self.loss_weight,
             "timesteps": self.timesteps,
             "learned_variance": self.forward_diffusion.learned_variance,

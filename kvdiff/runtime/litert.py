@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class LiteRtSampler(ClipSampler):
         if _metadata(content).get(METADATA) != canonical_json(artefact.manifest["sampler"]):
             raise ArtefactError(artefact.path, "whose own sampler configuration is not the one in its manifest")
 
-    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels], one clip at a time."""
         noisy_clip, noise_label = (np.ascontiguousarray(value, np.float32) for value in (noisy_clip, noise_label))
         expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)

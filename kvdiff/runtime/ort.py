@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -62,7 +62,7 @@ class OrtSampler(ClipSampler):
         """The execution providers in use, most wanted first."""
         return tuple(self._session.get_providers())
 
-    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 of `noisy_clip`'s shape [batch, frames, height, width, channels].
 
         Height and width may be any that the network divides; `noise_label` is [batch, frames].

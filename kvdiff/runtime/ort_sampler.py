@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.sampler import ClipSampler, Draws
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import load_artefact
 from kvdiff.runtime.ort import Provider, check_session, open_session
@@ -53,34 +54,34 @@ class FusedOrtSampler(ClipSampler):
         self._session = open_session(artefact.path, providers, threads)
         check_session(artefact, self._session)
 
-    def denoise(self, noisy_clip: Any, noise_label: np.ndarray) -> Any:
+    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """Not to be had: the network is inside the loop."""
         raise NotImplementedError("FusedOrtSampler makes whole clips; for single network calls use OrtSampler.")
 
-    def _run(
+    def _window(
         self,
         table: StepTable,
-        clip: np.ndarray,
-        known: np.ndarray,
-        seed: int,
-        samples: Sequence[int] | np.ndarray,
+        x: np.ndarray,
+        history: np.ndarray,
+        noise: Draws,
+        told: Conditioning,
         report: Callable[[int], None],
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As in `ClipSampler`, with the rows as one input."""
-        held = known[:, :, None, None, None]
-        feed = table_inputs(table.with_known(known), clip.shape[0], clip.shape[1])
+        feed = table_inputs(table, *x.shape[:2])
         feed |= {
-            "start": clip * held,
-            "start_std": np.float32(table.init_std) * ~known,
-            "history": np.zeros((MEMORY, 1, 1, 1, 1, 1), np.float32),
+            "start": x,
+            "start_std": np.zeros(x.shape[:2], np.float32),
+            "history": np.zeros((MEMORY, *x.shape), np.float32),
             "noise": np.zeros((0, 1, 1, 1, 1, 1), np.float32),
-            "seed": np.full(len(clip), seed, np.uint64).view(np.int64),
-            "sample": np.asarray(samples, np.int64),
-            "first_draw": np.zeros(1, np.int64),
+            "seed": np.full(len(x), noise.seed, np.uint64).view(np.int64),
+            "sample": np.asarray(noise.samples, np.int64),
+            "first_draw": np.array([noise.first], np.int64),
         }
-        (made,) = self._session.run(["clip"], feed)
+        feed["history"][: len(history)] = history
+        made, remembered = self._session.run(["clip", "history_out"], feed)
         report(table.num_steps)
-        return np.where(held, clip, made)
+        return made, remembered[: len(history)]
 
 
 def table_inputs(table: StepTable, batch: int, frames: int) -> dict[str, np.ndarray]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.sampler import ClipSampler, Draws
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import ArtefactError, load_folder
 
@@ -52,36 +53,37 @@ class SavedModelSampler(ClipSampler):
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtefactError(artefact.path, f"which TensorFlow {tf.__version__} cannot open ({error})") from error
 
-    def denoise(self, noisy_clip: Any, noise_label: Any) -> np.ndarray:
+    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""
         feed = {"noisy_clip": noisy_clip, "noise_label": noise_label}
         self._check_shape(np.shape(noisy_clip))
         return self._call("denoise", {name: np.asarray(value, np.float32) for name, value in feed.items()})
 
-    def _run(
+    def _window(
         self,
         table: StepTable,
-        clip: np.ndarray,
-        known: np.ndarray,
-        seed: int,
-        samples: Sequence[int] | np.ndarray,
+        x: np.ndarray,
+        history: np.ndarray,
+        noise: Draws,
+        told: Conditioning,
         report: Callable[[int], None],
-    ) -> np.ndarray:
-        """As in `ClipSampler`, inside TensorFlow where the table fits."""
-        self._check_shape(clip.shape)
-        if type(table) is not StepTable or table.num_steps > self.max_calls or table.memory > MEMORY:
-            return super()._run(table, clip, known, seed, samples, report)
-        feed = table_inputs(table.with_known(known), self.max_calls)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in `ClipSampler`, inside TensorFlow where the table fits and the window is the first, from noise to clean."""
+        self._check_shape(x.shape)
+        fits = type(table) is StepTable and table.num_steps <= self.max_calls and table.memory <= MEMORY
+        if not fits or table.a.ndim < 3 or noise.first or table.sigma[-1].any():
+            return super()._window(table, x, history, noise, told, report)
+        feed = table_inputs(table, self.max_calls)
         feed |= {
-            "clip": clip,
-            "known": known,
-            "init_std": np.full(len(clip), table.init_std, np.float32),
-            "seed": np.full(len(clip), seed, np.uint64).astype(np.int64),
-            "sample": np.asarray(samples, np.int64),
+            "clip": x,
+            "known": np.broadcast_to(table.sigma[0] == 0, x.shape[:2]),
+            "init_std": np.full(len(x), table.init_std, np.float32),
+            "seed": np.full(len(x), noise.seed, np.uint64).astype(np.int64),
+            "sample": np.asarray(noise.samples, np.int64),
         }
         made = self._call("sample", feed)
         report(table.num_steps)
-        return made
+        return made, history
 
     def _call(self, signature: str, feed: dict[str, np.ndarray]) -> np.ndarray:
         tf = _tensorflow()

@@ -38,8 +38,9 @@ class TimestepDraw:
         return [self._edges, self._importance]
 
     def __call__(self, uniform_number: Any) -> Any:
-        """Timesteps, int32 [batch], from uniform numbers in (0, 1), float32 [batch]."""
-        return ops.searchsorted(self._edges.value, uniform_number, side="right")
+        """Timesteps, int32 [batch], from uniform numbers in (0, 1), float32 of any shape."""
+        flat = ops.searchsorted(self._edges.value, ops.reshape(uniform_number, (-1,)), side="right")
+        return ops.reshape(flat, ops.shape(uniform_number))
 
     def importance(self, timestep: Any) -> Any:
         """What to multiply the losses of `timestep` with, float32 of its shape."""

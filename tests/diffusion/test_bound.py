@@ -172,8 +172,8 @@ def test_learned_variance_reads_the_extra_channels() -> None:
     class Learned(oracle.OracleSampler):
         share = -1.0
 
-        def denoise(self, noisy_clip, noise_label):
-            raw = super().denoise(noisy_clip, noise_label)
+        def denoise(self, noisy_clip, noise_label, inputs=None):
+            raw = super().denoise(noisy_clip, noise_label, inputs)
             return np.concatenate([raw, np.full_like(raw, self.share)], axis=-1)
 
     shape = (3, 1, 1, 2)  # Two channels: F has the first two, the variance the others.

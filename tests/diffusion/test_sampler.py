@@ -20,7 +20,7 @@ class Recorder(ClipSampler):
         super().__init__(SPEC, cosine(50), Prediction("v"), **arguments)
         self.calls: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def denoise(self, noisy_clip, noise_label):
+    def denoise(self, noisy_clip, noise_label, inputs=None):
         self.calls.append((np.array(noisy_clip), np.array(noise_label)))
         return (
             0.5 * noisy_clip
@@ -130,7 +130,7 @@ def test_progress_counts_network_calls_to_the_end() -> None:
 
 def test_the_clamp_is_a_choice() -> None:
     class Bright(Recorder):
-        def denoise(self, noisy_clip, noise_label):
+        def denoise(self, noisy_clip, noise_label, inputs=None):
             return 0 * noisy_clip - 3.0
 
     made = [Bright(clamp=clamp).generate(1, num_steps=1) for clamp in (clamp_unit, lambda x: x)]

@@ -70,7 +70,7 @@ def test_a_table_with_known_frames_takes_no_more() -> None:
         (dict(a=TABLE.a + 1e-6), "must equal alpha_s"),
         (dict(b=TABLE.b * 1.001), "must equal alpha_s"),
         (dict(std=np.where(TABLE.std > 0, TABLE.std * 1.001, 0)), "must equal sigma_s"),
-        (dict(std=TABLE.std + np.array([[0], [0], [1e-3]]), keeps_variance=False), "0 in the last row"),
+        (dict(std=TABLE.std + np.array([[0], [0], [1e-3]]), keeps_variance=False), "0 where a row ends clean"),
         (dict(std=-TABLE.std), "must be >= 0"),
         (dict(c_out=TABLE.c_out * np.nan), "finite `c_out`"),
         (dict(c_noise=np.where(TABLE.std > 0.5, np.inf, TABLE.c_noise)), "finite `c_noise`"),

@@ -23,7 +23,7 @@ class Fake(ClipSampler):
         self.answer = answer
         self.asked = []
 
-    def denoise(self, noisy_clip, noise_label):
+    def denoise(self, noisy_clip, noise_label, inputs=None):
         raise AssertionError("the fake makes no network call")
 
     def infill(self, clip, known, *, progress=None, **sampling):

@@ -37,7 +37,7 @@ def test_one_step_is_the_networks_prediction_of_x_0(sampler: OrtSampler, rng: np
     label = np.arctan2(sigma, alpha) * 2 / np.pi
     start = []
     denoise = sampler.denoise
-    sampler.denoise = lambda x, noise_label: start.append(x) or denoise(x, noise_label)
+    sampler.denoise = lambda x, noise_label, inputs: start.append(x) or denoise(x, noise_label)
     clip = sampler.generate(2, num_steps=1)
     np.testing.assert_allclose(clip, np.clip(alpha * start[0] - sigma * (start[0] / 2 + label), -1, 1), atol=1e-6)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import ClipSpec, Prediction
-from kvdiff.diffusion.guidance import GuidedSampler, guided, rescaled
+from kvdiff.diffusion.autoguidance import GuidedSampler
+from kvdiff.diffusion.guidance import guided, rescaled
 from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
 from kvdiff.diffusion.schedules import cosine
 
@@ -50,9 +51,9 @@ def test_outside_the_interval_the_guide_is_not_called(interval: tuple[float, flo
     seen: list[float] = []
 
     class Counted(OracleSampler):
-        def denoise(self, noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
+        def denoise(self, noisy_clip, noise_label, inputs=None):
             seen.append(float(noise_label.max()))
-            return super().denoise(noisy_clip, noise_label)
+            return super().denoise(noisy_clip, noise_label, inputs)
 
     guide = Counted(GUIDE.data, SPEC, SCHEDULE, Prediction("v"))
     GuidedSampler(MAIN, guide, guidance=2.0, interval=interval).generate(1, num_steps=10)
@@ -65,10 +66,10 @@ def test_rescaling_restores_each_clips_standard_deviation() -> None:
     main, guide = rng.normal(size=(2, 3, 4, 4, 4, 1))
     pushed = guided(main, guide, 5.0)
     axes = (1, 2, 3, 4)
-    np.testing.assert_allclose(rescaled(pushed, main, 1.0).std(axis=axes), main.std(axis=axes), rtol=1e-12)
-    np.testing.assert_array_equal(rescaled(pushed, main, 0.0), pushed)
+    np.testing.assert_allclose(rescaled(np, pushed, main, 1.0).std(axis=axes), main.std(axis=axes), rtol=1e-12)
+    np.testing.assert_array_equal(rescaled(np, pushed, main, 0.0), pushed)
     half = 0.5 * (pushed.std(axis=axes) + main.std(axis=axes))
-    np.testing.assert_allclose(rescaled(pushed, main, 0.5).std(axis=axes), half, rtol=1e-12)
+    np.testing.assert_allclose(rescaled(np, pushed, main, 0.5).std(axis=axes), half, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

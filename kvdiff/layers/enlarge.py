@@ -1,0 +1,46 @@
+"""Brings a small clip to the size of a large one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kvdiff.diffusion.checks import check_count
+
+__all__ = ["Enlarge"]
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class Enlarge(keras.layers.Layer):
+    """Repeats every pixel `scale` times in height and width, and blanks clips that are not told.
+
+    Args:
+        scale: how many times larger.
+
+    Inputs: clip [batch, frames, height, width, channels] and told, float32 [batch]: 1, or 0 to blank.
+    Output: [batch, frames, scale · height, scale · width, channels].
+    """
+
+    def __init__(self, scale: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = check_count("scale", scale)
+
+    def call(self, clip: Any, told: Any) -> Any:
+        """Repeat pixels."""
+        _, frames, height, width, channels = ops.shape(clip)
+        clip = clip * ops.cast(told, clip.dtype)[:, None, None, None, None]
+        rows = ops.reshape(clip, (-1, height, width, channels))  # Frames join the batch: four dimensions inside.
+        rows = ops.repeat(ops.repeat(rows, self.scale, axis=1), self.scale, axis=2)
+        return ops.reshape(rows, (-1, frames, self.scale * height, self.scale * width, channels))
+
+    def compute_output_shape(self, clip_shape: Any, told_shape: Any) -> tuple[int | None, ...]:
+        """[batch, frames, scale · height, scale · width, channels]."""
+        batch, frames, height, width, channels = clip_shape
+        large = (size if size is None else self.scale * size for size in (height, width))
+        return (batch, frames, *large, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "scale": self.scale}
