@@ -252,7 +252,8 @@ class StepTable:
 
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
-        return self.for_frames(np.where(known, self.num_steps, 0), np.full(np.shape(known), self.num_steps))
+        known = np.asarray(known, bool)
+        return self._gathered(np.where(known, self.num_steps, 0), ~known, self.num_steps, HeldLevel())
 
     def for_frames(self, start: np.ndarray, stop: np.ndarray, held: HeldLevel | None = None) -> StepTable:
         """The table of clips whose frames are at different rows: each goes through rows start … stop - 1 of this one.
@@ -264,11 +265,6 @@ class StepTable:
             start, stop: int [frames] or [batch, frames], 0 … num_steps; all frames that move take equally many rows.
             held: the level of the finished frames, where they are not shown clean.
         """
-        if self.a.shape[1:] != (1,):
-            raise ValueError(
-                "StepTable.for_frames: expected a table with one noise level a row. "
-                f"Received: columns of shape {self.a.shape}"
-            )
         start, stop = np.asarray(start), np.asarray(stop)
         moves = stop > start
         calls = int((stop - start).max())
@@ -276,10 +272,18 @@ class StepTable:
             raise ValueError(
                 f"StepTable.for_frames: expected frames that move to take equally many rows. Received: {stop - start}"
             )
+        return self._gathered(start, moves, calls, held or HeldLevel())
+
+    def _gathered(self, start: np.ndarray, moves: np.ndarray, calls: int, held: HeldLevel) -> StepTable:
+        """`calls` rows for each frame, from row `start` on where it moves."""
+        if self.a.shape[1:] != (1,):
+            raise ValueError(
+                "StepTable.for_frames: expected a table with one noise level a row. "
+                f"Received: columns of shape {self.a.shape}"
+            )
         row = np.where(start == self.num_steps, self.num_steps + 1, start)  # One row further than the last: clean.
         ahead = np.arange(calls + 1).reshape(-1, *(1,) * start.ndim)
         index = np.where(moves, row + ahead, row)
-        held = held or HeldLevel()
         columns: dict[str, Any] = {
             name: self._extended(name, getattr(held, name))[index] for name in ("alpha", "sigma")
         }

@@ -68,7 +68,7 @@ class SavedModelSampler(ClipSampler):
         told: Conditioning,
         report: Callable[[int], None],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As in `ClipSampler`, inside TensorFlow where the table fits and the window is the first, from noise to clean."""
+        """As in `ClipSampler`, inside TensorFlow where table and window fit: the first, from noise to clean."""
         self._check_shape(x.shape)
         fits = type(table) is StepTable and table.num_steps <= self.max_calls and table.memory <= MEMORY
         if not fits or table.a.ndim < 3 or noise.first or table.sigma[-1].any():
