@@ -143,7 +143,8 @@ def test_folders_list_their_clips_in_order(tmp_path):
 def test_missing_unknown_and_special_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         media.read_clip(tmp_path / "none.gif")
-    with pytest.raises(ValueError, match="expected a file ending in"):
+    (tmp_path / "clip.txt").write_text("text")
+    with pytest.raises(media.VideoError, match="expected a file ending in"):
         media.read_clip(tmp_path / "clip.txt")
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(ValueError, match="special file"):
@@ -192,21 +193,28 @@ def test_a_file_cut_off_is_refused(tmp_path, suffix):
         media.read_clip(path)
 
 
-def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("kvdiff.media.reading.MAX_FRAME_PIXELS", 16 * 24 - 1)
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (dict(frame_pixels=16 * 24 - 1), "expected a readable .mp4"),
+        (dict(frames=5), "more than 5 frames"),
+        (dict(clip_bytes=1000), "`max_frames` or `size`"),
+        (dict(file_bytes=100), "expected at most 100 bytes"),
+    ],
+)
+def test_a_video_past_a_limit_is_refused(tmp_path, limit, message):
     path = media.write_clip(tmp_path / "clip.mp4", smooth_clip(1))
-    with pytest.raises(ValueError, match="expected a readable"):
-        media.read_clip(path)
+    assert len(media.read_clip(path)) == 6
+    with pytest.raises(media.VideoError, match=message) as refusal:
+        media.read_clip(path, limits=media.ReadLimits(**limit))
+    assert refusal.value.path == path
+    assert str(refusal.value) == f"{path}: {refusal.value.reason}"
 
 
-def test_too_long_clips_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("kvdiff.media.reading.MAX_CLIP_BYTES", 1000)
-    path = media.write_clip(tmp_path / "clip.gif", random_clip())
-    with pytest.raises(ValueError, match="`max_frames` or `size`"):
-        media.read_clip(path)
+def test_an_array_past_a_limit_is_refused(tmp_path):
     np.save(tmp_path / "clip.npy", random_clip())
-    with pytest.raises(ValueError, match="at most 1000 values"):
-        media.read_clip(tmp_path / "clip.npy")
+    with pytest.raises(media.VideoError, match="at most 1000 values"):
+        media.read_clip(tmp_path / "clip.npy", limits=media.ReadLimits(clip_bytes=1000))
 
 
 def test_npy_with_a_damaged_header_is_refused(tmp_path):

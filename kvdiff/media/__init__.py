@@ -1,27 +1,42 @@
-"""Clips in and out: GIF, MP4, WebM and NPY files, and pictures made of several clips.
+"""Clips in and out: videos, arrays and folders of frames, and pictures made of several clips.
 
 Here a clip is [frames, height, width, channels] with 1 or 3 channels: uint8 pixels, or floats in [-1, 1].
 Videos need PyAV, PNG pictures and labels need Pillow; both are imported only when used.
 """
 
+from kvdiff.media.decoding import Clip, ClipFacts
+from kvdiff.media.errors import VideoError
 from kvdiff.media.layout import BACKGROUND, enlarge, filmstrip, framed, grid, labelled, side_by_side
+from kvdiff.media.limits import ReadLimits
+from kvdiff.media.opening import READABLE
 from kvdiff.media.pixels import to_pixels
-from kvdiff.media.reading import READABLE, list_clip_files, read_clip, read_clips
+from kvdiff.media.reader import ClipReader
+from kvdiff.media.reading import ClipRequest, find_clips, list_clip_files, num_clips, read_clip, read_clips
+from kvdiff.media.scaling import check_size
 from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_bytes, write_clip, write_clips
 
 __all__ = [
     "BACKGROUND",
     "READABLE",
     "WRITABLE",
+    "Clip",
+    "ClipFacts",
+    "ClipReader",
+    "ClipRequest",
+    "ReadLimits",
+    "VideoError",
+    "check_size",
     "check_writable",
     "encode_clip",
     "encode_png",
     "enlarge",
     "filmstrip",
+    "find_clips",
     "framed",
     "grid",
     "labelled",
     "list_clip_files",
+    "num_clips",
     "read_clip",
     "read_clips",
     "side_by_side",

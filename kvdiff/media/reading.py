@@ -1,36 +1,100 @@
-"""Read clips from files. Files may be foreign, damaged or hostile: sizes are capped before pixels are decoded."""
+"""Read clips from files: videos, arrays, folders of frames. Files may be foreign, damaged or hostile."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import os
 import pathlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.media.libraries import import_av
-from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
+from kvdiff.media.arrays import array_shape, read_array
+from kvdiff.media.decoding import Clip, ClipFacts, decode_video
+from kvdiff.media.errors import VideoError
+from kvdiff.media.limits import ReadLimits
+from kvdiff.media.opening import ARRAYS, READABLE, STILLS, open_regular, real_path
+from kvdiff.media.pixels import with_channels
+from kvdiff.media.scaling import FrameScaler, check_size
+from kvdiff.media.stills import read_stills
 
-__all__ = ["MAX_CLIP_BYTES", "MAX_FRAME_PIXELS", "READABLE", "list_clip_files", "read_clip", "read_clips"]
+__all__ = ["ClipRequest", "decode_clip", "find_clips", "list_clip_files", "num_clips", "read_clip", "read_clips"]
 
-_CONTAINERS = {
-    ".avi": "avi",
-    ".gif": "gif",
-    ".mkv": "matroska,webm",
-    ".mov": "mov,mp4,m4a,3gp,3g2,mj2",
-    ".mp4": "mov,mp4,m4a,3gp,3g2,mj2",
-    ".webm": "matroska,webm",
-}
-READABLE = (".npy", *_CONTAINERS)
-"""The suffixes that `read_clip` knows."""
 
-MAX_FRAME_PIXELS = 4096 * 4096
-"""A larger frame is refused before it is decoded: a file of 12 kB can ask for gigabytes."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipRequest:
+    """What to read of one clip.
 
-MAX_CLIP_BYTES = 2**30
-"""A clip that grows beyond this while it is read is refused."""
+    Attributes:
+        path: a file that ends in one of `READABLE`, or a folder of frames.
+        root: folder that the file must lie in once links are followed; None: anywhere.
+        member: which clip of an array of several.
+        size: (height, width) of the result; None: as it is stored.
+        crop: True scales until the frame covers `size` and cuts what stands over evenly, False stretches.
+        channels: 1 or 3; None: 1 where every pixel is grey.
+        wanted: indices of the frames to keep; None keeps all, an empty tuple none (to count them).
+        max_frames: stop after so many frames.
+    """
+
+    path: str
+    root: str | None = None
+    member: int = 0
+    size: tuple[int, int] | None = None
+    crop: bool = True
+    channels: int | None = 3
+    wanted: tuple[int, ...] | None = None
+    max_frames: int | None = None
+
+
+def decode_clip(request: ClipRequest, limits: ReadLimits) -> Clip:
+    """Read what is asked for, in this process.
+
+    Raises:
+        VideoError: whatever is wrong with the file.
+        ImportError: PyAV or Pillow is not installed.
+    """
+    path, root = pathlib.Path(request.path), None if request.root is None else pathlib.Path(request.root)
+    scaler = FrameScaler(request.size, request.crop)
+    part: Any = dict(wanted=request.wanted, max_frames=request.max_frames)
+    if path.is_dir():
+        real_path(path, root)
+        clip = read_stills(path, scaler, root=root, **part, limits=limits)
+    elif path.suffix.lower() not in READABLE:
+        expected = f"a file ending in {', '.join(READABLE)}, or a folder of pictures"
+        raise VideoError(path, f"expected {expected}. Received: {path.suffix!r}")
+    else:
+        with open_regular(path, root, limits) as file:
+            if path.suffix.lower() in ARRAYS:
+                values = read_array(path, file, limits, request.member, 1)[0][: request.max_frames]
+                clip = _of_array(path, values, scaler, request.wanted)
+            else:
+                clip = decode_video(path, file, scaler, **part, limits=limits)
+    return clip._replace(frames=with_channels(clip.frames, request.channels) if len(clip.frames) else clip.frames)
+
+
+def _of_array(path: pathlib.Path, values: np.ndarray, scaler: FrameScaler, wanted: tuple[int, ...] | None) -> Clip:
+    frames, height, width, _ = values.shape
+    order = range(frames) if wanted is None else wanted
+    if order and max(order) >= frames:
+        raise VideoError(path, f"expected more than {max(order)} frames. Received: {frames}")
+    kept = [scaler.picture(with_channels(values[index], 3)) for index in order]
+    pixels = np.stack(kept) if kept else np.zeros((0, 1, 1, 3), np.uint8)
+    return Clip(pixels, np.full(frames, np.nan), ClipFacts(path.suffix.lower()[1:], "raw", height, width, 0))
+
+
+def num_clips(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> int:
+    """How many clips a file holds: 1, but for arrays of several, whose header tells.
+
+    Raises:
+        VideoError: an array file that is not one.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in ARRAYS or path.is_dir():
+        return 1
+    with open_regular(path, root) as file:
+        return array_shape(path, file)[0]
 
 
 def read_clip(
@@ -39,25 +103,28 @@ def read_clip(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     max_frames: int | None = None,
+    limits: ReadLimits | None = None,
 ) -> np.ndarray:
     """Read one clip: uint8 [frames, height, width, channels].
 
-    Every frame of a GIF counts once, however long it is shown. Phone videos are turned upright.
+    Every frame of a GIF counts once, however long it is shown. Phone videos are turned upright. Decoding happens in
+    this process; `ClipReader` does it in others, which can be killed.
 
     Args:
-        path: a file that ends in one of `READABLE`. A .npy file holds [frames, height, width, 1 or 3], uint8 or floats
-            in [-1, 1].
+        path: a file that ends in one of `READABLE`, or a folder of pictures, one a frame. A .npy file, or the first
+            array of a .npz file, holds [frames, height, width, 1 or 3], uint8 or floats in [-1, 1].
         size: (height, width) that every frame is resized to cover, what stands over cut off evenly; by default frames
-            keep their size. Not for .npy.
+            keep their size.
         channels: 1 (grey) or 3 (colour); by default 1 where every pixel is grey, else 3.
         max_frames: stop after so many frames.
+        limits: caps on what the file may ask for.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown suffix, content of another kind, damage, or more pixels than the caps above.
+        VideoError: an unknown suffix, content of another kind, damage, or more than the caps allow.
         ImportError: PyAV, which decodes videos, is not installed.
     """
-    clips = read_clips(path, size=size, channels=channels, max_frames=max_frames)
+    clips = read_clips(path, size=size, channels=channels, max_frames=max_frames, limits=limits)
     if len(clips) != 1:
         raise ValueError(f"{path}: expected one clip. Received: {len(clips)} clips; `read_clips` reads them all")
     return clips[0]
@@ -69,34 +136,32 @@ def read_clips(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     max_frames: int | None = None,
+    limits: ReadLimits | None = None,
 ) -> np.ndarray:
     """Read every clip of a file: uint8 [clips, frames, height, width, channels].
 
-    A video holds one clip; a .npy file may hold [clips, frames, height, width, channels]. Arguments as in `read_clip`.
+    A video holds one clip; an array file may hold [clips, frames, height, width, channels]. Arguments as in
+    `read_clip`.
     """
-    path = pathlib.Path(path)
     if max_frames is not None:
         check_count("max_frames", max_frames)
-    if path.suffix.lower() not in READABLE:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(READABLE)}. Received: {path.suffix!r}")
-    if not path.exists():
+    if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():  # A pipe would block for ever.
-        raise ValueError(f"{path}: expected a file. Received: a folder or a special file")
-    if path.suffix.lower() == ".npy":
-        if size is not None:
-            raise ValueError(f"{path}: `size` cannot resize a .npy file. Received: {size}")
-        clips = _read_npy(path, max_frames)
-    else:
-        clips = _read_video(path, size, max_frames)[None]
-    return with_channels(clips, channels)
+    request = ClipRequest(
+        path=str(path), size=None if size is None else check_size("size", size), channels=3, max_frames=max_frames
+    )
+    members = range(num_clips(path))
+    clips = [
+        decode_clip(dataclasses.replace(request, member=member), limits or ReadLimits()).frames for member in members
+    ]
+    return with_channels(np.stack(clips), channels)
 
 
 def list_clip_files(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
-    """The clip files among `paths`; of a folder, every readable file below it, sorted by name."""
+    """The clips among `paths`; of a folder, every readable file and folder of frames below it, sorted by name."""
     files: list[pathlib.Path] = []
     for path in map(pathlib.Path, paths):
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in READABLE and p.is_file())
+        inside = find_clips(path) if path.is_dir() else []
         if path.is_dir() and not inside:
             raise ValueError(f"{path}: expected files ending in {', '.join(READABLE)}. Received: a folder with none")
         files += inside if path.is_dir() else [path]
@@ -105,85 +170,13 @@ def list_clip_files(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
     return files
 
 
-def _read_npy(path: pathlib.Path, max_frames: int | None) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # Maps first, so the caps come before the bytes.
-    except Exception as error:  # A damaged header makes NumPy raise almost anything.
-        raise ValueError(f"{path}: expected a .npy array. Received: {error}") from error
-    clips = array if array.ndim == 5 else array[None]
-    clips = clips if max_frames is None else clips[:, :max_frames]
-    if clips.size > MAX_CLIP_BYTES:
-        raise ValueError(f"{path}: expected at most {MAX_CLIP_BYTES} values. Received: {clips.size}")
-    if clips.ndim != 5 or 0 in clips.shape:
-        raise ValueError(f"{path}: expected an array [frames, height, width, 1 or 3]. Received: {list(array.shape)}")
-    return np.stack([to_pixels(check_single_clip(str(path), clip)) for clip in clips])
-
-
-def _read_video(path: pathlib.Path, size: tuple[int, int] | None, max_frames: int | None) -> np.ndarray:
-    if path.suffix.lower() == ".gif":
-        _check_gif_is_whole(path)
-    with contextlib.closing(_decoded(path)) as decoded:
-        frames: list[np.ndarray] = []
-        for frame in decoded:
-            frames.append(frame if size is None else _resized(frame, size))
-            if len(frames) * frames[0].nbytes > MAX_CLIP_BYTES:
-                limit = f"{MAX_CLIP_BYTES >> 20} MiB of pixels"
-                raise ValueError(f"{path}: expected at most {limit}. Received: more; pass `max_frames` or `size`")
-            if len(frames) == max_frames:
-                break
-    if not frames:
-        raise ValueError(f"{path}: expected at least one frame. Received: none")
-    if len({frame.shape for frame in frames}) > 1:
-        raise ValueError(f"{path}: expected frames of one size. Received: {sorted({f.shape[:2] for f in frames})}")
-    return np.stack(frames)
-
-
-def _check_gif_is_whole(path: pathlib.Path) -> None:
-    """A GIF that was cut off decodes without complaint, to fewer frames; its missing last byte tells."""
-    content = path.read_bytes()
-    if content[:6] not in (b"GIF87a", b"GIF89a"):
-        raise ValueError(f"{path}: expected a GIF. Received: other content")
-    if not content.rstrip(b"\0").endswith(b"\x3b"):
-        raise ValueError(f"{path}: expected a whole GIF. Received: one that ends before its trailer (cut off?)")
-
-
-def _decoded(path: pathlib.Path) -> Generator[np.ndarray, None, None]:
-    """The upright frames of a video, uint8 [height, width, 3], one at a time."""
-    av = import_av()
-    try:
-        # Only the container that the suffix promises, and no protocol: a playlist in disguise could reach other files.
-        options = {"format_whitelist": _CONTAINERS[path.suffix.lower()], "protocol_whitelist": "file"}
-        with path.open("rb") as file, av.open(file, options=options, metadata_errors="ignore") as container:
-            if not container.streams.video:
-                raise ValueError("no video stream")
-            stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_FRAME_PIXELS)}
-            yield from _upright_frames(container, stream)
-    except GeneratorExit:
-        raise
-    except Exception as error:  # Hostile bytes make the decoder raise almost anything.
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: expected a readable {path.suffix} video. Received: {reason}") from error
-
-
-def _upright_frames(container: Any, stream: Any) -> Iterator[np.ndarray]:
-    declared, seen = stream.frames, 0  # 0 where the container does not say.
-    for packet in container.demux(stream):
-        seen += bool(packet.is_discard)
-        for frame in packet.decode():
-            seen += 1
-            yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    if seen < declared:
-        raise ValueError(f"only {seen} of its {declared} frames (damaged?)")
-
-
-def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [height, width, 3] scaled to cover `size` = (height, width) by area averaging, then cut in the middle."""
-    av = import_av()
-    height, width = (check_count("size", side) for side in size)
-    ratio = max(height / frame.shape[0], width / frame.shape[1])
-    new_height, new_width = max(round(frame.shape[0] * ratio), height), max(round(frame.shape[1] * ratio), width)
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    scaled = picture.reformat(width=new_width, height=new_height, interpolation="AREA").to_ndarray()
-    top, left = (new_height - height) // 2, (new_width - width) // 2
-    return scaled[top : top + height, left : left + width]
+def find_clips(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Clip files and folders of frames at or below `folder`, sorted; hidden ones are left out, links not entered."""
+    found: list[pathlib.Path] = []
+    for directory, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        paths = [pathlib.Path(directory, name) for name in names if not name.startswith(".")]
+        if any(path.suffix.lower() in STILLS for path in paths):
+            found.append(pathlib.Path(directory))
+        found += [path for path in paths if path.suffix.lower() in READABLE]
+    return sorted(found)

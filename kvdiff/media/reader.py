@@ -1,0 +1,184 @@
+"""Read clips in worker processes, in parallel, each of which can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+import kvdiff
+from kvdiff.diffusion.checks import check_count
+from kvdiff.media.decoding import Clip, ClipFacts
+from kvdiff.media.errors import VideoError
+from kvdiff.media.limits import ReadLimits
+from kvdiff.media.reading import ClipRequest
+
+__all__ = ["ClipReader"]
+
+_MAX_HEAD = 2**16
+
+
+class ClipReader:
+    """Decodes clips in worker processes, so that no file can crash, hang or fill the process that trains.
+
+    Workers start when they are first needed, decode one clip at a time, and are killed where one takes longer than
+    `limits.seconds`. Any number of threads may call `read`; at most `num_workers` clips are decoded at once.
+
+    Args:
+        num_workers: processes; by default one a CPU this process may run on.
+        limits: caps on what a file may ask for.
+
+    Example:
+        with ClipReader() as reader:
+            clip = reader.read(ClipRequest(path="clip.mp4", size=(64, 64)))
+    """
+
+    def __init__(self, num_workers: int | None = None, limits: ReadLimits | None = None) -> None:
+        self.num_workers = check_count("num_workers", num_workers) if num_workers is not None else _num_cpus()
+        self.limits = limits or ReadLimits()
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # None: a worker not started yet.
+        for _ in range(self.num_workers):
+            self._idle.put(None)
+        self._running: set[_Worker] = set()
+        self._finalizer = weakref.finalize(self, _stop_all, self._running)
+
+    def __enter__(self) -> ClipReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop all workers; the next `read` starts new ones."""
+        _stop_all(self._running)
+
+    def read(self, request: ClipRequest) -> Clip:
+        """Decode one clip; waits for a free worker.
+
+        Raises:
+            VideoError: whatever is wrong with the file, or decoding it killed the worker or took too long.
+            ImportError: PyAV or Pillow is not installed.
+        """
+        worker = self._idle.get()
+        try:
+            if worker is None or not worker.is_alive():
+                worker = self._start()
+            return worker.read(request)
+        except (VideoError, ImportError):  # The answer was complete.
+            raise
+        except BaseException as error:  # The rest of an answer may still lie in the pipe.
+            if worker is not None:
+                self._running.discard(worker)
+                worker.stop()
+            if isinstance(error, _WorkerError):
+                raise VideoError(request.path, str(error)) from None
+            raise
+        finally:
+            self._idle.put(worker if worker in self._running else None)
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self.limits)
+        self._running.add(worker)
+        return worker
+
+
+class _WorkerError(Exception):
+    """The worker's answers ended."""
+
+
+class _Worker:
+    """One process, and the pipes to it."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self._limits = limits
+        # The folder that this package was imported from, so that a script beside a checkout works too.
+        paths = [str(pathlib.Path(kvdiff.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kvdiff.media.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._ask(dataclasses.asdict(limits))
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Kill the process and close what led to it."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._requests, self._answers):
+            with contextlib.suppress(BrokenPipeError):  # What was still to be written has nobody to go to.
+                pipe.close()
+
+    def read(self, request: ClipRequest) -> Clip:
+        late = threading.Event()
+        timer = threading.Timer(self._limits.seconds, self._give_up, [late])
+        timer.start()
+        try:
+            self._ask(dataclasses.asdict(request))
+            return self._answer(request)
+        except (EOFError, BrokenPipeError):
+            if late.is_set():
+                raise _WorkerError(f"expected to be decoded in {self._limits.seconds:g} s. Received: more") from None
+            raise _WorkerError(f"the decoder died of it ({_cause(self._process.wait())})") from None
+        finally:
+            timer.cancel()
+
+    def _give_up(self, late: threading.Event) -> None:
+        late.set()
+        self._process.kill()
+
+    def _ask(self, message: dict[str, Any]) -> None:
+        self._requests.write(json.dumps(message).encode() + b"\n")
+        self._requests.flush()
+
+    def _answer(self, request: ClipRequest) -> Clip:
+        line = self._answers.readline(_MAX_HEAD)
+        if not line.endswith(b"\n"):
+            raise EOFError
+        head = json.loads(line)
+        if "missing" in head:
+            raise ImportError(head["missing"])
+        if "error" in head:
+            raise VideoError(request.path, head["error"])
+        shape, num_times = tuple(map(int, head["shape"])), int(head["times"])
+        if math.prod(shape) > self._limits.clip_bytes or num_times > self._limits.frames:
+            raise _WorkerError(f"the decoder answered with {shape} pixels and {num_times} frames, past the limits")
+        times = np.frombuffer(self._exactly(8 * num_times), "<f8")
+        frames = np.frombuffer(self._exactly(math.prod(shape)), np.uint8).reshape(shape)
+        return Clip(frames, times, ClipFacts(*head["facts"]))
+
+    def _exactly(self, size: int) -> bytes:
+        content = self._answers.read(size)
+        if len(content) < size:
+            raise EOFError
+        return content
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _num_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stop_all(workers: set[_Worker]) -> None:
+    while workers:
+        workers.pop().stop()

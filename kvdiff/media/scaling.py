@@ -1,0 +1,66 @@
+"""Frames brought to one size: scaled by area averaging and cut in the middle."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count
+from kvdiff.media.libraries import import_av
+
+__all__ = ["FrameScaler", "check_size"]
+
+
+def check_size(name: str, size: Any) -> tuple[int, int]:
+    """Return `size` as (height, width), two integers >= 1; a single integer stands for both."""
+    pair = (size, size) if np.ndim(size) == 0 else tuple(size)
+    if len(pair) != 2:
+        raise ValueError(f"`{name}`: expected (height, width). Received: {size!r}")
+    return check_count(name, pair[0]), check_count(name, pair[1])
+
+
+class FrameScaler:
+    """Turns frames of any size into upright uint8 [height, width, 3] of one size.
+
+    Args:
+        size: (height, width), or None: frames keep their size.
+        crop: scale until the frame covers `size` and cut what stands over evenly; False: stretch it to `size`.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+        self._size, self._crop = size, crop
+
+    @functools.cached_property
+    def _reformat(self) -> Callable[..., Any]:
+        """Keeps its tables from frame to frame."""
+        return import_av().video.reformatter.VideoReformatter().reformat
+
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [height, width, 3] at the wanted size."""
+        if self._size is None or pixels.shape[:2] == self._size:
+            return pixels
+        return self.frame(import_av().VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"))
+
+    def frame(self, frame: Any) -> np.ndarray:
+        """One decoded frame, turned upright, at the wanted size; scaled and converted to RGB in one step."""
+        turns = round(frame.rotation / 90) % 4
+        if self._size is None:
+            scaled = self._reformat(frame, format="rgb24", threads=1)
+            return np.rot90(scaled.to_ndarray(), turns)
+        height, width = self._size[::-1] if turns % 2 else self._size
+        inner_height, inner_width = self._covering(frame.height, frame.width, height, width)
+        scaled = self._reformat(
+            frame, width=inner_width, height=inner_height, format="rgb24", interpolation="AREA", threads=1
+        ).to_ndarray()
+        top, left = (inner_height - height) // 2, (inner_width - width) // 2
+        return np.rot90(scaled[top : top + height, left : left + width], turns)
+
+    def _covering(self, frame_height: int, frame_width: int, height: int, width: int) -> tuple[int, int]:
+        """The size of the whole frame when it covers (height, width)."""
+        if not self._crop:
+            return height, width
+        ratio = max(height / frame_height, width / frame_width)
+        return max(round(frame_height * ratio), height), max(round(frame_width * ratio), width)
