@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kvdiff.cli.data import inspect
 from kvdiff.cli.demo import demo
 from kvdiff.cli.export import export
 from kvdiff.cli.sampling import generate, interpolate, predict
@@ -46,6 +47,10 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
 
 for _command in (demo, train, generate, predict, interpolate, export):
     app.command()(_reported(_command))
+
+_data = typer.Typer(help="Look after data sets.", no_args_is_help=True, rich_markup_mode=None)
+_data.command()(_reported(inspect))
+app.add_typer(_data, name="data")
 
 
 def _print_version(asked: bool) -> None:

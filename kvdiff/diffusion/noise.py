@@ -24,6 +24,7 @@ __all__ = [
     "ORDER",
     "SAMPLING",
     "TIMESTEP",
+    "WINDOW",
     "normal",
     "threefry",
     "uniform",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 # What a draw is for. Streams of one (seed, step, sample) are independent of each other.
-EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION = range(8)
+EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION, WINDOW = range(9)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA

@@ -1,0 +1,43 @@
+"""data: what lies in a folder of videos, before anyone trains on it."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from kvdiff.cli.progress import progress_bars
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    directory: Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="Folder of videos, arrays, frame folders.")],
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write. [default: DIR-inspection, beside DIR]"),
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="The folders inside DIR are classes.")] = False,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. [default: one a CPU]")] = None,
+    seconds: Annotated[float, typer.Option(metavar="X", min=0.1, help="Time that one video may take.")] = 60.0,
+) -> None:
+    """Decode every video in a folder and report counts, sizes, rates and bad files.
+
+    Writes FOLDER/report.json and FOLDER/contact_sheet.png. Exits with 1 where a file is bad.
+
+    Example: kvdiff data inspect my_videos
+    """
+    from kvdiff.data import inspect_videos, list_directory
+    from kvdiff.media import ClipReader, ReadLimits
+
+    listing = list_directory(directory, "inferred" if classes else None)
+    with ClipReader(workers, ReadLimits(seconds=seconds)) as reader, progress_bars() as progress:
+        found = inspect_videos(listing, reader, progress=lambda done, total: progress("Decoding", done, total))
+    for line in found.lines():
+        typer.echo(line)
+    resolved = directory.resolve()
+    for path in found.write(output or resolved.parent / f"{resolved.name}-inspection"):
+        typer.echo(f"Wrote {path}")
+    if found.bad:
+        raise typer.Exit(1)

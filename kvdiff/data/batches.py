@@ -1,0 +1,219 @@
+"""Batches of clips cut from videos; every one is a pure function of (seed, epoch, batch) and the files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kvdiff.data.bad_files import BadFiles
+from kvdiff.data.listing import Listing, Video
+from kvdiff.data.order import epoch_order, window_numbers
+from kvdiff.data.store import VideoStore
+from kvdiff.data.windows import ClipWindows
+from kvdiff.diffusion.checks import check_count
+from kvdiff.media import VideoError
+
+__all__ = ["VideoBatches"]
+
+
+class VideoBatches:
+    """The clips of a data set, by (epoch, position), and `tf.data` pipelines over them.
+
+    A bad file that is skipped gives its place to the next good one in the epoch's order, so the places of all others
+    stay: any batch can be had again, and a `TrainingCheckpoint` goes on in mid-epoch.
+
+    Args:
+        listing: the videos.
+        store: decodes them.
+        windows: cuts them into clips.
+        bad_files: decides what becomes of bad ones.
+        batch_size: clips a batch.
+        shuffle: whether epochs differ in their order.
+        seed: of order and random beginnings.
+        encode: from an integer label to what a batch holds of it; None: batches are clips alone.
+        announce: called with a line once an epoch has been read; None for silence.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        store: VideoStore,
+        windows: ClipWindows,
+        bad_files: BadFiles,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        encode: Callable[[int], np.ndarray] | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self.listing, self.store, self.windows, self.bad_files = listing, store, windows, bad_files
+        self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
+        self._encode = encode
+        self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
+        self._samples = self._all_samples()
+        self._progress = _Progress(self.num_samples, announce)
+        self._draw = functools.lru_cache(maxsize=4)(self._drawn)
+
+    @property
+    def num_samples(self) -> int:
+        """Clips an epoch."""
+        return len(self._samples)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches an epoch."""
+        return self.num_samples // self.batch_size
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What decides every batch, JSON-able: a training that goes on must find it unchanged."""
+        listed = "\n".join(
+            f"{name}\t{video.member}" for name, video in zip(self.listing.names(), self.videos, strict=True)
+        )
+        return dict(
+            dataclasses.asdict(self.windows),
+            num_samples=self.num_samples,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            image=repr(self.store.options),
+            sha256=hashlib.sha256(f"{listed}\n{self._labels.tolist()}".encode()).hexdigest(),
+        )
+
+    @property
+    def videos(self) -> tuple[Video, ...]:
+        """The videos that clips are cut from."""
+        return self.listing.videos
+
+    def sample(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The clip at a position of an epoch, uint8 [frames, height, width, channels], and its encoded label.
+
+        Raises:
+            VideoError: the file is bad, and bad files are not, or no longer, skipped.
+        """
+        order, numbers = self._draw(epoch)
+        for shift in range(self.num_samples):
+            sample = order[(position + shift) % self.num_samples]
+            index, number = self._samples[sample]
+            try:
+                clip = self._cut(self.videos[index], int(number), float(numbers[sample]))
+            except VideoError as error:
+                self.bad_files.add(self.videos[index], error)
+                continue
+            self._progress.add(self.windows.num_frames)
+            return clip, None if self._encode is None else self._encode(int(self._labels[index]))
+        raise VideoError(self.videos[0].path, "no usable file is left")
+
+    def dataset(self, start_step: int = 0) -> Any:
+        """An endless `tf.data.Dataset` of whole batches; the first is that of training step `start_step`."""
+        epoch, batch = divmod(check_count("start_step", start_step, at_least=0), self.steps_per_epoch)
+        whole = self.steps_per_epoch * self.batch_size
+        first = batch * self.batch_size
+
+        def places() -> Iterator[tuple[int, int, int]]:
+            yield epoch, first, whole
+            yield from ((later, 0, whole) for later in itertools.count(epoch + 1))
+
+        return self._pipeline(places, drop_remainder=True)
+
+    def epochs(self, drop_remainder: bool = False) -> Any:
+        """A `tf.data.Dataset` of one epoch; every further iteration over it is the next epoch."""
+        import tensorflow as tf
+
+        counter = itertools.count()
+        dataset = self._pipeline(lambda: iter([(next(counter), 0, self.num_samples)]), drop_remainder)
+        steps = self.steps_per_epoch if drop_remainder else -(-self.num_samples // self.batch_size)
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _pipeline(self, places: Callable[[], Iterator[tuple[int, int, int]]], drop_remainder: bool) -> Any:
+        """Batches of the positions [first, last) of the epochs that `places` names."""
+        import tensorflow as tf
+
+        def positions(place: Any) -> Any:
+            return tf.data.Dataset.range(place[1], place[2]).map(lambda position: (place[0], position))
+
+        dataset = tf.data.Dataset.from_generator(places, output_signature=tf.TensorSpec([3], tf.int64))
+        dataset = dataset.flat_map(positions)
+        workers = self.store.reader.num_workers
+        dataset = dataset.map(
+            tf.autograph.experimental.do_not_convert(self._tensors), num_parallel_calls=workers, deterministic=True
+        )
+        return dataset.batch(self.batch_size, drop_remainder=drop_remainder).prefetch(2)
+
+    def _tensors(self, epoch: Any, position: Any) -> Any:
+        import tensorflow as tf
+
+        shape = (self.windows.num_frames, *self.store.image_shape)
+        if self._encode is None:
+            clip = tf.numpy_function(lambda *place: self.sample(*map(int, place))[0], [epoch, position], tf.uint8)
+            return tf.ensure_shape(clip, shape)
+        blank = self._encode(0)
+        kinds = (tf.uint8, tf.as_dtype(blank.dtype))
+        clip, label = tf.numpy_function(lambda *place: self.sample(*map(int, place)), [epoch, position], kinds)
+        return tf.ensure_shape(clip, shape), tf.ensure_shape(label, blank.shape)
+
+    def _cut(self, video: Video, number: int, uniform: float) -> np.ndarray:
+        return self.store.frames(
+            video, lambda times: self.windows.frames(times, self.windows.start(times, number, uniform))
+        )
+
+    def _drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        count = self.num_samples
+        order = epoch_order(self.seed, epoch, count) if self.shuffle else np.arange(count)
+        return order, window_numbers(self.seed, epoch, count)
+
+    def _all_samples(self) -> np.ndarray:
+        """(video, number of the clip in it) of every sample: int64 [samples, 2]."""
+        if self.windows.sampling != "all":
+            return np.array(list(np.ndindex(len(self.videos), self.windows.clips_per_video)), np.int64)
+        counts = [self._num_clips(video) for video in self.videos]
+        pairs = [(index, number) for index, count in enumerate(counts) for number in range(count)]
+        if not pairs:
+            raise ValueError(f"expected a video of at least {self.windows.span} frames. Received: none")
+        return np.array(pairs, np.int64)
+
+    def _num_clips(self, video: Video) -> int:
+        try:
+            times = self.store.times(video)
+            try:
+                return len(self.windows.starts(times))
+            except ValueError as error:
+                raise VideoError(video.path, str(error)) from error
+        except VideoError as error:
+            self.bad_files.add(video, error)
+            return 0
+
+
+class _Progress:
+    """Counts what was read, and says so once an epoch."""
+
+    def __init__(self, num_samples: int, announce: Callable[[str], None] | None) -> None:
+        self._num_samples, self._announce = num_samples, announce
+        self._lock = threading.Lock()
+        self._clips = self._frames = 0
+        self._since = 0.0
+
+    def add(self, frames: int) -> None:
+        if self._announce is None:
+            return
+        with self._lock:
+            if not self._clips:
+                self._since = time.perf_counter()
+            self._clips += 1
+            self._frames += frames
+            if self._clips == self._num_samples:
+                seconds = time.perf_counter() - self._since
+                rate = self._frames / max(seconds, 1e-6)
+                self._announce(
+                    f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate:.0f} frames/s."
+                )
+                self._clips = self._frames = 0

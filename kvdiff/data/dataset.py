@@ -1,0 +1,188 @@
+"""From a listing of videos and the options that all loaders share to a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+import numpy as np
+
+from kvdiff.data.bad_files import BadFiles
+from kvdiff.data.batches import VideoBatches
+from kvdiff.data.listing import Listing
+from kvdiff.data.store import VideoStore
+from kvdiff.data.windows import ClipWindows
+from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.media import ClipReader, ReadLimits, check_size
+
+__all__ = ["COLOR_MODES", "ClipOptions", "clip_batches", "clip_dataset"]
+
+COLOR_MODES = {"grayscale": 1, "rgb": 3}
+_LABEL_MODES = ("int", "categorical", "binary")
+
+
+class ClipOptions(TypedDict, total=False):
+    """The keywords that all loaders share; `video_dataset_from_directory` explains them."""
+
+    label_mode: str | None
+    num_frames: int
+    frame_stride: int
+    target_fps: float | None
+    image_size: int | tuple[int, int]
+    crop_to_aspect_ratio: bool
+    clip_sampling: str
+    clips_per_video: int
+    window_step: int | None
+    color_mode: str
+    batch_size: int
+    drop_remainder: bool
+    shuffle: bool
+    seed: int
+    validation_split: float | None
+    subset: str | None
+    cache: str | os.PathLike[str] | None
+    default_fps: float | None
+    num_workers: int | None
+    limits: ReadLimits | None
+    on_bad: str
+    max_bad_share: float
+    report: str | os.PathLike[str] | None
+    verbose: bool
+
+
+def clip_dataset(
+    listing: Listing,
+    *,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    seed: int = 0,
+    drop_remainder: bool = False,
+    verbose: bool = True,
+    **options: Any,
+) -> Any:
+    """The data set of a listing, or with `subset="both"` those of its two parts. Options: `ClipOptions`."""
+    if (validation_split is None) != (subset is None):
+        raise ValueError(
+            f"`validation_split`, `subset`: expected both or neither. Received: {validation_split!r}, {subset!r}"
+        )
+    _announce_listing(listing, verbose)
+    if validation_split is None or subset is None:
+        return _dataset(listing, seed, drop_remainder, verbose, options)
+    check_choice("subset", subset, ("training", "validation", "both"))
+    made = []
+    for name in ("training", "validation") if subset == "both" else (subset,):
+        part = listing.split(validation_split, name, seed)
+        if verbose:
+            print(f"Using {len(part.file_paths)} files for {name}.")
+        made.append(_dataset(part, seed, drop_remainder, verbose, options))
+    return tuple(made) if subset == "both" else made[0]
+
+
+def clip_batches(
+    listing: Listing,
+    *,
+    label_mode: str | None = "int",
+    num_frames: int = 16,
+    frame_stride: int = 1,
+    target_fps: float | None = None,
+    image_size: int | tuple[int, int] = (64, 64),
+    crop_to_aspect_ratio: bool = True,
+    clip_sampling: str = "random",
+    clips_per_video: int = 1,
+    window_step: int | None = None,
+    color_mode: str = "rgb",
+    batch_size: int = 16,
+    shuffle: bool = True,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    default_fps: float | None = None,
+    num_workers: int | None = None,
+    limits: ReadLimits | None = None,
+    on_bad: str = "raise",
+    max_bad_share: float = 0.1,
+    report: str | os.PathLike[str] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> VideoBatches:
+    """The batches of a listing; options as in `video_dataset_from_directory`."""
+    check_choice("color_mode", color_mode, COLOR_MODES)
+    _check_cache(cache, listing)
+    check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+    windows = ClipWindows(
+        num_frames=num_frames,
+        frame_stride=frame_stride,
+        target_fps=target_fps,
+        sampling=clip_sampling,
+        clips_per_video=clips_per_video,
+        window_step=window_step,
+    )
+    store = VideoStore(
+        _shared_reader(num_workers, limits),
+        image_size=check_size("image_size", image_size),
+        crop=crop_to_aspect_ratio,
+        channels=COLOR_MODES[color_mode],
+        cache=cache,
+        default_fps=default_fps,
+    )
+    bad_files = BadFiles(len(listing.videos), on_bad, max_bad_share, report)
+    encode = label_encoder(listing, label_mode)
+    return VideoBatches(
+        listing,
+        store,
+        windows,
+        bad_files,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        encode=encode,
+        announce=announce,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_reader(num_workers: int | None, limits: ReadLimits | None) -> ClipReader:
+    """Data sets with the same demands share their workers, as training and validation set do."""
+    return ClipReader(num_workers, limits)
+
+
+def _check_cache(cache: str | os.PathLike[str] | None, listing: Listing) -> None:
+    """Refuse a cache among the data: its arrays would be taken for clips the next time."""
+    if cache is None or cache == "memory":
+        return
+    folder = pathlib.Path(cache).resolve()
+    for root in {video.root.resolve() for video in listing.videos}:
+        if folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts):
+            raise ValueError(f"`cache`: expected a folder outside {root}, or a hidden one. Received: {cache}")
+
+
+def label_encoder(listing: Listing, label_mode: str | None) -> Callable[[int], np.ndarray] | None:
+    """What a batch holds of an integer label: "int" int32 [], "categorical" float32 [classes], "binary" float32 [1]."""
+    if label_mode is None or listing.labels is None:
+        return None
+    check_choice("label_mode", label_mode, _LABEL_MODES)
+    classes = len(listing.class_names) if listing.class_names else int(listing.labels.max()) + 1
+    if label_mode == "int":
+        return lambda label: np.array(label, np.int32)
+    if label_mode == "categorical":
+        return lambda label: np.eye(classes, dtype=np.float32)[label]
+    if classes != 2:
+        raise ValueError(f'`label_mode`: expected 2 classes for "binary". Received: {classes} classes')
+    return lambda label: np.array([label], np.float32)
+
+
+def _dataset(listing: Listing, seed: int, drop_remainder: bool, verbose: bool, options: dict[str, Any]) -> Any:
+    batches = clip_batches(listing, seed=seed, announce=print if verbose else None, **options)
+    dataset = batches.epochs(drop_remainder)
+    # As Keras' loaders do; transformations of the data set leave them behind.
+    dataset.class_names = None if listing.class_names is None else list(listing.class_names)
+    dataset.file_paths = listing.file_paths
+    dataset.batches = batches
+    return dataset
+
+
+def _announce_listing(listing: Listing, verbose: bool) -> None:
+    if verbose:
+        classes = f" belonging to {len(listing.class_names)} classes" if listing.class_names else ""
+        print(f"Found {len(listing.file_paths)} files{classes}.")

@@ -1,0 +1,159 @@
+"""The decoded videos of a data set: read when first needed, then remembered as far as asked for."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import os
+import pathlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kvdiff.data.listing import Video
+from kvdiff.media import Clip, ClipReader, ClipRequest, VideoError, write_bytes
+
+__all__ = ["VideoStore"]
+
+_LAYOUT = "1"  # Of the cache: a change of pixels or files makes it another.
+
+
+class VideoStore:
+    """Frames of videos, brought to one size.
+
+    Args:
+        reader: decodes.
+        image_size: (height, width).
+        crop: as in `ClipRequest`.
+        channels: 1 or 3.
+        cache: None: videos are decoded every time. "memory": kept. A folder: kept there, uint8 .npy files that further
+            data sets of the same size, crop and channels use too; a file that has changed since is decoded again.
+        default_fps: frames a second of arrays and folders of frames, which have no clock.
+    """
+
+    def __init__(
+        self,
+        reader: ClipReader,
+        *,
+        image_size: tuple[int, int],
+        crop: bool,
+        channels: int,
+        cache: str | os.PathLike[str] | None = None,
+        default_fps: float | None = None,
+    ) -> None:
+        self.reader = reader
+        self.options: dict[str, Any] = dict(size=image_size, crop=crop, channels=channels)
+        self._folder = None if cache in (None, "memory") else pathlib.Path(str(cache))
+        self._in_memory = cache == "memory"
+        self._default_fps = default_fps
+        self._kept: dict[Video, np.ndarray] = {}
+        self._times: dict[Video, np.ndarray] = {}
+        self._bad: dict[Video, VideoError] = {}
+        self._locks: collections.defaultdict[Video, threading.Lock] = collections.defaultdict(threading.Lock)
+        self.frames_decoded = 0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every frame."""
+        return (*self.options["size"], self.options["channels"])
+
+    def times(self, video: Video) -> np.ndarray:
+        """When the frames of a video are shown, float64 [frames], seconds; decodes it to know.
+
+        Raises:
+            VideoError: whatever is wrong with the file; the same again without another look at it.
+        """
+        with self._locks[video]:
+            self._find(video, keep=self._in_memory or self._folder is not None)
+            return self._times[video]
+
+    def frames(self, video: Video, choose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Frames of a video, uint8 [frames, height, width, channels]; `choose` gives their indices from the times.
+
+        Raises:
+            VideoError: as `times` does, or the ValueError of `choose` in its place.
+        """
+        with self._locks[video]:
+            pixels = self._find(video, keep=True)
+            times = self._times[video]
+        try:
+            wanted = choose(times)
+        except ValueError as error:
+            raise VideoError(video.path, str(error)) from error
+        if pixels is not None:
+            return np.ascontiguousarray(pixels[wanted])
+        return self._read(video, wanted=tuple(map(int, wanted))).frames
+
+    def _find(self, video: Video, keep: bool) -> np.ndarray | None:
+        """All frames where they are at hand, having seen to it that the times are known."""
+        if video in self._bad:
+            raise self._bad[video]
+        if video in self._kept:
+            return self._kept[video]
+        stem = None if self._folder is None else self._stem(self._folder, video)
+        found = None if stem is None else self._cached(stem)
+        if found is None:
+            if video in self._times and stem is None:
+                return None
+            clip = self._read(video, wanted=None if keep else ())
+            found = clip.frames, clip.times
+            if stem is not None:
+                _write(stem, *found)
+        if self._in_memory:
+            self._kept[video] = found[0]
+        self._times[video] = self._clocked(found[1])
+        return found[0] if keep else None
+
+    def _read(self, video: Video, wanted: tuple[int, ...] | None) -> Clip:
+        request = ClipRequest(
+            path=str(video.path), root=str(video.root), member=video.member, wanted=wanted, **self.options
+        )
+        try:
+            clip = self.reader.read(request)
+        except VideoError as error:
+            self._bad[video] = error
+            raise
+        self.frames_decoded += len(clip.times)
+        return clip
+
+    def _clocked(self, times: np.ndarray) -> np.ndarray:
+        if self._default_fps is None or not np.isnan(times).any():
+            return times
+        return np.arange(len(times)) / self._default_fps
+
+    # The cache.
+
+    def _cached(self, stem: str) -> tuple[np.ndarray, np.ndarray] | None:
+        try:
+            times = np.load(f"{stem}.times.npy", allow_pickle=False)
+            frames = np.load(f"{stem}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # Not there, or cut off: decoded again.
+            return None
+        shape = (len(times), *self.image_shape)
+        return (frames, times) if frames.shape == shape and frames.dtype == np.uint8 else None
+
+    def _stem(self, folder: pathlib.Path, video: Video) -> str:
+        """The cached files' path, from the file as it is now and from what is made of it."""
+        entries = sorted(video.path.iterdir()) if video.path.is_dir() else [video.path]
+        try:
+            stamps = [(str(entry.resolve()), entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries]
+        except OSError as error:
+            raise VideoError(video.path, f"no such file ({error.strerror})") from error
+        key = repr((_LAYOUT, stamps, video.member, sorted(self.options.items())))
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        return str(folder / digest[:2] / digest[2:34])
+
+
+def _write(stem: str, frames: np.ndarray, times: np.ndarray) -> None:
+    pathlib.Path(stem).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(f"{stem}.times.npy", _npy(times))
+    write_bytes(f"{stem}.npy", _npy(frames))
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

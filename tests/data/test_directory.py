@@ -1,0 +1,277 @@
+"""Data sets from folders: shapes, labels, order, split, cache, bad files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("av")
+
+from kvdiff import media
+from kvdiff.data import VideoError, clip_batches, list_directory, video_dataset_from_directory
+from tests.data.conftest import numbered_clip
+
+SMALL = dict(num_frames=4, image_size=8, batch_size=4, num_workers=1, verbose=False)
+
+
+def first_values(dataset) -> list[list[int]]:
+    """The grey of every clip's first frame, a list a batch."""
+    batches = ((batch[0] if isinstance(batch, tuple) else batch).numpy() for batch in dataset)
+    return [batch[:, 0, 0, 0, 0].tolist() for batch in batches]
+
+
+def test_shapes_are_static_and_the_pixels_those_of_the_files(folder):
+    dataset = video_dataset_from_directory(folder, **SMALL)
+    clips, labels = dataset.element_spec
+    assert (clips.shape, clips.dtype) == ((None, 4, 8, 8, 3), tf.uint8)
+    assert (labels.shape, labels.dtype) == ((None,), tf.int32)
+    assert dataset.class_names == ["a", "b"]
+    assert dataset.file_paths == sorted(dataset.file_paths) and len(dataset.file_paths) == 10
+    assert int(dataset.cardinality()) == 3
+    seen = []
+    for clips, labels in dataset:
+        steps = np.diff(clips.numpy().astype(int), axis=1)
+        assert (steps == 1).all()  # Frames follow each other, every pixel.
+        seen += zip(labels.numpy().tolist(), (clips.numpy()[:, 0, 0, 0, 0] // 20).tolist(), strict=True)
+    assert sorted(seen) == [(0, index) for index in range(6)] + [(1, index) for index in range(6, 10)]
+
+
+def test_an_epoch_is_a_function_of_seed_and_number(folder):
+    one, other = (video_dataset_from_directory(folder, **SMALL, seed=5) for _ in range(2))
+    first, second = first_values(one), first_values(one)
+    assert first != second
+    assert [first_values(other), first_values(other)] == [first, second]
+    assert first_values(video_dataset_from_directory(folder, **SMALL, seed=6)) != first
+
+
+@pytest.mark.parametrize("start", [1, 2, 5])
+def test_a_data_set_begins_at_any_step(folder, start):
+    batches = video_dataset_from_directory(folder, **SMALL, seed=5).batches
+    assert batches.steps_per_epoch == 2
+    every = first_values(batches.dataset().take(8))
+    assert all(len(batch) == 4 for batch in every)
+    assert first_values(batches.dataset(start).take(8 - start)) == every[start:]
+
+
+def test_the_configuration_tells_other_data_apart(folder, tmp_path):
+    def config(**options):
+        return video_dataset_from_directory(folder, **{**SMALL, **options}).batches.config
+
+    assert json.loads(json.dumps(config())) == json.loads(json.dumps(config()))
+    changes = (
+        dict(seed=1),
+        dict(batch_size=2),
+        dict(image_size=16),
+        dict(frame_stride=2),
+        dict(class_names=["b", "a"]),
+    )
+    assert all(config(**change) != config() for change in changes)
+
+
+def test_uniform_clips_in_order_stay_where_they_are(folder):
+    dataset = video_dataset_from_directory(folder, **SMALL, clip_sampling="uniform", shuffle=False)
+    values = first_values(dataset)
+    assert values == first_values(dataset)
+    assert values[0] == [4, 24, 44, 64]  # The middle of nine beginnings.
+
+
+def test_all_clips_of_every_video(folder):
+    dataset = video_dataset_from_directory(
+        folder, labels=None, **SMALL, clip_sampling="all", window_step=4, shuffle=False, cache="memory"
+    )
+    assert sum(first_values(dataset), []) == [20 * video + start for video in range(10) for start in (0, 4, 8)]
+
+
+def test_times_decide_with_a_rate(folder):
+    dataset = video_dataset_from_directory(
+        folder, labels=None, **SMALL, target_fps=5.0, clip_sampling="uniform", shuffle=False
+    )
+    clip = next(iter(dataset)).numpy()[0, :, 0, 0, 0]
+    assert clip.tolist() == [2, 4, 6, 8]  # Of 10 frames a second.
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "last"),
+    [("int", 0, 1), ("categorical", [1.0, 0.0], [0.0, 1.0]), ("binary", [0.0], [1.0])],
+)
+def test_label_modes(folder, mode, first, last):
+    dataset = video_dataset_from_directory(folder, **SMALL, label_mode=mode, shuffle=False)
+    labels = np.concatenate([labels.numpy() for _, labels in dataset])
+    assert labels[0].tolist() == first and labels[-1].tolist() == last
+
+
+def test_labels_given_left_out_and_renamed(folder):
+    assert video_dataset_from_directory(folder, None, **SMALL).element_spec.shape == (None, 4, 8, 8, 3)
+    assert video_dataset_from_directory(folder, **SMALL, label_mode=None).element_spec.shape == (None, 4, 8, 8, 3)
+    given = video_dataset_from_directory(folder, list(range(10)), **SMALL, shuffle=False)
+    assert np.concatenate([labels for _, labels in given]).tolist() == list(range(10))
+    renamed = video_dataset_from_directory(folder, class_names=["b"], **SMALL)
+    assert renamed.class_names == ["b"] and len(renamed.file_paths) == 4
+
+
+def test_grey_clips(folder):
+    clips, _ = next(iter(video_dataset_from_directory(folder, **SMALL, color_mode="grayscale")))
+    assert clips.shape == (4, 4, 8, 8, 1)
+
+
+def test_the_split_is_by_file(folder):
+    training, validation = video_dataset_from_directory(folder, **SMALL, validation_split=0.3, subset="both", seed=2)
+    assert (len(training.file_paths), len(validation.file_paths)) == (7, 3)
+    assert not set(training.file_paths) & set(validation.file_paths)
+    alone = video_dataset_from_directory(folder, **SMALL, validation_split=0.3, subset="validation", seed=2)
+    assert alone.file_paths == validation.file_paths
+    videos = {value // 20 for batch in first_values(validation) for value in batch}
+    assert len(videos) == 3
+
+
+def test_every_kind_of_clip_in_one_folder(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    clips = [numbered_clip(20 * index) for index in range(7)]
+    np.save(tmp_path / "0.npy", clips[0])
+    np.save(tmp_path / "1.npy", np.stack(clips[1:3]))  # Two clips in one file.
+    np.savez_compressed(tmp_path / "2.npz", clips=clips[3])
+    np.save(tmp_path / "3.npy", np.asfortranarray(np.stack(clips[4:6])))
+    media.write_clip(tmp_path / "4.gif", clips[6], fps=10)
+    (tmp_path / "5").mkdir()
+    for index, frame in enumerate(numbered_clip(140)):
+        pillow.fromarray(frame).save(tmp_path / "5" / f"frame_{index}.png")  # 10 comes after 9.
+    (tmp_path / "notes.txt").write_text("no clip")
+    dataset = video_dataset_from_directory(
+        tmp_path, None, **SMALL, clip_sampling="all", window_step=4, shuffle=False, cache="memory"
+    )
+    assert sum(first_values(dataset), []) == [20 * video + start for video in range(8) for start in (0, 4, 8)]
+    with pytest.raises(VideoError, match="need `default_fps`"):
+        video_dataset_from_directory(tmp_path, None, **SMALL, clip_sampling="all", target_fps=5)
+    clocked = video_dataset_from_directory(
+        tmp_path, None, **SMALL, clip_sampling="uniform", target_fps=5, default_fps=10, shuffle=False
+    )
+    assert next(iter(clocked)).numpy()[0, :, 0, 0, 0].tolist() == [2, 4, 6, 8]
+
+
+def test_the_cache_holds_what_was_decoded_and_sees_changes(folder, tmp_path, monkeypatch):
+    options = dict(**SMALL, clip_sampling="uniform", shuffle=False, cache=tmp_path / "cache")
+    plain = [clips.numpy() for clips, _ in video_dataset_from_directory(folder, **{**options, "cache": None})]
+    written = [clips.numpy() for clips, _ in video_dataset_from_directory(folder, **options)]
+    monkeypatch.setattr("kvdiff.media.ClipReader.read", None)  # From here on nothing may be decoded.
+    kept = [clips.numpy() for clips, _ in video_dataset_from_directory(folder, **options)]
+    for one, two, three in zip(plain, written, kept, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    monkeypatch.undo()
+    files = sorted((tmp_path / "cache").rglob("*.npy"))
+    assert len(files) == 20
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-7])  # Cut off: decoded again.
+    again = [clips.numpy() for clips, _ in video_dataset_from_directory(folder, **options)]
+    np.testing.assert_array_equal(plain[0], again[0])
+
+
+def test_a_changed_file_is_decoded_again(tmp_path):
+    path = media.write_clip(tmp_path / "clip.gif", numbered_clip(0), fps=10)
+    options = dict(**SMALL, clip_sampling="uniform", cache=tmp_path / ".cache")
+    before = next(iter(video_dataset_from_directory(tmp_path, None, **options))).numpy()
+    media.write_clip(path, numbered_clip(50), fps=10)
+    after = next(iter(video_dataset_from_directory(tmp_path, None, **options))).numpy()
+    assert (after - before == 50).all()
+
+
+# Bad files.
+
+
+@pytest.fixture
+def bad_folder(tmp_path):
+    for index in range(8):
+        media.write_clip(tmp_path / f"{index}.gif", numbered_clip(20 * index), fps=10)
+    (tmp_path / "3.gif").write_bytes(b"GIF89a, or not")
+    media.write_clip(tmp_path / "5.gif", numbered_clip(0, frames=3), fps=10)  # Too short.
+    return tmp_path
+
+
+def test_a_bad_file_raises(bad_folder):
+    dataset = video_dataset_from_directory(bad_folder, None, **SMALL)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(3|5).gif: expected"):
+        list(dataset)
+    with pytest.raises(VideoError, match=r"3.gif: expected a readable"):
+        video_dataset_from_directory(bad_folder, None, **SMALL, clip_sampling="all")
+
+
+def test_skipped_files_are_reported_and_their_places_taken(bad_folder, tmp_path):
+    options = dict(**SMALL, on_bad="skip", max_bad_share=0.25, report=tmp_path / "bad.json", seed=1)
+    dataset = video_dataset_from_directory(bad_folder, None, **options)
+    values = first_values(dataset)
+    assert [len(batch) for batch in values] == [4, 4]
+    assert {value // 20 for batch in values for value in batch} == {0, 1, 2, 4, 6, 7}
+    report = json.loads((tmp_path / "bad.json").read_text())
+    assert (report["num_videos"], report["num_bad"]) == (8, 2)
+    reasons = {path.rsplit("/")[-1]: reason for path, reason in (row.values() for row in report["bad"])}
+    assert "readable .gif" in reasons["3.gif"] and "at least 4 frames. Received: 3" in reasons["5.gif"]
+    assert {error.path.name for error in dataset.batches.bad_files.errors.values()} == {"3.gif", "5.gif"}
+    # The same batches for one who has known the bad files all along, and one who begins in the middle.
+    batches = dataset.batches
+    assert first_values(batches.dataset().take(2)) == values
+    late = video_dataset_from_directory(bad_folder, None, **options).batches.dataset(1).take(1)
+    assert first_values(late) == values[1:]
+
+
+def test_too_many_bad_files_raise_after_all(bad_folder):
+    options = dict(**SMALL, on_bad="skip", max_bad_share=0.2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bad file 2 of 8, more than the share of 0.2"):
+        list(video_dataset_from_directory(bad_folder, None, **options))
+
+
+# What is said, and what is refused.
+
+
+def test_what_was_found_and_how_fast_is_printed(folder, capsys):
+    dataset = video_dataset_from_directory(
+        folder, **{**SMALL, "verbose": True}, validation_split=0.3, subset="training"
+    )
+    list(dataset)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["Found 10 files belonging to 2 classes.", "Using 7 files for training."]
+    assert lines[2].startswith("Read 7 clips, 28 frames, in ") and lines[2].endswith(" frames/s.")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(validation_split=0.5), "expected both or neither"),
+        (dict(validation_split=0.01, subset="training"), "leaves files on both sides"),
+        (dict(validation_split=1.5, subset="training"), "`validation_split`"),
+        (dict(subset="test", validation_split=0.5), "`subset`: expected one of"),
+        (dict(color_mode="rgba"), "`color_mode`: expected one of"),
+        (dict(label_mode="one-hot"), "`label_mode`: expected one of"),
+        (dict(on_bad="ignore"), "`on_bad`: expected one of"),
+        (dict(labels="folders"), "`labels`: expected one of"),
+        (dict(labels=[0, 1]), "expected one integer >= 0 a file, 10"),
+        (dict(class_names=["c"]), "`class_names`: expected folders"),
+        (dict(num_frames=0), "`num_frames`"),
+        (dict(batch_size=0), "`batch_size`"),
+        (dict(image_size=(8, 8, 3)), r"`image_size`: expected \(height, width\)"),
+        (dict(seed=-1), "`seed`"),
+        (dict(cache="{folder}/a/cache"), "`cache`: expected a folder outside"),
+    ],
+)
+def test_bad_arguments_are_named(folder, options, message):
+    options = {key: value.format(folder=folder) if key == "cache" else value for key, value in options.items()}
+    with pytest.raises((ValueError, TypeError), match=message):
+        video_dataset_from_directory(folder, **{**SMALL, **options})
+
+
+def test_folders_without_videos(tmp_path):
+    with pytest.raises(NotADirectoryError, match="no such folder"):
+        video_dataset_from_directory(tmp_path / "none")
+    with pytest.raises(ValueError, match="a folder a class"):
+        video_dataset_from_directory(tmp_path)
+    with pytest.raises(ValueError, match="files that hold clips"):
+        video_dataset_from_directory(tmp_path, None)
+
+
+def test_batches_need_no_tensorflow_to_be_read(folder):
+    batches = clip_batches(list_directory(folder, None), num_frames=4, image_size=(8, 8), num_workers=1, seed=5)
+    clip, label = batches.sample(epoch=0, position=3)
+    assert clip.shape == (4, 8, 8, 3) and label is None
+    np.testing.assert_array_equal(clip, batches.sample(0, 3)[0])
