@@ -173,7 +173,7 @@ def test_bad_sampling_arguments(run, clips, tmp_path):
     assert "expected options among" in refused("generate", run, *out, "--solver", "ddpm", "--eta", 0.5)
     assert "no such file" in refused("predict", run, tmp_path / "none.gif", *out)
     (tmp_path / "text.gif").write_text("not a clip")
-    assert "expected a GIF" in refused("predict", run, tmp_path / "text.gif", *out)
+    assert "expected a readable .gif" in refused("predict", run, tmp_path / "text.gif", *out)
     np.save(tmp_path / "wide.npy", np.zeros((4, 8, 12, 1), np.uint8))
     assert "expected shape [batch, frames, 8, 8, 1]" in refused("predict", run, tmp_path / "wide.npy", *out)
     assert not (tmp_path / "x.gif").exists()

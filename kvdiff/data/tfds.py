@@ -67,7 +67,8 @@ def video_dataset_from_tfds(
     def is_long_enough(example: dict[str, Any]) -> Any:
         return tf.shape(example["video"])[0] >= span
 
-    def cut(index: Any, epoch: Any, example: dict[str, Any]) -> Any:
+    def cut(epoch: Any, row: Any) -> Any:
+        index, example = row
         room = tf.shape(example["video"])[0] - span + 1
         number = (
             tf.random.stateless_uniform([], tf.stack([seed + epoch * 2**20, index]))
@@ -86,15 +87,16 @@ def video_dataset_from_tfds(
     picked = dataset.map(lambda example: {name: _found(example, key) for name, key in keys.items()})
     picked = picked.filter(is_long_enough)
 
-    def of_epoch(epoch: Any) -> Any:
-        rows = picked.enumerate()
-        if shuffle:
-            rows = rows.shuffle(shuffle_buffer, seed=seed + epoch, reshuffle_each_iteration=False)
-        return rows.map(lambda index, example: cut(index, epoch, example), num_parallel_calls=tf.data.AUTOTUNE)
-
     counter = itertools.count()
-    epochs = tf.data.Dataset.from_generator(lambda: iter([next(counter)]), output_signature=tf.TensorSpec([], tf.int64))
-    return epochs.flat_map(of_epoch).batch(batch_size, drop_remainder=drop_remainder).prefetch(2)
+    # One number for the whole of an iteration: which epoch it is.
+    epoch = tf.data.Dataset.from_generator(
+        lambda: itertools.repeat(next(counter)), output_signature=tf.TensorSpec([], tf.int64)
+    )
+    rows = picked.enumerate()
+    if shuffle:
+        rows = rows.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
+    clips = tf.data.Dataset.zip((epoch, rows)).map(cut, num_parallel_calls=tf.data.AUTOTUNE)
+    return clips.batch(batch_size, drop_remainder=drop_remainder).prefetch(2)
 
 
 def _found(example: Any, key: str) -> Any:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import kvdiff
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError
@@ -103,7 +102,7 @@ class _Worker:
     def __init__(self, limits: ReadLimits) -> None:
         self._limits = limits
         # The folder that this package was imported from, so that a script beside a checkout works too.
-        paths = [str(pathlib.Path(kvdiff.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "kvdiff.media.worker"],
             stdin=subprocess.PIPE,
