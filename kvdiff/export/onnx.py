@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kvdiff.diffusion.checks import check_choice
 from kvdiff.export.manifest import staging, versions, write_manifest
-from kvdiff.export.parity import cases, check_parity, measure
-from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, canonical_json
+from kvdiff.export.onnx_file import save_model
+from kvdiff.export.onnx_precision import PRECISIONS, bfloat16_weights, float16, int8
+from kvdiff.export.parity import TOLERANCE, cases, check_parity, measure
+from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, canonical_json, file_name
 from kvdiff.runtime.ort import FILE, KIND, METADATA, OrtSampler, open_session
 
 if TYPE_CHECKING:
@@ -30,7 +33,13 @@ _OUTPUT = "raw_output"
 _PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 
-def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, overwrite: bool = False) -> pathlib.Path:
+def export_onnx(
+    model: VideoDiffusion,
+    directory: str | os.PathLike[str],
+    *,
+    precision: str = "float32",
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Write the denoiser as `directory/denoiser.onnx`, with its manifest, for `kvdiff.runtime.OrtSampler`.
 
     The graph is F(noisy_clip, noise_label) -> raw_output, float32, with any batch, number of frames and frame size that
@@ -41,41 +50,62 @@ def export_onnx(model: VideoDiffusion, directory: str | os.PathLike[str], *, ove
 
     Args:
         model: the model to export, with the weights it has now.
-        directory: where to; made if need be.
+        directory: where to; made if need be. It may hold other artefacts.
+        precision: "float32"; "float16", for GPUs, with sums and angles in float32; "bfloat16" weights, computing in
+            float32; or "int8" convolutions, calibrated on the model's own samples. All but float32 carry it in the
+            file's name, e.g. `denoiser.float16.onnx`. Inputs and outputs are float32. The difference from Keras is
+            judged before the precision is lowered, and recorded for the file.
         overwrite: replace an artefact that is there. It stays whole until the new one is complete, even across a crash.
 
     Returns:
-        The path of `denoiser.onnx`.
+        The path of the file.
 
     Raises:
-        FileExistsError: there is an artefact already and `overwrite` is False.
+        FileExistsError: there is an artefact of that name already and `overwrite` is False.
         OSError: `directory` cannot be written to.
         ParityError: the converted network does not answer as Keras does.
         ImportError: a converter is missing.
     """
+    check_choice("precision", precision, PRECISIONS)
     _check_tools()
     check_model(model)
-    directory = pathlib.Path(directory)
-    with staging(directory, KIND, FILE, overwrite=overwrite) as stage:
+    directory, file = pathlib.Path(directory), file_name(FILE, precision)
+    with staging(directory, KIND, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
-        made_with = versions(_PACKAGES)
+        sections: dict[str, Any] = {"sampler": model.sampler.config, "versions": versions(_PACKAGES)}
         graph = _convert(denoiser, stage / "converted.onnx")
         _name_tensors(graph)
-        _describe(graph, model.sampler.config, made_with)
-        _save(graph, stage / FILE)
-        parity = _parity(denoiser, stage / FILE, model.clip_spec)
-        write_manifest(
-            stage / FILE,
-            KIND,
-            inputs={tensor.name: _signature(tensor) for tensor in graph.graph.input},
-            outputs={tensor.name: _signature(tensor) for tensor in graph.graph.output},
-            sampler=model.sampler.config,
-            versions=made_with,
-            parity=parity,
-        )
+        _describe(graph, sections["sampler"], sections["versions"])
+        sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
+        _write(stage / FILE, graph, denoiser, model.clip_spec, {"precision": "float32", **sections})
+        if precision != "float32":
+            lowered = _lowered(stage / FILE, precision)
+            _write(stage / file, lowered, denoiser, model.clip_spec, {"precision": precision, **sections})
         # What a user does first must work before anything takes its name.
-        OrtSampler(stage, providers=["CPUExecutionProvider"])
-    return directory / FILE
+        OrtSampler(stage / file, providers=["CPUExecutionProvider"])
+    return directory / file
+
+
+def _write(
+    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, clip_spec: Any, sections: dict[str, Any]
+) -> None:
+    """The file, its parity with Keras, and its manifest."""
+    files = save_model(graph, path)
+    parity = _parity(denoiser, path, clip_spec, sections["precision"])
+    write_manifest(path, KIND, files, parity=parity, **sections)
+
+
+def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
+    """The file in a lower precision."""
+    import onnx
+
+    if precision == "float16":
+        return float16(onnx.load(path))
+    if precision == "bfloat16":
+        return bfloat16_weights(onnx.load(path))
+    quantised = path.with_name("quantised.onnx")
+    int8(path, quantised, OrtSampler(path, providers=["CPUExecutionProvider"]))
+    return onnx.load(quantised)
 
 
 def _check_tools() -> None:
@@ -170,15 +200,7 @@ def _describe(model: onnx.ModelProto, config: Any, made_with: dict[str, str]) ->
     onnx.helper.set_model_props(model, properties)
 
 
-def _save(model: onnx.ModelProto, path: pathlib.Path) -> None:
-    """Write and check: tf2onnx only logs what it could not convert."""
-    import onnx
-
-    onnx.save(model, path)
-    onnx.checker.check_model(path, full_check=True)
-
-
-def _parity(denoiser: keras.Model, path: pathlib.Path, clip_spec: Any) -> dict[str, Any]:
+def _parity(denoiser: keras.Model, path: pathlib.Path, clip_spec: Any, precision: str) -> dict[str, Any]:
     """Compare the file with Keras, print and return the figures."""
     import keras
 
@@ -195,12 +217,16 @@ def _parity(denoiser: keras.Model, path: pathlib.Path, clip_spec: Any) -> dict[s
     dynamic = [size is None for size in denoiser.input["noisy_clip"].shape[:4]]
     shapes = cases((clip_spec.num_frames, *clip_spec.frame_shape), dynamic)
     measured = measure(in_keras, in_onnxruntime, shapes, clip_spec.channels)
-    print(f"{FILE}: ONNX Runtime against Keras, opset {OPSET}", *measured, sep="\n  ")
-    return check_parity(measured)
+    print(f"{path.name}: ONNX Runtime against Keras, opset {OPSET}, {precision}", *measured, sep="\n  ")
+    return check_parity(measured, TOLERANCE if precision == "float32" else np.inf)
 
 
-def _signature(tensor: onnx.ValueInfoProto) -> dict[str, Any]:
-    """What the manifest says of an input or output."""
-    shape = [dim.dim_param or dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
-    # The label is an angle in quarter turns; a noisy clip or a raw output has no bounds.
-    return {"dtype": "float32", "shape": shape, "range": [0.0, 1.0] if tensor.name == "noise_label" else None}
+def _signatures(tensors: Any) -> dict[str, Any]:
+    """What the manifest says of inputs or outputs."""
+
+    def described(tensor: onnx.ValueInfoProto) -> dict[str, Any]:
+        shape = [dim.dim_param or dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
+        # The label is an angle in quarter turns; a noisy clip or a raw output has no bounds.
+        return {"dtype": "float32", "shape": shape, "range": [0.0, 1.0] if tensor.name == "noise_label" else None}
+
+    return {tensor.name: described(tensor) for tensor in tensors}

@@ -18,9 +18,10 @@ import numpy as np
 from kvdiff.diffusion.noise import SAMPLING, normal
 from kvdiff.diffusion.steps import LearnedVarianceRow, Row, step
 from kvdiff.export.manifest import staging, write_manifest
+from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_trace import Nodes, Tensor
 from kvdiff.export.parity import TOLERANCE, ParityError
-from kvdiff.runtime.manifest import canonical_json
+from kvdiff.runtime.manifest import canonical_json, file_name
 from kvdiff.runtime.ort import METADATA, OrtSampler
 from kvdiff.runtime.ort_sampler import COLUMNS, FILE, KIND, MEMORY, FusedOrtSampler
 
@@ -46,7 +47,7 @@ def export_onnx_sampler(
         overwrite: replace an artefact that is there.
 
     Returns:
-        The path of `sampler.onnx`.
+        The path of `sampler.onnx`; of a denoiser in another precision that of e.g. `sampler.float16.onnx`.
 
     Raises:
         FileExistsError: `directory` holds an artefact and `overwrite` is False.
@@ -57,18 +58,19 @@ def export_onnx_sampler(
 
     host = OrtSampler(denoiser, providers=["CPUExecutionProvider"])
     directory = pathlib.Path(directory)
-    with staging(directory, KIND, FILE, overwrite=overwrite) as stage:
+    precision = host.manifest.get("precision", "float32")
+    file = file_name(FILE, precision)
+    with staging(directory, KIND, file, overwrite=overwrite) as stage:
         source = onnx.load(host.path)
         model = _fused(source)
         onnx.helper.set_model_props(model, {METADATA: canonical_json(host.manifest["sampler"])})
-        onnx.save(model, stage / FILE)
-        onnx.checker.check_model(stage / FILE, full_check=True)
-        sections = {"sampler": host.manifest["sampler"], "versions": host.manifest["versions"]}
+        sections = {"sampler": host.manifest["sampler"], "versions": host.manifest["versions"], "precision": precision}
         sections |= {"inputs": _signature(model.graph.input), "outputs": _signature(model.graph.output)}
-        write_manifest(stage / FILE, KIND, parity={}, **sections)
-        parity = _parity(host, FusedOrtSampler(stage, providers=["CPUExecutionProvider"]))
-        write_manifest(stage / FILE, KIND, parity=parity, **sections)
-    return directory / FILE
+        files = save_model(model, stage / file)
+        write_manifest(stage / file, KIND, files, parity={}, **sections)
+        parity = _parity(host, FusedOrtSampler(stage / file, providers=["CPUExecutionProvider"]))
+        write_manifest(stage / file, KIND, files, parity=parity, **sections)
+    return directory / file
 
 
 def _fused(source: onnx.ModelProto) -> onnx.ModelProto:
@@ -254,11 +256,13 @@ def _parity(host: OrtSampler, fused: FusedOrtSampler) -> dict[str, Any]:
     for solver, num_steps in (("dpmpp_2m", 8), ("ddpm", 8)):
         clips = [sampler.generate(2, num_steps=num_steps, solver=solver) for sampler in (host, fused)]
         measured[f"{solver}, {num_steps} steps"] = float(np.abs(clips[0] - clips[1]).max())
-    print(f"{FILE}: the fused loop against the loop on the host")
+    print(f"{fused.path.name}: the fused loop against the loop on the host")
     for what, difference in measured.items():
         print(f"  {what}: max |difference| {difference:.1e} in [-1, 1]")
-    if not max(measured.values()) <= TOLERANCE:
+    # In a lower precision, rounding that falls otherwise is carried through the steps.
+    tolerance = TOLERANCE if host.manifest.get("precision", "float32") in ("float32", "bfloat16") else 0.05
+    if not max(measured.values()) <= tolerance:
         raise ParityError(
-            f"`denoiser`: expected fused samples within {TOLERANCE:g} of the host's. Received: {measured}"
+            f"`denoiser`: expected fused samples within {tolerance:g} of the host's. Received: {measured}"
         )
-    return {"reference": "OrtSampler", "tolerance": TOLERANCE, "max_abs_difference": measured}
+    return {"reference": "OrtSampler", "tolerance": tolerance, "max_abs_difference": measured}

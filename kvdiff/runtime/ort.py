@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -15,10 +17,11 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
-__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "check_session", "open_session"]
+__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "open_artefact", "open_session"]
 
 KIND = "onnx-denoiser"
 FILE = "denoiser.onnx"
+_LOCATION = rb"\n\x08location\x12"  # How a tensor in a data file begins to name it: onnx.proto, StringStringEntryProto.
 METADATA = "kvdiff.sampler"  # The key under which the model file itself carries the sampler's configuration.
 
 Provider = str | tuple[str, dict[str, Any]]
@@ -53,8 +56,7 @@ class OrtSampler(ClipSampler):
         artefact = load_artefact(path, KIND, FILE)
         super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
         self.manifest, self.path = artefact.manifest, artefact.path
-        self._session = open_session(artefact.path, providers, threads)
-        check_session(artefact, self._session)
+        self._session = open_artefact(artefact, providers, threads)
         (self._output,) = artefact.outputs
 
     @property
@@ -129,11 +131,32 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
             "onnxruntime could start; sampling is correct but slower. For an NVIDIA GPU: "
             'pip install "keras-video-diffusion[gpu]", and no onnxruntime beside it',
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def check_session(artefact: Artefact, session: Any) -> None:
+def open_artefact(artefact: Artefact, providers: Sequence[Provider] | None, threads: int | None) -> Any:
+    """The session of an artefact whose data files and tensors are those that its manifest lists."""
+    with artefact.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = {_text(content, match.end()) for match in re.finditer(_LOCATION, content)}
+    if unlisted := sorted(found - set(artefact.manifest["files"])):
+        raise ArtefactError(artefact.path, f"whose weights lie in {unlisted}, which its manifest does not list")
+    session = open_session(artefact.path, providers, threads)
+    _check_session(artefact, session)
+    return session
+
+
+def _text(content: Any, start: int) -> str:
+    """A string of protobuf: its length, seven bits a byte, then its characters."""
+    size, shift = 0, 0
+    while True:
+        byte = content[start]
+        size, shift, start = size | (byte & 0x7F) << shift, shift + 7, start + 1
+        if byte < 0x80 or shift > 28:
+            return content[start : start + size].decode("utf-8", "replace")
+
+
+def _check_session(artefact: Artefact, session: Any) -> None:
     """The model must have the inputs, outputs and sampler configuration that its manifest claims."""
     for section, tensors in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
         expected = getattr(artefact, section)

@@ -49,7 +49,7 @@ def make_graph(properties: dict[str, str], output: str = "raw_output", *, learne
 
 def write_artefact(folder: Path, graph: onnx.ModelProto, **changes: Any) -> Path:
     """Write `graph` and a manifest of it; `changes` replace sections of the manifest."""
-    onnx.save(graph, folder / FILE)
+    (folder / FILE).write_bytes(graph.SerializeToString())
     sections = {
         "inputs": {"noisy_clip": {"shape": CLIP}, "noise_label": {"shape": CLIP[:2]}},
         "outputs": {"raw_output": {"shape": CLIP}},
