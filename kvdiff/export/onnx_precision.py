@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -190,12 +190,14 @@ def _without_advice(record: logging.LogRecord) -> bool:
 def _feeds(sampler: ClipSampler) -> Iterator[dict[str, np.ndarray]]:
     """The network's inputs in the course of two samplings."""
     seen: list[dict[str, np.ndarray]] = []
-    denoise: Callable[..., Any] = sampler.denoise
+    denoise = sampler.denoise
 
-    def watched(noisy_clip: Any, noise_label: Any, *others: Any) -> Any:
-        for clip, label in zip(noisy_clip, noise_label, strict=True):
-            seen.append({"noisy_clip": clip[None], "noise_label": np.asarray(label, np.float32)[None]})
-        return denoise(noisy_clip, noise_label, *others)
+    def watched(noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
+        for index, clip in enumerate(noisy_clip):
+            others = {name: value[index : index + 1] for name, value in (inputs or {}).items()}
+            label = np.asarray(noise_label[index : index + 1], np.float32)
+            seen.append({"noisy_clip": clip[None], "noise_label": label, **others})
+        return denoise(noisy_clip, noise_label, inputs)
 
     sampler.denoise = watched  # type: ignore[method-assign]
     clips = sampler.generate(4, num_steps=20)
