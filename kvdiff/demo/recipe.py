@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import pathlib
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,69 +104,31 @@ def build_model(recipe: Recipe) -> VideoDiffusion:
 
 
 def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, resume: bool = True) -> dict[str, Any]:
-    """Compile `model` and fit it by `recipe`, backing up to `directory`/backup after every epoch.
+    """Compile `model` and fit it by `recipe`, saving the training to `directory`/backup after every epoch.
 
-    A run that was cut off goes on at the epoch after the last whole one, with the clips and the noise that it would
-    have had: with the same number of threads the weights come out the same. `directory`/loss.csv keeps every epoch's
-    loss. The backup stays until `forget_backup`, so that what follows training can be cut off too.
+    A run that was cut off goes on at the last step that was saved, with the clips and the noise that it would have had:
+    with the same number of threads the weights come out the same. `directory` gets the record of the run. The backup
+    stays until `forget_backup`, so that what follows training can be cut off too.
 
     Returns:
         `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that made these weights.
     """
-    import keras
+    from kvdiff.training import ClipBatches, RunRecord, Throughput, TrainingCheckpoint
 
-    directory.mkdir(parents=True, exist_ok=True)
-    log, backup = directory / "loss.csv", directory / "backup"
-    if not (resume and backup.exists()):
-        log.unlink(missing_ok=True)
     model.compile(_optimizer(recipe))
-    callbacks = [
-        _epoch_seconds(),
-        keras.callbacks.CSVLogger(str(log), append=True),
-        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    clips = moving_digits(recipe.num_clips, num_frames=recipe.num_frames, size=recipe.size, seed=recipe.seed)
+    batches = ClipBatches(clips, recipe.batch_size, steps_per_epoch=recipe.steps_per_epoch, seed=recipe.seed)
+    throughput, record = Throughput(recipe.batch_size), RunRecord(directory, recipe=recipe.config)
+    checkpoint = TrainingCheckpoint(directory / "backup", batches, callbacks=[throughput, record], resume=resume)
     length = dict(epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch)
-    model.fit(_batches(recipe, _epochs_done(backup)), shuffle=False, callbacks=callbacks, **length)
-    with log.open(newline="") as lines:
-        epochs = {row["epoch"]: row for row in csv.DictReader(lines)}  # One cut off before its backup is there twice.
-    loss, seconds = ([float(row[name]) for row in epochs.values()] for name in ("loss", "seconds"))
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[throughput, record, checkpoint], **length)
+    loss, seconds = ([row[name] for row in record.rows] for name in ("loss", "seconds"))
     return {"loss": loss, "seconds": sum(seconds), "steps": recipe.epochs * recipe.steps_per_epoch}
-
-
-def _epoch_seconds() -> Any:
-    """A callback that adds an epoch's wall time to its logs."""
-    import keras
-
-    began: list[float] = []
-    return keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: began.append(time.perf_counter()),
-        on_epoch_end=lambda epoch, logs: logs.update(seconds=round(time.perf_counter() - began[-1], 2)),
-    )
 
 
 def forget_backup(directory: pathlib.Path) -> None:
     """Remove what `train` keeps for resuming; the next run starts anew."""
     shutil.rmtree(directory / "backup", ignore_errors=True)
-
-
-def _epochs_done(backup: pathlib.Path) -> int:
-    """How many whole epochs `BackupAndRestore` will skip."""
-    metadata = backup / "training_metadata.json"
-    return json.loads(metadata.read_text())["epoch"] if metadata.is_file() else 0
-
-
-def _batches(recipe: Recipe, epochs_done: int) -> Any:
-    """An endless `tf.data.Dataset` of uint8 [batch, frames, size, size, 1], shuffled anew in each pass.
-
-    It begins after `epochs_done` epochs, so the order is a function of the seed alone, not of when a run was cut off.
-    """
-    import tensorflow as tf
-
-    clips = moving_digits(recipe.num_clips, num_frames=recipe.num_frames, size=recipe.size, seed=recipe.seed)
-    dataset = tf.data.Dataset.from_tensor_slices(clips).shuffle(len(clips), seed=recipe.seed)
-    batches = dataset.batch(recipe.batch_size, drop_remainder=True).repeat()
-    return batches.skip(epochs_done * recipe.steps_per_epoch).prefetch(2)
 
 
 def _optimizer(recipe: Recipe) -> Any:

@@ -13,17 +13,28 @@ if TYPE_CHECKING:
     from kvdiff.training.batches import ClipBatches
     from kvdiff.training.checkpoint import TrainingCheckpoint
     from kvdiff.training.hybrid_loss import HybridLoss
+    from kvdiff.training.run_record import RunRecord, Throughput
     from kvdiff.training.timesteps import ImportanceSampling
 
 _HOMES = {
     "ClipBatches": "batches",
     "HybridLoss": "hybrid_loss",
     "ImportanceSampling": "timesteps",
+    "RunRecord": "run_record",
+    "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
     "averaged": "averaging",
 }
 
-__all__ = ["ClipBatches", "HybridLoss", "ImportanceSampling", "TrainingCheckpoint", "averaged"]
+__all__ = [
+    "ClipBatches",
+    "HybridLoss",
+    "ImportanceSampling",
+    "RunRecord",
+    "Throughput",
+    "TrainingCheckpoint",
+    "averaged",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         keep: how many checkpoints stay.
         callbacks: those of `fit`'s other callbacks that remember something between epochs, such as `EarlyStopping`.
             Give them to `fit` too, before this one.
+        resume: False removes the checkpoints that are there, to begin anew.
         writes: False on every worker of several but the first: it goes on from the same checkpoints and writes none.
     """
 
@@ -60,6 +61,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         every: int | None = None,
         keep: int = 3,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        resume: bool = True,
         writes: bool = True,
     ) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self._dataset_step: int | None = None
         self._start = self._epoch = self._first_batch = 0
         self._optimizer: dict[str, Any] = {}
-        self._open()
+        self._open(anew=not resume)
 
     @property
     def step(self) -> int:
@@ -193,11 +195,14 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     # What is put back.
 
-    def _open(self) -> None:
+    def _open(self, *, anew: bool = False) -> None:
+        """Take hold of the directory, and read where the training goes on."""
         if self._is_open:
             return
         if self.writes:
             self._folder.lock()
+            if anew:
+                self._folder.clear()
         try:
             found = self._folder.newest()
             if found and found[1].facts["data"] != self._data:

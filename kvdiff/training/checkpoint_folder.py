@@ -75,6 +75,11 @@ class CheckpointFolder:
             raise DamagedCheckpointError(damaged.path, f"{damaged.reason}; no older checkpoint is whole either")
         return None
 
+    def clear(self) -> None:
+        """Remove every checkpoint, damaged ones too."""
+        for path in self.folder.glob("*step-*.npz*"):
+            path.unlink()
+
     def save(self, step: int, state: TrainingState) -> pathlib.Path:
         """Write the checkpoint of `step`, then remove all but the newest `keep`; returns its path.
 

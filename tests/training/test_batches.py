@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from kvdiff.training.batches import ClipBatches, epoch_order
+from kvdiff.training.batches import ClipBatches, pass_order
 
 
 def numbered(count=10, **options):
@@ -29,27 +29,34 @@ def labels(batches, start, count):
 
 def test_every_step_has_its_batch_wherever_the_data_begins():
     batches = numbered(seed=5)
-    order = [row.tolist() for epoch in range(4) for row in epoch_order(np, 5, epoch, 10, 3)]
+    order = [row.tolist() for epoch in range(4) for row in pass_order(np, 5, epoch, 10, 3)]
     assert batches.steps_per_epoch == 3
     for start in (0, 2, 3, 7):
         assert labels(batches, start, 5) == order[start : start + 5]
 
 
+def test_epochs_may_be_of_any_length():
+    batches = numbered(seed=5, steps_per_epoch=2)
+    assert batches.steps_per_epoch == 2
+    assert labels(batches, 3, 5) == labels(numbered(seed=5), 3, 5)
+    assert batches.config != numbered(seed=5).config
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 77])
 def test_no_clip_is_seen_twice_in_an_epoch(epoch):
-    seen = epoch_order(np, 0, epoch, 1000, 10).ravel()
+    seen = pass_order(np, 0, epoch, 1000, 10).ravel()
     assert sorted(seen) == list(range(1000))
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = [epoch_order(np, seed, epoch, 100, 10).ravel() for seed in (0, 1) for epoch in (0, 1)]
+    orders = [pass_order(np, seed, epoch, 100, 10).ravel() for seed in (0, 1) for epoch in (0, 1)]
     orders.append(np.arange(100))
     for a, b in itertools.combinations(orders, 2):
         assert (a == b).sum() < 10  # One in a hundred agrees by chance.
 
 
 def test_a_clip_left_out_of_one_epoch_comes_in_others():
-    seen = np.concatenate([epoch_order(np, 0, epoch, 10, 3).ravel() for epoch in range(20)])
+    seen = np.concatenate([pass_order(np, 0, epoch, 10, 3).ravel() for epoch in range(20)])
     assert set(np.bincount(seen, minlength=10)) <= set(range(14, 21)) and len(seen) == 180
 
 

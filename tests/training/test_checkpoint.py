@@ -153,6 +153,16 @@ def test_nothing_that_is_not_finite_is_saved(folder, model):
     assert TrainingCheckpoint(folder, batches()).step == 3 * STEPS
 
 
+def test_a_training_may_be_begun_anew(folder):
+    running = TrainingCheckpoint(folder, batches())
+    with pytest.raises(RuntimeError, match="another one holds"):
+        TrainingCheckpoint(folder, batches(), resume=False)
+    assert list(folder.glob("step-*"))
+    running.close()
+    checkpoint = TrainingCheckpoint(folder, batches(), resume=False)
+    assert checkpoint.step == 0 and not list(folder.glob("step-*"))
+
+
 def test_only_the_first_of_several_workers_writes(folder, model):
     first = TrainingCheckpoint(folder, batches())
     second = TrainingCheckpoint(folder, batches(), writes=False)
