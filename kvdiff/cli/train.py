@@ -83,10 +83,6 @@ def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> Non
         if not begun:
             raise FileNotFoundError(f"{output}: expected a training to resume. Received: no checkpoint of one")
         return
-    if begun and not overwrite:
-        raise FileExistsError(
-            f"{output}: holds a training; pass --resume to go on with it or --overwrite to begin anew"
-        )
     there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
     if there and not overwrite:
         raise FileExistsError(f"{output}: holds {' and '.join(there)}; pass --overwrite or name another folder")
