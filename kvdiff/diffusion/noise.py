@@ -25,6 +25,7 @@ __all__ = [
     "SAMPLING",
     "TIMESTEP",
     "WINDOW",
+    "keep_mask",
     "normal",
     "threefry",
     "uniform",
@@ -94,6 +95,24 @@ def normal(xp: Any, seed: Seed, step: Any, sample: Any, count: int, stream: int)
     radius = xp.sqrt(np.float32(-2.0) * xp.log(_open_unit(xp, word_0)))
     angle = np.float32(2.0 * math.pi) * _open_unit(xp, word_1)
     return xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)[:, :count]
+
+
+def keep_mask(xp: Any, seed: Seed, step: Any, sample: Any, shape: tuple[Any, ...], rate: float, stream: int) -> Any:
+    """Dropout's choice: bool [batch, *shape], shape (frames, height, width, channels); False with probability `rate`.
+
+    Threefry on every feature would cost more than the network, so it draws one word a channel of a frame and one a
+    pixel; their sum, mixed (C. Wellons' lowbias32, the best 32-bit hash of two multiplications that his search found),
+    is a feature's word.
+    """
+    frames, height, width, channels = shape
+    words = _words(xp, seed, step, sample, stream, frames * channels + height * width)[0]
+    by_channel = xp.reshape(words[:, : frames * channels], (-1, frames, 1, 1, channels))
+    by_pixel = xp.reshape(words[:, frames * channels :], (-1, 1, height, width, 1))
+    word = by_channel + by_pixel
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        word = xp.bitwise_xor(word, xp.right_shift(word, xp.array(shift, dtype="uint32")))
+        word = word * xp.array(factor, dtype="uint32")
+    return _open_unit(xp, word) >= rate
 
 
 def video_noise(

@@ -9,6 +9,7 @@ from keras import ops
 
 from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.group_norm import FrameGroupNorm
+from kvdiff.layers.sample_dropout import SampleDropout
 
 __all__ = ["ResidualBlock3D"]
 
@@ -42,7 +43,7 @@ class ResidualBlock3D(keras.layers.Layer):
         kernel = (1, 3, 3) if factorised else (3, 3, 3)
         self.conv_in = FoldedConv3D(filters, kernel, dtype=dtype, name="conv_in")
         self.film = keras.layers.Dense(2 * filters, dtype=dtype, name="film")
-        self.drop = keras.layers.Dropout(dropout, dtype=dtype, name="drop")
+        self.drop = SampleDropout(dropout, stream=self.name, dtype=dtype, name="drop")
         self.conv_space = FoldedConv3D(filters, (1, 3, 3), dtype=dtype, name="conv_space") if factorised else None
         kernel = (3, 1, 1) if factorised else (3, 3, 3)
         self.conv_out = FoldedConv3D(filters, kernel, kernel_initializer="zeros", dtype=dtype, name="conv_out")

@@ -21,17 +21,17 @@ from kvdiff.layers.condition_embedding import conditions_of
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.unet3d import UNet3D, check_frame_size
 from kvdiff.sampling import KerasSampler
-from kvdiff.training.averaging import RawWeights
 from kvdiff.training.conditions import NoiseKey, training_conditions
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
+from kvdiff.training.trainer import DiffusionTrainer
 
 __all__ = ["VideoDiffusion"]
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class VideoDiffusion(keras.Model):
+class VideoDiffusion(DiffusionTrainer):
     """A video diffusion model for clips of one shape.
 
     One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those
@@ -115,7 +115,6 @@ class VideoDiffusion(keras.Model):
         ).astype(np.float32)
         self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
         self.seed = seed
-        self._raw_weights = RawWeights()
         self.sampler = KerasSampler(
             self.denoiser,
             self.clip_spec,
@@ -144,52 +143,22 @@ class VideoDiffusion(keras.Model):
             raise ValueError(f"`loss`: expected a HybridLoss, which learns the variance. Received: {loss!r}")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
-    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
-        """As in Keras, and the averages, where the optimizer keeps some, do not become the weights to go on from.
-
-        Callbacks are closed at the end, however it comes, where they have a method `close`.
-        """
-        callbacks = [self._raw_weights, *keras.tree.flatten(callbacks or [])]
-        try:
-            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
-        finally:
-            for callback in callbacks:
-                getattr(callback, "close", lambda: None)()
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was, optimizer state included."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """The denoiser's raw output F."""
         return self.denoiser(inputs, training=training)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Noise the clips, then let Keras do its training step on (inputs, target, weight)."""
-        return super().train_step(self.noised(data, self.optimizer.iterations))
+    def blank_batch(self) -> tuple[Any, Any]:
+        """A black clip, with conditions that are all 0."""
+        frames, frame_shape = self.clip_spec.num_frames, self.clip_spec.frame_shape
+        told = {
+            name: np.zeros((1, *condition.shape(frames, frame_shape)), condition.dtype)
+            for name, condition in self.conditions.items()
+        }
+        return np.zeros((1, frames, *frame_shape), np.float32), told
 
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """The training loss with the noise of step 0 for every batch, so that epochs compare."""
-        return super().test_step(self.noised(data, 0))
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Under `tf.distribute`, build loss and optimizer from what `noised` makes.
-
-        Keras would call the model on raw clips instead, having taken (and lost) the first batch of data to see them.
-        """
-        if self._distribute_strategy is not None:
-            blank = np.zeros((1, self.clip_spec.num_frames, *self.clip_spec.frame_shape), np.float32)
-            with self._distribute_strategy.scope():
-                frame_shape = self.clip_spec.frame_shape
-                told = {
-                    name: np.zeros((1, *condition.shape(self.clip_spec.num_frames, frame_shape)), condition.dtype)
-                    for name, condition in self.conditions.items()
-                }
-                self._symbolic_build(data_batch=self.noised((blank, told), 0))
-
-    def noised(self, data: Any, training_step: Any, timestep: Any = None) -> tuple[dict[str, Any], Any, Any]:
+    def noised(
+        self, data: Any, training_step: Any, timestep: Any = None, *, samples: Any = None
+    ) -> tuple[dict[str, Any], Any, Any]:
         """From clean clips to what Keras trains on.
 
         Args:
@@ -197,6 +166,7 @@ class VideoDiffusion(keras.Model):
                 array) where there is but one.
             training_step: which noise to draw.
             timestep: int [batch], in place of those that would be drawn.
+            samples: int [batch], the clips' numbers in the global batch, if not those of this replica.
 
         Returns:
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
@@ -205,7 +175,7 @@ class VideoDiffusion(keras.Model):
         clips, told = data if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
         x_0 = self._clips(clips[0] if isinstance(clips, (tuple, list)) else clips)
         batch, frames = ops.shape(x_0)[:2]
-        where = (ops, self.seed, training_step, sample_numbers(batch))
+        where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)
         known = self.known_frames.draw(ops, uniform(*where, self.known_frames.num_uniforms(frames), MASK), frames)
         if timestep is None:
             timestep, clean = self._timesteps(where, known, frames)

@@ -1,27 +1,56 @@
-"""Which samples of the global batch this replica holds."""
+"""A batch that is spread over replicas: which samples are whose, and sums over all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-__all__ = ["sample_numbers"]
+__all__ = ["sample_numbers", "spread", "sum_over_replicas"]
+
+
+def spread() -> bool:
+    """Whether this code runs on one of several replicas of `tf.distribute`."""
+    return _replica() is not None
+
+
+def _replica() -> Any:
+    """The context of this replica, None where there is but one (or no TensorFlow)."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def sample_numbers(batch: Any) -> Any:
-    """The numbers, in the global batch, of this replica's `batch` samples: int [batch].
+    """The numbers, in the global batch, of this replica's `batch` samples: int32 [batch].
 
-    Under `tf.distribute` replica r of R holds samples r·batch … (r+1)·batch - 1, so noise keyed by sample number
-    differs between replicas and does not depend on how many there are.
+    Replica r's samples come after those of replicas 0 … r - 1, which may hold different numbers of them when the last
+    batch of an epoch is short. So noise keyed by sample number differs between replicas and does not depend on how many
+    there are.
     """
     index = ops.arange(batch, dtype="int32")
-    if keras.backend.backend() != "tensorflow":
+    context = _replica()
+    if context is None:
         return index
     import tensorflow as tf
 
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return index
-    return index + ops.cast(replica.replica_id_in_sync_group, "int32") * ops.cast(batch, "int32")
+    replicas = tf.range(context.num_replicas_in_sync)
+    mine = tf.cast(tf.equal(replicas, context.replica_id_in_sync_group), tf.float32) * tf.cast(batch, tf.float32)
+    (counts,) = sum_over_replicas([mine])  # Floats: not every collective takes integers.
+    before = tf.reduce_sum(tf.where(replicas < context.replica_id_in_sync_group, counts, 0.0))
+    return index + tf.cast(before, tf.int32)
+
+
+def sum_over_replicas(tensors: Sequence[Any]) -> list[Any]:
+    """The sums of tensors that every replica has; the tensors themselves where there is but one."""
+    context = _replica()
+    if context is None:
+        return list(tensors)
+    import tensorflow as tf
+
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))

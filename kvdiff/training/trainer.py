@@ -1,0 +1,168 @@
+"""A Keras model whose `fit` trains on what `noised` makes of its data, on one device or on many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kvdiff.diffusion.checks import check_count
+from kvdiff.training.averaging import RawWeights
+from kvdiff.training.replicas import sample_numbers
+
+__all__ = ["DiffusionTrainer"]
+
+
+class DiffusionTrainer(keras.Model):
+    """`compile`, `fit` and `evaluate` for a diffusion model; subclasses say what a training example is.
+
+    A step's update is that of the global batch, however it is spread: over replicas of `tf.distribute`, over machines
+    or over `micro_batches`. Gradients are summed over all samples before the optimizer clips them, looks for an
+    overflow, or averages weights.
+    """
+
+    seed: int
+    train_function: Any
+    test_function: Any
+    micro_batches = 1
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._raw_weights = RawWeights()
+
+    def noised(self, data: Any, training_step: Any, *, samples: Any = None) -> tuple[dict[str, Any], Any, Any]:
+        """From a batch of data to the network's inputs, the target and the loss weight, samples on axis 0.
+
+        `training_step` and `samples`, the samples' numbers in the global batch, decide the noise.
+        """
+        raise NotImplementedError
+
+    def blank_batch(self) -> Any:
+        """Data of one sample, all zero."""
+        raise NotImplementedError
+
+    def compile(self, optimizer: Any = None, loss: Any = None, *, micro_batches: int = 1, **kwargs: Any) -> None:
+        """As in Keras, and `micro_batches`: the number of parts in which a replica computes its batch.
+
+        Gradients are accumulated over the parts before one update, so only memory and time depend on it. A network in
+        float16 gets a loss scale; a step that overflows anywhere is skipped everywhere.
+        """
+        self.micro_batches = check_count("micro_batches", micro_batches)
+        if micro_batches > 1 and keras.backend.backend() != "tensorflow":
+            raise ValueError(f"`micro_batches`: expected 1 on {keras.backend.backend()}. Received: {micro_batches}")
+        optimizer = keras.optimizers.get(optimizer)
+        _check_accumulation(optimizer)
+        _check_reduction(loss)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if kwargs.get("auto_scale_loss", True) and not scaled and self._is_float16():
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def _is_float16(self) -> bool:
+        """Whether any layer is: Keras looks at the model's own policy alone, and a network may have another."""
+        return any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+        """As in Keras, and the averages, where the optimizer keeps some, do not become the weights to go on from.
+
+        Callbacks are closed at the end, however it comes, where they have a method `close`.
+        """
+        callbacks = [self._raw_weights, *keras.tree.flatten(callbacks or [])]
+        try:
+            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+        finally:
+            for callback in callbacks:
+                getattr(callback, "close", lambda: None)()
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as the saved model was, optimizer state included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile`."""
+        return {**super().get_compile_config(), "micro_batches": self.micro_batches}
+
+    def train_step(self, *args: Any) -> Any:
+        """One update; on JAX `args` are Keras' state and the data, elsewhere the data alone."""
+        if keras.backend.backend() != "tensorflow":
+            *state, data = args
+            return super().train_step(*state, self.noised(data, self.optimizer.iterations))
+        from kvdiff.training.update import mean_gradients
+
+        samples = sample_numbers(_count(args[0]))
+        batch = self.noised(args[0], self.optimizer.iterations, samples=samples)
+        self.optimizer.apply(mean_gradients(self, (*batch, samples), self.micro_batches), self.trainable_variables)
+        return self.get_metrics_result()
+
+    def test_step(self, *args: Any) -> Any:
+        """The training loss with the noise of step 0 for every batch, so that epochs compare."""
+        *state, data = args
+        return super().test_step(*state, self.noised(data, 0))
+
+    def weighted_loss(self, inputs: Any, target: Any, weight: Any) -> Any:
+        """The mean loss of a training batch, a scalar; updates the metrics."""
+        import tensorflow as tf
+
+        output = self(inputs, training=True)
+        loss = self.compute_loss(x=inputs, y=target, y_pred=output, sample_weight=weight, training=True)
+        loss *= tf.distribute.get_strategy().num_replicas_in_sync  # Keras divides by it.
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(target)[0])
+        self.compute_metrics(inputs, target, output, sample_weight=weight)
+        return loss
+
+    # What Keras cannot do under `tf.distribute`.
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """The function that `fit` calls."""
+        if self._distribute_strategy is None:
+            return super().make_train_function(force)
+        from kvdiff.training.update import distributed_function, leave_reduction_to_us
+
+        if self.train_function is None or force:
+            leave_reduction_to_us(self.optimizer)
+            self.train_function = distributed_function(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """The function that `evaluate` calls."""
+        if self._distribute_strategy is None:
+            return super().make_test_function(force)
+        from kvdiff.training.update import distributed_function
+
+        if self.test_function is None or force:
+            self.test_function = distributed_function(self, self.test_step)
+        return self.test_function
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under `tf.distribute`, build loss and optimizer from what `noised` makes.
+
+        Keras would call the model on raw data instead, having taken (and lost) the first batch to see it.
+        """
+        if self._distribute_strategy is not None:
+            with self._distribute_strategy.scope():
+                self._symbolic_build(data_batch=self.noised(self.blank_batch(), 0))
+
+
+def _count(data: Any) -> Any:
+    """How many samples a batch of data holds."""
+    return ops.shape(keras.tree.flatten(data)[0])[0]
+
+
+def _check_accumulation(optimizer: Any) -> None:
+    """Refuse Keras' own accumulation: it averages weights between updates, and cannot train on replicas."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if steps := getattr(inner, "gradient_accumulation_steps", None):
+        raise ValueError(
+            "`optimizer`: expected no `gradient_accumulation_steps`; use `compile(…, micro_batches=…)` with a batch "
+            f"so many times larger. Received: {steps}"
+        )
+
+
+def _check_reduction(loss: Any) -> None:
+    """Refuse what is no mean over samples, and so would depend on how they are spread."""
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction not in ("mean", "sum_over_batch_size"):
+        raise ValueError(f"`loss`: expected the reduction 'sum_over_batch_size'. Received: {reduction!r}")

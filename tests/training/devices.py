@@ -1,0 +1,116 @@
+"""A tiny training, to be run in processes of its own: on one device, on two, or on two workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SHAPE = (3, 4, 4, 1)
+ROOT = Path(__file__).parents[2]
+
+
+def two_cpus() -> Any:
+    """A MirroredStrategy of two logical CPUs; before TensorFlow's first operation."""
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def make(optimizer: str = "sgd", dropout: float = 0.2, **compiling: Any) -> Any:
+    """A tiny compiled model; its `seen` counts how often it was trained on each of `clips`."""
+    import keras
+    import tensorflow as tf
+
+    import kvdiff
+
+    class Counting(kvdiff.VideoDiffusion):
+        def train_step(self, data: Any) -> Any:
+            number = tf.cast(tf.round(data[:, 0, 0, 0, 0] * 1000.0), tf.int32)
+            self.seen.assign_add(tf.reduce_sum(tf.one_hot(number, 1000), axis=0))
+            return super().train_step(data)
+
+    ema = dict(use_ema=True, ema_momentum=0.9)
+    optimizers = {
+        # Every step is clipped, so that clipping before or after the reduction differ.
+        "sgd": lambda: keras.optimizers.SGD(1.0, global_clipnorm=0.05, **ema),
+        "adamw": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1, global_clipnorm=0.1, **ema),
+    }
+    keras.utils.set_random_seed(0)
+    denoiser = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, heads=2, attention=("time",), dropout=dropout)
+    model = Counting(SHAPE, denoiser, seed=4)
+    model.seen = tf.Variable(
+        tf.zeros(1000),
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+        trainable=False,
+    )
+    model.compile(optimizers[optimizer](), **compiling)
+    return model
+
+
+def clips(count: int) -> Any:
+    """Different clips, float32 [count, *SHAPE]; the first pixel tells which one it is."""
+    import numpy as np
+
+    made = np.random.default_rng(0).uniform(-1, 1, (count, *SHAPE)).astype("float32")
+    made[:, 0, 0, 0, 0] = np.arange(count) / 1000
+    return made
+
+
+def trained(strategy: Any, count: int = 32, epochs: int = 2, **making: Any) -> tuple[list[Any], Any]:
+    """(raw weights, averages and the rest of the optimizer's variables; how often each clip was seen).
+
+    The training is `epochs` of `count` clips, 8 a step.
+    """
+    import tensorflow as tf
+
+    with strategy.scope():
+        model = make(**making)
+    data = tf.data.Dataset.from_tensor_slices(clips(count)).batch(8)
+    model.optimizer.finalize_variable_values = lambda variables: None  # Keeps the raw weights when `fit` ends.
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False)
+    return [v.numpy() for v in [*model.trainable_variables, *model.optimizer.variables]], model.seen.numpy()[:count]
+
+
+def largest_difference(a: list[Any], b: list[Any]) -> float:
+    import numpy as np
+
+    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
+
+
+def start_workers(code: str, folder: Path, count: int = 2) -> list[subprocess.Popen[str]]:
+    """`code` in `count` processes that find each other by `TF_CONFIG`, as on a real cluster."""
+    ports = [free_port() for _ in range(count)]
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    processes = []
+    for index in range(count):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": json.dumps(config)}
+        environment["TF_NUM_INTRAOP_THREADS"] = "1"
+        output = open(folder / f"worker{index}.log", "w")  # noqa: SIM115 (the process holds it)
+        command = [sys.executable, "-c", code]
+        processes.append(
+            subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
+        )
+    return processes
+
+
+def outcome(code: str) -> dict[str, Any]:
+    """The JSON that `code`, run in a fresh process, prints after the word RESULT."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))[len("RESULT") :])
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
