@@ -1,0 +1,134 @@
+"""Every mask and every plan on Keras and ONNX Runtime, around an exact denoiser: the same videos as in NumPy.
+
+In NumPy these plans are proven to have the exact conditional mean and covariance (tests/diffusion/test_plans.py); the
+other runtimes make the same videos from the same noise, so theirs are exact too.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kvdiff.diffusion import ClipSpec, Prediction, frames, plans
+from kvdiff.diffusion.conditions import FrameTimes
+from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
+from kvdiff.diffusion.schedules import cosine
+from kvdiff.sampling import KerasSampler
+
+WINDOW, LONG = 5, 9
+STD, CORRELATION = 0.15, 0.8
+PAST = np.float32([0.2, 0.1]).reshape(1, 2, 1, 1, 1).repeat(3, axis=0)
+SPEC, SCHEDULE, PREDICTION = ClipSpec(WINDOW, 1, 1, 1), cosine(1000), Prediction("v")
+TOLERANCE = 1e-4  # float32 elimination; five times what was measured.
+
+
+class MarkovDenoiser(keras.layers.Layer):
+    """The best F for frames x_i, N(0, STD²), of correlation CORRELATION^|t_i - t_j|: equation (10) in float32."""
+
+    def __init__(self, solve, **kwargs):
+        super().__init__(**kwargs)
+        self.solve = solve
+
+    def call(self, noisy_clip, noise_label, times):
+        angle = np.float32(np.pi / 2) * noise_label
+        alpha, sigma = ops.cos(angle), ops.where(noise_label > 0, ops.sin(angle), 0.0)
+        distance = ops.abs(times[:, :, None] - times[:, None, :])
+        covariance = STD**2 * ops.exp(np.float32(np.log(CORRELATION)) * distance)
+        here = ops.eye(ops.shape(noisy_clip)[1])
+        noisy = alpha[:, :, None] * covariance * alpha[:, None, :] + ops.square(sigma)[:, :, None] * here
+        x = noisy_clip[..., 0, 0, 0]
+        weights = self.solve(noisy, x)  # (A C A + S²)^-1 x
+        clean = ops.sum(covariance * alpha[:, None, :] * weights[:, None, :], axis=2)
+        v = (alpha * x - clean) / ops.where(sigma > 0, sigma, 1.0)
+        return ops.where(sigma > 0, v, 0.0)[:, :, None, None, None]
+
+
+def eliminated(matrix, right):
+    """The solution of `matrix` y = `right` by Gauss and Jordan, in operations that every exporter knows."""
+    table = ops.concatenate([matrix, right[:, :, None]], axis=2)
+    for pivot in range(WINDOW):
+        row = table[:, pivot : pivot + 1, :] / table[:, pivot : pivot + 1, pivot : pivot + 1]
+        here = np.eye(WINDOW, dtype="float32")[pivot][None, :, None]
+        table = (1.0 - here) * (table - table[:, :, pivot : pivot + 1] * row) + here * row
+    return table[:, :, -1]
+
+
+@pytest.fixture(scope="module")
+def on_numpy():
+    index = np.arange(LONG)
+    covariance = STD**2 * CORRELATION ** np.abs(index[:, None] - index)
+    return OracleSampler(GaussianClips(np.zeros((LONG, 1, 1, 1)), covariance), SPEC, SCHEDULE, PREDICTION)
+
+
+def denoiser(*, told_times):
+    size = None if told_times else WINDOW  # Windows with gaps may be shorter.
+    clip, label = keras.Input((size, 1, 1, 1), name="noisy_clip"), keras.Input((size,), name="noise_label")
+    inputs, times, solve = (
+        {"noisy_clip": clip, "noise_label": label},
+        np.arange(WINDOW, dtype="float32")[None],
+        eliminated,
+    )
+    if told_times:
+        times, solve = keras.Input((size,), name="frame_times"), keras.ops.solve
+        inputs["frame_times"] = times
+    return keras.Model(inputs, MarkovDenoiser(solve)(clip, label, times))
+
+
+@pytest.fixture(scope="module")
+def on_keras():
+    return KerasSampler(denoiser(told_times=True), SPEC, SCHEDULE, PREDICTION, conditions={"frame_times": FrameTimes()})
+
+
+@pytest.fixture(scope="module")
+def on_onnxruntime(tmp_path_factory):
+    from kvdiff.export import export_onnx
+    from kvdiff.models.video_diffusion import VideoDiffusion
+    from kvdiff.runtime import OrtSampler
+
+    model = VideoDiffusion((WINDOW, 1, 1, 1), denoiser(told_times=False), schedule=SCHEDULE, prediction=PREDICTION)
+    return OrtSampler(export_onnx(model, tmp_path_factory.mktemp("run")), providers=["CPUExecutionProvider"])
+
+
+MASKS = {
+    "none": frames.none(WINDOW),
+    "first": frames.first(WINDOW, 2),
+    "last": frames.last(WINDOW, 1),
+    "ends": frames.ends(WINDOW, 1, 1),
+    "every": frames.every(WINDOW, 2),
+    "any": np.array([False, True, False, True, True]),
+}
+SAMPLING = [dict(solver="ddim", num_steps=8), dict(solver="ddpm", num_steps=8), dict(solver="dpmpp_2m", num_steps=12)]
+
+
+@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+@pytest.mark.parametrize("sampling", SAMPLING, ids=lambda sampling: sampling["solver"])
+def test_every_mask(runtime, sampling, on_numpy, request):
+    sampler = request.getfixturevalue(runtime)
+    clip = np.random.default_rng(0).uniform(-0.3, 0.3, size=(3, WINDOW, 1, 1, 1)).astype(np.float32)
+    for known in MASKS.values():
+        made = sampler.infill(clip, known, seed=4, **sampling)
+        np.testing.assert_allclose(made, on_numpy.infill(clip, known, seed=4, **sampling), atol=TOLERANCE)
+        assert (made[:, known] == clip[:, known]).all()
+
+
+@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+@pytest.mark.parametrize("name", ["autoregressive", "hierarchical", "hierarchy_2", "rolling"])
+def test_every_plan(runtime, name, on_numpy, request):
+    sampler, plan = request.getfixturevalue(runtime), plans.PLANS[name](LONG, WINDOW, known=2)
+    if plan.has_gaps and runtime == "on_onnxruntime":
+        with pytest.raises(ValueError, match="`plan`: expected windows of neighbouring frames"):
+            sampler.rollout(LONG, PAST, plan=plan)
+        return
+    for sampling in SAMPLING:
+        made = sampler.rollout(LONG, PAST, plan=plan, seed=5, **sampling)
+        expected = on_numpy.rollout(LONG, PAST, plan=plan, seed=5, **sampling)
+        np.testing.assert_allclose(made, expected, atol=TOLERANCE)
+        assert (made[:, :2] == PAST).all()
+
+
+@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+def test_context_noise_is_the_same_everywhere(runtime, on_numpy, request):
+    sampler = request.getfixturevalue(runtime)
+    sampling = dict(num_steps=6, seed=6, context_noise=0.1)
+    made = sampler.rollout(LONG, PAST, **sampling)
+    np.testing.assert_allclose(made, on_numpy.rollout(LONG, PAST, **sampling), atol=TOLERANCE)
