@@ -21,7 +21,7 @@ from kvdiff import media
 from kvdiff.cli.app import app
 from tests.training.trainings import tiny_denoiser
 
-COMMANDS = ("demo", "train", "generate", "predict", "interpolate", "export")
+COMMANDS = ("demo", "train", "generate", "predict", "interpolate", "infill", "rollout", "export")
 
 
 def call(*arguments: object, code: int = 0):
@@ -188,6 +188,66 @@ def test_existing_files_are_not_replaced_unasked(run, clips, tmp_path):
     assert "overwrite" in refused("export", run)
 
 
+def test_rollout_shows_its_plan_and_keeps_the_past(run, clips, tmp_path):
+    sampling = ("--num-steps", 2, "--seed", 3)
+    result = call("rollout", run, clips / "long.gif", "--num-frames", 9, "-o", tmp_path / "long.npy", *sampling)
+    assert "  oo##·····\n  ··oo##···\n" in result.output and "8 network calls" in result.output
+    made, past = np.load(tmp_path / "long.npy"), media.read_clip(clips / "long.gif", channels=1)[-2:]
+    assert made.shape == (1, 9, 8, 8, 1)
+    np.testing.assert_allclose(made[0, :2], past / 127.5 - 1.0, atol=1e-6)
+    predicted = tmp_path / "future.npy"
+    call(
+        "predict",
+        run,
+        clips / "long.gif",
+        "--num-frames",
+        7,
+        "--plan",
+        "autoregressive",
+        "--only-new",
+        "-o",
+        predicted,
+        *sampling,
+    )
+    np.testing.assert_array_equal(np.load(predicted), made[:, 2:])
+    rolled = call(
+        "rollout", run, "--num-frames", 6, "--plan", "rolling", "--overlap", 2, "-o", tmp_path / "r.npy", *sampling
+    )
+    assert "2 parts" in rolled.output and np.load(tmp_path / "r.npy").shape == (1, 6, 8, 8, 1)
+
+
+def test_infill_keeps_the_frames_it_is_told_to(run, clips, tmp_path):
+    call("infill", run, clips / "long.gif", "--known", "0-1, 4", "-o", tmp_path / "filled.npy", "--num-steps", 2)
+    made, clip = np.load(tmp_path / "filled.npy"), media.read_clip(clips / "long.gif", channels=1) / 127.5 - 1.0
+    kept = np.abs(made[0] - clip).max(axis=(1, 2, 3)) < 1e-6
+    np.testing.assert_array_equal(kept, [True, True, False, False, True, False])
+
+
+def test_conditions_and_guidance(tmp_path):
+    import kvdiff
+    from kvdiff.cli.runs import save_keras
+    from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
+
+    conditions = {"digit": ClassLabel(3), "push": FrameVectors(2)}
+    net = kvdiff.UNet3D(1, widths=(8,), blocks=1, attention=(None,), conditions=conditions)
+    rng = np.random.default_rng(0)
+    for weight in net.trainable_variables:
+        weight.assign(0.3 * rng.normal(size=weight.shape))
+    model = kvdiff.VideoDiffusion((4, 8, 8, 1), net)
+    save_keras(model, tmp_path)
+    actions = rng.normal(size=(4, 2)).astype(np.float32)
+    np.save(tmp_path / "actions.npy", actions)
+    told = ("--label", 2, "--actions", tmp_path / "actions.npy", "--guidance", 1.5)
+    call("generate", tmp_path, *told, "-o", tmp_path / "new.npy", "--num-steps", 2, "--seed", 1)
+    expected = model.generate(1, conditions={"digit": 2, "push": actions}, guidance=1.5, num_steps=2, seed=1)
+    np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected, atol=1e-5)
+    out = ("-o", tmp_path / "x.npy")
+    assert "expected class labels from 0 to 2. Received" in refused("generate", tmp_path, "--label", 3, *out)
+    np.save(tmp_path / "short.npy", actions[:3])
+    short = refused("generate", tmp_path, "--actions", tmp_path / "short.npy", *out)
+    assert "`conditions['push']`: expected shape [1, 4, 2], or [4, 2] for all clips. Received: [3, 2]" in short
+
+
 def test_bad_sampling_arguments(run, clips, tmp_path):
     out = ("-o", tmp_path / "x.gif")
     assert "`solver`: expected one of" in refused("generate", run, *out, "--solver", "magic")
@@ -198,6 +258,18 @@ def test_bad_sampling_arguments(run, clips, tmp_path):
     assert "no such file" in refused("predict", run, tmp_path / "none.gif", *out)
     (tmp_path / "text.gif").write_text("not a clip")
     assert "expected a readable .gif" in refused("predict", run, tmp_path / "text.gif", *out)
+    assert "--label: expected a model with one condition of kind class_label" in refused(
+        "generate", run, *out, "--label", 1
+    )
+    infill = ("infill", run, clips / "long.gif", *out, "--known")
+    assert "`known`: expected frames from 0 to 5 such as" in refused(*infill, "2-9")
+    assert "all frames known" in refused(*infill, "0-5")
+    assert "`num_frames`: expected an integer" not in refused(
+        "rollout", run, *out, "--num-frames", 8, "--plan", "spiral"
+    )
+    assert "`overlap of plan`: expected one of" in refused(
+        "rollout", run, *out, "--num-frames", 8, "--plan", "hierarchical", "--overlap", 1
+    )
     np.save(tmp_path / "wide.npy", np.zeros((4, 8, 12, 1), np.uint8))
     assert "expected shape [batch, frames, 8, 8, 1]" in refused("predict", run, tmp_path / "wide.npy", *out)
     assert not (tmp_path / "x.gif").exists()

@@ -12,7 +12,8 @@ import typer
 from kvdiff.cli.data import inspect
 from kvdiff.cli.demo import demo
 from kvdiff.cli.export import export
-from kvdiff.cli.sampling import generate, interpolate, predict
+from kvdiff.cli.rollout import rollout
+from kvdiff.cli.sampling import generate, infill, interpolate, predict
 from kvdiff.cli.train import train
 
 __all__ = ["app"]
@@ -45,7 +46,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-for _command in (demo, train, generate, predict, interpolate, export):
+for _command in (demo, train, generate, predict, interpolate, infill, rollout, export):
     app.command()(_reported(_command))
 
 _data = typer.Typer(help="Look after data sets.", no_args_is_help=True, rich_markup_mode=None)

@@ -8,16 +8,22 @@ from typing import Annotated
 import typer
 
 from kvdiff.cli.runs import Runtime
+from kvdiff.diffusion.plans import PLANS
 from kvdiff.diffusion.solvers import SOLVERS
 
 __all__ = [
+    "Actions",
+    "ContextNoise",
     "Eta",
     "Fps",
+    "Guidance",
+    "Label",
     "NumFrames",
     "NumSteps",
     "OnlyNew",
     "Output",
     "Overwrite",
+    "PlanName",
     "Run",
     "RuntimeName",
     "Scale",
@@ -50,6 +56,34 @@ Eta = Annotated[
     float | None,
     typer.Option(
         metavar="X", help="Fresh noise in every step, for solvers that let you choose: 0 none, 1 all. [default: theirs]"
+    ),
+]
+Label = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="The class of the clips, for a model of one class label. [default: untold]"),
+]
+Actions = Annotated[
+    pathlib.Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A .npy file of a vector a frame, [frames, n] or [clips, frames, n], for a model of actions: known frames "
+        "included. [default: untold]",
+    ),
+]
+Guidance = Annotated[
+    float, typer.Option(metavar="X", min=0, help="How much label and actions count: 1 as trained, more exaggerates.")
+]
+PlanName = Annotated[
+    str | None,
+    typer.Option("--plan", metavar="NAME", help=f"Make long videos window by window: {', '.join(PLANS)}."),
+]
+ContextNoise = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        min=0,
+        max=0.99,
+        help="Show finished frames with noise of this label, against drift; for models trained with known_noise.",
     ),
 ]
 Seed = Annotated[

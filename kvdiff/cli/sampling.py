@@ -1,4 +1,4 @@
-"""generate, predict, interpolate: from a run and known frames to a file."""
+"""generate, predict, interpolate, infill: from a run and known frames to a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import numpy as np
 import typer
 
 from kvdiff.cli.options import (
+    Actions,
     Eta,
     Fps,
+    Guidance,
+    Label,
     NumFrames,
     NumSteps,
     OnlyNew,
     Output,
     Overwrite,
+    PlanName,
     Run,
     RuntimeName,
     Scale,
@@ -28,8 +32,9 @@ from kvdiff.cli.options import (
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import Runtime, open_run
 from kvdiff.diffusion import ClipSampler
+from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
 
-__all__ = ["generate", "interpolate", "predict"]
+__all__ = ["generate", "infill", "interpolate", "predict"]
 
 
 def generate(
@@ -40,6 +45,9 @@ def generate(
     num_steps: NumSteps = 20,
     solver: SolverName = "ddim",
     eta: Eta = None,
+    label: Label = None,
+    actions: Actions = None,
+    guidance: Guidance = 1.0,
     seed: Seed = 0,
     runtime: RuntimeName = Runtime.auto,
     fps: Fps = 8.0,
@@ -50,11 +58,11 @@ def generate(
 
     Example: kvdiff generate saved_models/demo --num-clips 9 -o new.gif
     """
-    _check_output(output, overwrite)
+    check_output(output, overwrite)
     sampler = open_run(run, runtime)
-    with _sampling(num_steps, solver, eta, seed) as keywords:
+    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
         clips = sampler.generate(num_clips, num_frames=num_frames, **keywords)
-    _write(output, [clips], fps, scale)
+    write(output, [clips], fps, scale)
 
 
 def predict(
@@ -68,10 +76,14 @@ def predict(
         typer.Option(metavar="N", min=1, help="The clip's last frames to go by. [default: half the training length]"),
     ] = None,
     num_frames: NumFrames = None,
+    plan: PlanName = None,
     only_new: OnlyNew = False,
     num_steps: NumSteps = 20,
     solver: SolverName = "ddim",
     eta: Eta = None,
+    label: Label = None,
+    actions: Actions = None,
+    guidance: Guidance = 1.0,
     seed: Seed = 0,
     runtime: RuntimeName = Runtime.auto,
     fps: Fps = 8.0,
@@ -84,12 +96,17 @@ def predict(
 
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
-    _check_output(output, overwrite)
+    check_output(output, overwrite)
     sampler = open_run(run, runtime)
-    known = _read(clip, sampler)[:, -(past or max(sampler.clip_spec.num_frames // 2, 1)) :]
-    with _sampling(num_steps, solver, eta, seed) as keywords:
-        made = sampler.predict_frames(known, num_frames, **keywords)
-    _write(output, [made] if only_new else [known, made], fps, scale)
+    known = read(clip, sampler)[:, -(past or max(sampler.clip_spec.num_frames // 2, 1)) :]
+    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
+        if plan is None:
+            made = sampler.predict_frames(known, num_frames, **keywords)
+        else:
+            given = known.shape[1]
+            made = sampler.rollout(given + (num_frames or sampler.clip_spec.num_frames), known, plan=plan, **keywords)
+            made = made[:, given:]
+    write(output, [made] if only_new else [known, made], fps, scale)
 
 
 def interpolate(
@@ -114,6 +131,9 @@ def interpolate(
     num_steps: NumSteps = 20,
     solver: SolverName = "ddim",
     eta: Eta = None,
+    label: Label = None,
+    actions: Actions = None,
+    guidance: Guidance = 1.0,
     seed: Seed = 0,
     runtime: RuntimeName = Runtime.auto,
     fps: Fps = 8.0,
@@ -126,25 +146,98 @@ def interpolate(
 
     Example: kvdiff interpolate saved_models/demo a.gif b.gif -o filled.gif
     """
-    _check_output(output, overwrite)
+    check_output(output, overwrite)
     sampler = open_run(run, runtime)
     side = context or max(sampler.clip_spec.num_frames // 4, 1)
-    left, right = _read(before, sampler)[:, -side:], _read(after, sampler)[:, :side]
-    with _sampling(num_steps, solver, eta, seed) as keywords:
+    left, right = read(before, sampler)[:, -side:], read(after, sampler)[:, :side]
+    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
         made = sampler.interpolate(left, right, num_frames, **keywords)
-    _write(output, [made] if only_new else [left, made, right], fps, scale)
+    write(output, [made] if only_new else [left, made, right], fps, scale)
+
+
+def infill(
+    run: Run,
+    clip: Annotated[
+        pathlib.Path, typer.Argument(metavar="CLIP", help="The clip: a .gif, .mp4, .webm, … or .npy file.")
+    ],
+    known: Annotated[
+        str, typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are made anew.')
+    ],
+    output: Output,
+    num_steps: NumSteps = 20,
+    solver: SolverName = "ddim",
+    eta: Eta = None,
+    label: Label = None,
+    actions: Actions = None,
+    guidance: Guidance = 1.0,
+    seed: Seed = 0,
+    runtime: RuntimeName = Runtime.auto,
+    fps: Fps = 8.0,
+    scale: Scale = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Keep some frames of a clip and make the others.
+
+    Example: kvdiff infill saved_models/demo clip.gif --known 0-2,7 -o filled.gif
+    """
+    check_output(output, overwrite)
+    sampler = open_run(run, runtime)
+    clips = read(clip, sampler)
+    mask = known_frames(known, clips.shape[1])
+    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
+        made = sampler.infill(clips, mask, **keywords)
+    write(output, [made], fps, scale)
+
+
+def known_frames(text: str, frames: int) -> np.ndarray:
+    """bool [frames] from a list such as "0-2,6"."""
+    known = np.zeros(frames, bool)
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or not int(first) <= int(last or first) < frames:
+            raise ValueError(
+                f'`known`: expected frames from 0 to {frames - 1} such as "0-2,6". Received: {part!r} in {text!r}'
+            )
+        known[int(first) : int(last or first) + 1] = True
+    return known
+
+
+def conditions(sampler: ClipSampler, label: int | None, actions: pathlib.Path | None) -> dict[str, Any]:
+    """What --label and --actions say, by the names that the model's conditions have."""
+    told: dict[str, Any] = {}
+    for option, kind, value in (("--label", ClassLabel, label), ("--actions", FrameVectors, actions)):
+        if value is None:
+            continue
+        names = [name for name, condition in sampler.conditions.items() if isinstance(condition, kind)]
+        if len(names) != 1:
+            raise ValueError(
+                f"{option}: expected a model with one condition of kind {kind.name}. "
+                f"Received: one with conditions {sorted(sampler.conditions) or 'none'}"
+            )
+        told[names[0]] = np.load(value, allow_pickle=False) if isinstance(value, pathlib.Path) else value
+    return told
 
 
 @contextmanager
-def _sampling(num_steps: int, solver: str, eta: float | None, seed: int) -> Iterator[dict[str, Any]]:
+def sampling_keywords(
+    sampler: ClipSampler,
+    num_steps: int,
+    solver: str,
+    eta: float | None,
+    label: int | None,
+    actions: pathlib.Path | None,
+    guidance: float,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
     """The keywords of sampling, with a progress bar among them."""
-    options = {} if eta is None else {"eta": eta}
+    keywords: dict[str, Any] = {} if eta is None else {"eta": eta}
+    keywords |= {"conditions": conditions(sampler, label, actions), "guidance": guidance}
     with progress_bars() as report:
         progress = functools.partial(report, "Sampling")
-        yield dict(num_steps=num_steps, solver=solver, seed=seed, progress=progress, **options)
+        yield dict(num_steps=num_steps, solver=solver, seed=seed, progress=progress, **keywords)
 
 
-def _read(path: pathlib.Path, sampler: ClipSampler) -> np.ndarray:
+def read(path: pathlib.Path, sampler: ClipSampler) -> np.ndarray:
     """The clips of a file in the model's size and channels: uint8 [clips, frames, height, width, channels]."""
     from kvdiff.media import read_clips
 
@@ -153,7 +246,7 @@ def _read(path: pathlib.Path, sampler: ClipSampler) -> np.ndarray:
     return read_clips(path, size=size, channels=channels)
 
 
-def _check_output(path: pathlib.Path, overwrite: bool) -> None:
+def check_output(path: pathlib.Path, overwrite: bool) -> None:
     """Refuse before the work what could not be written after it."""
     from kvdiff.media import check_writable
 
@@ -162,7 +255,7 @@ def _check_output(path: pathlib.Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path}: exists; pass --overwrite to replace it")
 
 
-def _write(path: pathlib.Path, parts: list[np.ndarray], fps: float, scale: int) -> None:
+def write(path: pathlib.Path, parts: list[np.ndarray], fps: float, scale: int) -> None:
     """Write parts that follow each other in time, pixels (given) or floats (made), [clips, frames, …] each."""
     from kvdiff.media import write_clips
 

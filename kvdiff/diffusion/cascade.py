@@ -163,8 +163,8 @@ class Cascade:
         Args:
             num_clips: how many.
             num_frames: frames of the base's clips; by default its training length.
-            **sampling: keywords of `ClipSampler.infill` for every stage; a stage's own take precedence. `conditions` and
-                `guidance` go to the base alone.
+            **sampling: keywords of `ClipSampler.infill` for every stage; a stage's own take precedence. The base alone
+                is told `conditions` and `guidance`.
         """
         told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
         return self._run(self.base.generate(num_clips, num_frames=num_frames, **told, **sampling), sampling)
