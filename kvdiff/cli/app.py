@@ -11,6 +11,7 @@ import typer
 
 from kvdiff.cli.data import inspect
 from kvdiff.cli.demo import demo
+from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
 from kvdiff.cli.rollout import rollout
 from kvdiff.cli.sampling import generate, infill, interpolate, predict
@@ -46,7 +47,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-for _command in (demo, train, generate, predict, interpolate, infill, rollout, export):
+for _command in (demo, train, generate, predict, interpolate, infill, rollout, export, evaluate, compare):
     app.command()(_reported(_command))
 
 _data = typer.Typer(help="Look after data sets.", no_args_is_help=True, rich_markup_mode=None)

@@ -1,0 +1,145 @@
+"""evaluate: a run under a frozen protocol. compare: results side by side."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from kvdiff.cli.options import Eta, NumSteps, Overwrite, Run, RuntimeName, Seed, SolverName
+from kvdiff.cli.progress import progress_bars
+from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
+from kvdiff.diffusion.sampler import ClipSampler
+
+__all__ = ["compare", "evaluate"]
+
+_RESULT = "result.json"
+
+
+def evaluate(
+    run: Run,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="Frozen protocol, e.g. moving-digits-8@1.")],
+    data: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="PATH", help="The protocol's real clips: a .npy file or a folder of videos."),
+    ] = None,
+    training_data: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FILE", help="A .npy file of training clips, to look for copies among generated ones."),
+    ] = None,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the result. [default: RUN/evaluation/NAME]"),
+    ] = None,
+    num_clips: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=8, help="Other than the protocol's, for a quick look; compares with its like."),
+    ] = None,
+    frechet: Annotated[
+        bool, typer.Option(help="Measure the Fréchet video distance, which needs the I3D weights.")
+    ] = True,
+    num_steps: NumSteps = 20,
+    solver: SolverName = "ddim",
+    spacing: Annotated[str, typer.Option(metavar="NAME", help="Which noise levels the steps visit.")] = "trailing",
+    eta: Eta = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are made together.")] = 32,
+    runtime: RuntimeName = Runtime.auto,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a model under a frozen protocol.
+
+    Writes result.json, with every choice, version, seed and hash that the figures depend on, report.html, curves and
+    GIFs.
+
+    Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@1
+    """
+    from kvdiff.evaluation.evaluate import evaluate as measure
+    from kvdiff.evaluation.protocols import protocol_named
+    from kvdiff.evaluation.real_clips import real_clips
+    from kvdiff.evaluation.report import write_report
+    from kvdiff.evaluation.result import I3D_RECORD, result_of, write_result
+
+    rule = protocol_named(protocol)
+    folder = run / "evaluation" / protocol if output is None else output
+    if (folder / _RESULT).exists() and not overwrite:
+        raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
+    rule = rule if num_clips is None else rule.reduced(num_clips)
+    sampler = open_run(run, runtime)
+    features = _i3d() if frechet else None
+    clips = real_clips(rule, data, training_data)
+    sampling: dict[str, Any] = {"num_steps": num_steps, "solver": solver, "spacing": spacing, "seed": seed}
+    sampling |= {} if eta is None else {"eta": eta}
+    with progress_bars() as progress:
+        made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **sampling)
+    result = result_of(
+        made,
+        rule,
+        clips,
+        model=_model(sampler, run),
+        sampling=sampling,
+        features=I3D_RECORD if frechet else None,
+        command=shlex.join(["kvdiff", *sys.argv[1:]]),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_result(folder / _RESULT, result)
+    write_report(folder, made, clips, result)
+    _print_numbers(result)
+    typer.echo(f"Wrote {folder / _RESULT} and {folder / 'report.html'}.")
+
+
+def compare(
+    results: Annotated[list[pathlib.Path], typer.Argument(metavar="RESULT...", help="Files that evaluate wrote.")],
+) -> None:
+    """Show results side by side; those of unlike protocols are refused.
+
+    Example: kvdiff compare a/result.json b/result.json
+    """
+    from kvdiff.evaluation.result import compare as side_by_side
+    from kvdiff.evaluation.result import read_result
+
+    if len(results) < 2:
+        raise ValueError(f"RESULT: expected at least two files. Received: {len(results)}")
+    _print_table(side_by_side([read_result(path) for path in results], [str(path) for path in results]))
+
+
+def _i3d() -> Any:
+    """The network's features; where its weights are missing, an error that says how to go on without."""
+    from kvdiff.cli.runs import quiet_tensorflow
+    from kvdiff.evaluation.i3d_weights import find_i3d_weights
+
+    try:
+        find_i3d_weights()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; --no-frechet leaves it out") from error
+    with quiet_tensorflow():
+        from kvdiff.evaluation.i3d import I3DFeatures
+    return I3DFeatures()
+
+
+def _model(sampler: ClipSampler, run: pathlib.Path) -> dict[str, Any]:
+    """Which file made the clips."""
+    from kvdiff.runtime.manifest import file_record
+
+    path = getattr(sampler, "path", run / KERAS_FILE)  # A runtime's sampler knows its file.
+    return {"file": path.name, **file_record(path), "sampler": type(sampler).__name__}
+
+
+def _print_numbers(result: dict[str, Any]) -> None:
+    from kvdiff.evaluation.result import NUMBERS, flat_numbers
+
+    rows: list[tuple[str, ...]] = [("task", "number", result["protocol"]["title"])]
+    for name, task in result["tasks"].items():
+        rows += [
+            (name, NUMBERS[number][0], NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
+        ]
+    _print_table(rows)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

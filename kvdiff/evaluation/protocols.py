@@ -1,0 +1,207 @@
+"""Frozen protocols: every choice that papers leave open, made once and written into every result.
+
+Which clips, which frames of them, how they are resized, how many samples, whether known frames count, what is averaged
+in which order: figures differ by more between such choices than between models. A protocol is named `name@version`, its
+SHA-256 goes into the result, and results of unlike protocols are not compared. To change one is to add a version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion import frames as masks
+from kvdiff.diffusion.checks import check_choice
+
+__all__ = ["PROTOCOLS", "ClipRule", "Protocol", "Task", "protocol_named"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRule:
+    """Which real clips are taken.
+
+    Attributes:
+        source: "moving_digits": made on the fly. "array": a .npy file of clips, taken in order from their first frame.
+            "videos": a folder of video files, each clip from a file and a start drawn at random.
+        what: which data, in words.
+        pattern: of "videos", the files that count, as in `fnmatch`, matched against the file's name.
+        frame_stride: of "videos", every so many-th frame.
+        seed: of what is drawn.
+
+    Frames of "videos" are scaled by area averaging to cover the protocol's size; what stands over is cut off evenly.
+    """
+
+    source: str
+    what: str
+    pattern: str = "*"
+    frame_stride: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("source", self.source, ("moving_digits", "array", "videos"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is given of each clip, and how often the rest is made.
+
+    Attributes:
+        name: "prediction", "interpolation" or "generation".
+        past, future: known frames at the start and at the end.
+        samples: made for each clip. PSNR and SSIM are given for their mean and for the best of each clip by its mean
+            over frames; every other figure is of the first sample, but for the calibration of their spread.
+        frechet: whether the Fréchet video distance is measured.
+    """
+
+    name: str
+    past: int = 0
+    future: int = 0
+    samples: int = 1
+    frechet: bool = True
+
+    def known(self, frames: int) -> np.ndarray:
+        """bool [frames]."""
+        return masks.ends(frames, self.past, self.future)
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A way to evaluate, complete.
+
+    Attributes:
+        name, version: of the protocol; its title is `name@version`.
+        clips: which real clips.
+        clip_shape: (frames, height, width, channels); grey is one channel.
+        num_clips: real clips, and made ones for each of a task's samples. As many real ones again make the floor of the
+            Fréchet distance; where the data has fewer, halves of the first do.
+        tasks: what is made.
+        follows: whose choices these are.
+        psnr_of: "frames": the mean of frames' decibels. "clips": decibels of the mean error over a clip's made frames.
+        frechet_counts_known: whether known frames are part of the clips that the Fréchet distance is measured of.
+        frechet_hold: times that each frame is held for it; the network needs 9 frames.
+        bootstrap: draws behind the Fréchet distance's interval.
+        neighbours: k of precision, recall, density and coverage.
+        bits_per_dim_clips: how many clips the variational bound is measured on; 0: it is not, for it takes as many
+            network calls as there are timesteps.
+
+    Made frames are rounded to 8 bits before anything is measured. PSNR and SSIM are of made frames alone.
+    """
+
+    name: str
+    version: int
+    clips: ClipRule
+    clip_shape: tuple[int, int, int, int]
+    num_clips: int
+    tasks: tuple[Task, ...]
+    follows: str
+    psnr_of: str = "frames"
+    frechet_counts_known: bool = True
+    frechet_hold: int = 1
+    bootstrap: int = 100
+    neighbours: int = 5
+    bits_per_dim_clips: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("psnr_of", self.psnr_of, ("frames", "clips"))
+
+    @property
+    def title(self) -> str:
+        """`name@version`, with the number of clips where it is not the protocol's own."""
+        title = f"{self.name}@{self.version}"
+        frozen = PROTOCOLS.get(title)
+        return title if frozen in (None, self) else f"{title} (changed: {self.num_clips} clips)"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Every choice, JSON-able."""
+        return {
+            **dataclasses.asdict(self),
+            "clip_shape": list(self.clip_shape),
+            "tasks": list(map(_asdict, self.tasks)),
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Of every choice: equal for equal protocols alone."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+
+    def reduced(self, num_clips: int) -> Protocol:
+        """The same with another number of clips, for a quick look; its results compare with their like alone."""
+        bits = min(self.bits_per_dim_clips, num_clips)
+        return dataclasses.replace(self, num_clips=num_clips, bits_per_dim_clips=bits)
+
+
+def protocol_named(title: str) -> Protocol:
+    """The frozen protocol of a title such as "moving-digits-8@1"."""
+    return PROTOCOLS[check_choice("protocol", title, PROTOCOLS)]
+
+
+def _asdict(task: Task) -> dict[str, Any]:
+    return dataclasses.asdict(task)
+
+
+_FROZEN = (
+    Protocol(
+        name="moving-digits-8",
+        version=1,
+        clips=ClipRule(
+            "moving_digits", "digits and paths that the shipped model never saw, one digit a clip", seed=1000
+        ),
+        clip_shape=(8, 16, 16, 1),
+        num_clips=256,
+        tasks=(
+            Task("prediction", past=4, samples=4),
+            Task("interpolation", past=2, future=2, frechet=False),
+            Task("generation"),
+        ),
+        follows="the demo, with more clips",
+        psnr_of="clips",
+        frechet_hold=2,
+        bits_per_dim_clips=8,
+    ),
+    Protocol(
+        name="moving-mnist-5-10",
+        version=1,
+        clips=ClipRule("array", "the first sequences of mnist_test_seq.npy (Srivastava et al. 2015, arXiv:1502.04681)"),
+        clip_shape=(15, 64, 64, 1),
+        num_clips=256,
+        tasks=(Task("prediction", past=5, samples=10),),
+        follows="5 frames to 10 and 256 clips as in MCVD (Voleti et al. 2022, arXiv:2205.09853), which draws its own "
+        "digits",
+    ),
+    Protocol(
+        name="kth-10-30",
+        version=1,
+        clips=ClipRule("videos", "persons 21 to 25 of KTH Actions", pattern="person2[1-5]_*"),
+        clip_shape=(40, 64, 64, 1),
+        num_clips=256,
+        tasks=(Task("prediction", past=10, samples=10),),
+        follows="persons, 10 frames to 30 and 256 clips as in MCVD (Voleti et al. 2022, arXiv:2205.09853)",
+    ),
+    Protocol(
+        name="ucf101-uncond-16",
+        version=1,
+        clips=ClipRule("videos", "all 13,320 videos of UCF-101, training and test", pattern="v_*"),
+        clip_shape=(16, 64, 64, 3),
+        num_clips=2048,
+        tasks=(Task("generation"),),
+        follows="2048 clips of both splits as in StyleGAN-V (Skorokhodov et al. 2022, arXiv:2112.14683), at 64 × 64",
+    ),
+    Protocol(
+        name="bair-1-15",
+        version=1,
+        clips=ClipRule("array", "the 256 test clips of BAIR robot pushing, [256, 16 frames or more, 64, 64, 3]"),
+        clip_shape=(16, 64, 64, 3),
+        num_clips=256,
+        tasks=(Task("prediction", past=1, samples=100),),
+        follows="1 frame to 15, the known one counted, and 100 samples a clip as in RaMViD (Höppe et al. 2022, "
+        "arXiv:2206.07696); its Fréchet distance is the mean over the 100, this one's of the first",
+    ),
+)
+
+PROTOCOLS = {f"{protocol.name}@{protocol.version}": protocol for protocol in _FROZEN}
+"""The frozen protocols by title."""

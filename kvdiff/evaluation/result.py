@@ -1,0 +1,178 @@
+"""The result of an evaluation as a JSON file, and results side by side."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kvdiff.evaluation.evaluate import Evaluation
+from kvdiff.evaluation.i3d_weights import SHA256
+from kvdiff.evaluation.protocols import Protocol
+from kvdiff.evaluation.real_clips import RealClips
+from kvdiff.evaluation.record import machine, versions, write_json
+
+__all__ = ["FORMAT", "I3D_RECORD", "NUMBERS", "compare", "flat_numbers", "read_result", "result_of", "write_result"]
+
+FORMAT = "kvdiff-evaluation"
+FORMAT_VERSION = 1
+
+I3D_RECORD = {
+    "network": "I3D, RGB, Kinetics-400",
+    "weights_sha256": SHA256,
+    "features": "400 class logits, averaged over time",
+    "resize": "bilinear to 224 × 224 between pixel centres, no antialiasing",
+}
+"""What a result says of `I3DFeatures`."""
+
+NUMBERS: dict[str, tuple[str, str]] = {
+    "psnr": ("PSNR, mean over samples", "{:.2f} dB"),
+    "psnr_best": ("PSNR, best sample", "{:.2f} dB"),
+    "psnr_baseline": ("PSNR of the baseline", "{:.2f} dB"),
+    "psnr_gain": ("PSNR above the baseline", "{:+.2f} dB"),
+    "ssim": ("SSIM, mean over samples", "{:.4f}"),
+    "ssim_best": ("SSIM, best sample", "{:.4f}"),
+    "ssim_baseline": ("SSIM of the baseline", "{:.4f}"),
+    "frechet": ("Fréchet video distance", "{:.1f}"),
+    "frechet_error": ("… its bootstrap standard error", "{:.1f}"),
+    "frechet_extrapolated": ("… continued to infinitely many clips", "{:.1f}"),
+    "frechet_floor": ("… of real clips from real clips", "{:.1f}"),
+    "frechet_floor_extrapolated": ("… the same, continued", "{:.1f}"),
+    "precision": ("Precision", "{:.3f}"),
+    "recall": ("Recall", "{:.3f}"),
+    "density": ("Density", "{:.3f}"),
+    "coverage": ("Coverage", "{:.3f}"),
+    "calibration": ("Spread of a condition's samples over the data's", "{:.3f}"),
+    "spread_ratio": ("Spread over the data's", "{:.3f}"),
+    "spread": ("Spread, in pixel values", "{:.3f}"),
+    "data_spread": ("Spread of the data", "{:.3f}"),
+    "mean": ("Mean of pixels", "{:.3f}"),
+    "data_mean": ("Mean of the data's pixels", "{:.3f}"),
+    "flicker_ratio": ("Flicker over the data's", "{:.3f}"),
+    "flicker": ("Flicker, in pixel values", "{:.4f}"),
+    "data_flicker": ("Flicker of the data", "{:.4f}"),
+    "nearest_training_ratio": ("Distance to the nearest training clip over unseen clips'", "{:.3f}"),
+    "copied_share": ("Share nearer than 99 % of unseen clips are", "{:.3f}"),
+    "bits_per_dim": ("Variational bound", "{:.3f} bits/dim"),
+}
+"""How numbers are named and printed, in this order."""
+
+
+def result_of(
+    evaluation: Evaluation,
+    protocol: Protocol,
+    clips: RealClips,
+    *,
+    model: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    features: Mapping[str, Any] | None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Everything that a figure depends on, beside the figures; JSON-able.
+
+    Args:
+        evaluation, protocol, clips: what was measured, how, on what.
+        model: which model, e.g. the size and SHA-256 of its file.
+        sampling: the keywords of `evaluate` that decide the samples, seed included.
+        features: what the Fréchet distance was measured in, e.g. `I3D_RECORD`; None where it was left out.
+        command: what was run.
+    """
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "protocol": {"title": protocol.title, "sha256": protocol.sha256, **protocol.config},
+        "clips": clips.config,
+        "model": dict(model),
+        "sampling": dict(sampling),
+        "features": None if features is None else dict(features),
+        "tasks": evaluation.tasks,
+        "command": command,
+        "versions": versions(),
+        "machine": machine(),
+        "seconds": evaluation.seconds,
+    }
+
+
+def write_result(path: pathlib.Path, result: Mapping[str, Any]) -> None:
+    """Write a result, whole or not at all."""
+    write_json(path, result)
+
+
+def read_result(path: pathlib.Path) -> dict[str, Any]:
+    """Read what `write_result` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file of something else, or of another version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the result of an evaluation. Received: no such file")
+    try:
+        result = json.loads(path.read_text("utf-8"))
+        kind = result["format"], result["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected the result of an evaluation. Received: other content") from error
+    if kind != (FORMAT, FORMAT_VERSION):
+        raise ValueError(f"{path}: expected {FORMAT} version {FORMAT_VERSION}. Received: {kind[0]} version {kind[1]}")
+    return result
+
+
+def flat_numbers(task: Mapping[str, Any]) -> dict[str, float]:
+    """A task's numbers, those of the Fréchet distance among them, in the order of `NUMBERS`."""
+    numbers = dict(task["numbers"])
+    if frechet := task.get("frechet"):
+        made, floor = frechet["made"], frechet["floor"]
+        numbers |= {"frechet": made["distance"], "frechet_error": made["standard_error"]}
+        numbers |= {"frechet_extrapolated": made["extrapolated"], "frechet_floor": floor["distance"]}
+        numbers |= {"frechet_floor_extrapolated": floor["extrapolated"]}
+    return {name: numbers[name] for name in NUMBERS if name in numbers}
+
+
+def compare(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """A table of results: a heading, then for each number its task and name, every result's value, and their range.
+
+    Args:
+        results: of `read_result`, at least two.
+        names: of the results, for the heading.
+
+    Raises:
+        ValueError: results of unlike protocols, clips or features: no figure of one is comparable with another's.
+    """
+    if len(results) < 2 or len(names) != len(results):
+        raise ValueError(f"`results`: expected at least two, each with a name. Received: {len(results)}")
+    for name, result in zip(names[1:], results[1:], strict=True):
+        _check_alike(results[0], result, (names[0], name))
+    rows: list[tuple[str, ...]] = [("task", "number", *names, "difference" if len(names) == 2 else "range")]
+    for task in results[0]["tasks"]:
+        columns = [flat_numbers(result["tasks"][task]) for result in results]
+        for number in NUMBERS:
+            values = [column.get(number) for column in columns]
+            if any(value is not None for value in values):
+                rows.append((task, NUMBERS[number][0], *(_shown(number, value) for value in values), _apart(values)))
+    return rows
+
+
+def _check_alike(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str]) -> None:
+    for what, key in (("protocol", "protocol"), ("real clips", "clips")):
+        if a[key]["sha256"] != b[key]["sha256"]:
+            said = [result["protocol"]["title"] if key == "protocol" else result[key]["source"] for result in (a, b)]
+            unlike = sorted(name for name in a[key] if a[key][name] != b[key].get(name))
+            raise ValueError(
+                f"expected results of one {what}. Received: {names[0]} of {said[0]}, {names[1]} of {said[1]}; they "
+                f"differ in {', '.join(unlike)}"
+            )
+    if a["features"] and b["features"] and a["features"] != b["features"]:
+        raise ValueError(f"expected results in one network's features. Received: {a['features']} and {b['features']}")
+
+
+def _shown(number: str, value: float | None) -> str:
+    return "—" if value is None else NUMBERS[number][1].format(value)
+
+
+def _apart(values: Sequence[float | None]) -> str:
+    """The second value minus the first; of more, the largest minus the smallest."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
+        return "—"
+    return f"{there[1] - there[0]:+.4g}" if len(there) == 2 else f"{max(there) - min(there):.4g}"

@@ -1,0 +1,127 @@
+"""From made and true clips to a task's numbers and curves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from kvdiff.evaluation.protocols import Protocol, Task
+from kvdiff.evaluation.quality import SSIM_WINDOW, linear_blend, psnr, repeat_last, ssim
+from kvdiff.evaluation.spread import best_of, calibration, ensemble, flicker, spread
+from kvdiff.evaluation.tasks import MadeFrames
+
+__all__ = ["SampleScores", "floats", "score_made_frames", "score_set", "with_baseline"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SampleScores:
+    """What is kept of every sample of some clips; the samples themselves are too many to keep.
+
+    Attributes:
+        first: uint8 [clips, frames, height, width, channels], the first sample of each clip.
+        psnr: float64 [clips, samples, made frames], or [clips, samples, 1] where it is of whole clips.
+        psnr_per_frame: float64 [clips, samples, made frames].
+        ssim: float64 [clips, samples, made frames]; empty where frames are smaller than its window.
+        expected, error: of `ensemble`, float64 [clips]; NaN where there is one sample.
+    """
+
+    first: np.ndarray
+    psnr: np.ndarray
+    psnr_per_frame: np.ndarray
+    ssim: np.ndarray
+    expected: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list[SampleScores]) -> SampleScores:
+        """Those of several sets of clips, in order."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    @classmethod
+    def of(cls, samples: np.ndarray, truth: np.ndarray, known: np.ndarray, psnr_of: str) -> SampleScores:
+        """Measure uint8 samples [clips, samples, frames, …] against uint8 clips [clips, frames, …]."""
+        made, real = floats(samples[:, :, ~known]), floats(truth[:, ~known])
+        clips, count = made.shape[:2]
+        pair = made.reshape(-1, *real.shape[1:]), np.repeat(real, count, axis=0)
+        per_frame = psnr(*pair, per_frame=True).reshape(clips, count, -1)
+        whole = psnr(*pair).reshape(clips, count, 1)
+        similar = ssim(*pair).reshape(clips, count, -1) if min(real.shape[2:4]) >= SSIM_WINDOW else per_frame[..., :0]
+        sides = ensemble(made, real) if count > 1 else (np.full(clips, np.nan),) * 2
+        return cls(samples[:, 0], whole if psnr_of == "clips" else per_frame, per_frame, similar, *sides)
+
+
+def score_made_frames(
+    scores: SampleScores, frames: MadeFrames, protocol: Protocol
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, flicker.
+
+    Args:
+        scores: of all samples of all clips.
+        frames: uint8 truth, first samples and baseline.
+        protocol: says what PSNR is averaged over.
+    """
+    baseline = SampleScores.of(frames.baseline[:, None], frames.truth, frames.known, protocol.psnr_of)
+    numbers = {
+        "psnr": scores.psnr.mean(),
+        "psnr_best": best_of(scores.psnr).mean(),
+        "psnr_baseline": baseline.psnr.mean(),
+        "psnr_gain": scores.psnr.mean() - baseline.psnr.mean(),
+    }
+    curves = {"psnr": _curves(scores.psnr_per_frame, baseline.psnr_per_frame)}
+    if scores.ssim.size:
+        numbers |= {"ssim": scores.ssim.mean(), "ssim_best": best_of(scores.ssim).mean()}
+        numbers["ssim_baseline"] = baseline.ssim.mean()
+        curves["ssim"] = _curves(scores.ssim, baseline.ssim)
+    if scores.psnr.shape[1] > 1:
+        numbers["calibration"] = calibration(scores.expected, scores.error)
+    numbers |= _flicker(frames.made, frames.truth)
+    return {name: float(value) for name, value in numbers.items()}, curves
+
+
+def score_set(made: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Numbers of generated clips, uint8, which have no true clip of their own: as a set against the data."""
+    made_spread, data_spread = spread(floats(made)), spread(floats(truth))
+    return {
+        "mean": float(floats(made).mean()),
+        "data_mean": float(floats(truth).mean()),
+        "spread": made_spread,
+        "data_spread": data_spread,
+        "spread_ratio": made_spread / data_spread,
+        **_flicker(made, truth),
+    }
+
+
+def with_baseline(truth: np.ndarray, made: np.ndarray, task: Task) -> MadeFrames:
+    """uint8 clips with what needs no model: the last known frame held, or a blend of the nearest known frames."""
+    frames = truth.shape[1]
+    known = task.known(frames)
+    past, future = truth[:, : task.past], truth[:, frames - task.future :]
+    gap = frames - task.past - task.future
+    if not task.future:
+        between = repeat_last(past, gap)
+    else:
+        between = np.round(linear_blend(past.astype(np.float32), future.astype(np.float32), gap)).astype(np.uint8)
+    return MadeFrames(truth, made, np.concatenate([past, between, future], axis=1), known)
+
+
+def floats(pixels: np.ndarray) -> np.ndarray:
+    """uint8 to float64 in [-1, 1]."""
+    return pixels / 127.5 - 1.0
+
+
+def _curves(scores: np.ndarray, baseline: np.ndarray) -> dict[str, list[float]]:
+    """One value for each made frame, means over clips."""
+    return {
+        "model": scores.mean(axis=(0, 1)).tolist(),
+        "best": best_of(scores).mean(axis=0).tolist(),
+        "baseline": baseline.mean(axis=(0, 1)).tolist(),
+    }
+
+
+def _flicker(made: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Of whole clips, so that the seam between known and made frames counts."""
+    values = flicker(floats(made)), flicker(floats(truth))
+    return {"flicker": values[0], "data_flicker": values[1], "flicker_ratio": values[0] / max(values[1], 1e-12)}
