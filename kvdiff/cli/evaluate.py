@@ -57,9 +57,9 @@ def evaluate(
 
     Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@1
     """
-    from kvdiff.evaluation.evaluate import evaluate as measure
+    from kvdiff.evaluation.evaluation import evaluate as measure
     from kvdiff.evaluation.protocols import protocol_named
-    from kvdiff.evaluation.real_clips import real_clips
+    from kvdiff.evaluation.real import real_clips
     from kvdiff.evaluation.report import write_report
     from kvdiff.evaluation.result import I3D_RECORD, result_of, write_result
 

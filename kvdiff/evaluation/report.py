@@ -10,9 +10,9 @@ import numpy as np
 
 from kvdiff.evaluation import pictures
 from kvdiff.evaluation.charts import DARK, LIGHT, frame_curves
-from kvdiff.evaluation.evaluate import Evaluation
+from kvdiff.evaluation.evaluation import Evaluation
 from kvdiff.evaluation.page import escaped, figure, page, picture, table, themed_picture
-from kvdiff.evaluation.real_clips import RealClips
+from kvdiff.evaluation.real import RealClips
 from kvdiff.evaluation.result import NUMBERS, flat_numbers
 from kvdiff.media import write_bytes
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kvdiff.evaluation.protocols import Protocol, Task
 from kvdiff.evaluation.quality import SSIM_WINDOW, linear_blend, psnr, repeat_last, ssim
-from kvdiff.evaluation.spread import best_of, calibration, ensemble, flicker, spread
+from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 from kvdiff.evaluation.tasks import MadeFrames
 
 __all__ = ["SampleScores", "floats", "score_made_frames", "score_set", "with_baseline"]

@@ -1,4 +1,4 @@
-"""PSNR and the baselines against numbers worked out by hand."""
+"""PSNR, SSIM and the baselines against numbers worked out by hand, and against scikit-image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvdiff.evaluation import linear_blend, psnr, repeat_last
-from kvdiff.evaluation.quality import MAX_PSNR
+from kvdiff.evaluation.quality import MAX_PSNR, ssim
 
 
 def clips(*values: float) -> np.ndarray:
@@ -46,3 +46,47 @@ def test_repeat_last():
 def test_linear_blend_is_evenly_spaced_between_the_nearest_known_frames():
     blend = linear_blend(clips(9.0, 0.0), clips(1.0, 9.0), 3)
     np.testing.assert_allclose(blend, clips(0.25, 0.5, 0.75))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Noisy digits-like pictures, flat ones and smooth ones, in [-1, 1]: [2, 3, 20, 24, 3]."""
+    rng = np.random.default_rng(3)
+    shape = (2, 3, 20, 24, 3)
+    textured, smooth = rng.uniform(-1, 1, shape), np.broadcast_to(np.linspace(-1, 1, 24)[:, None], shape)
+    flat = np.full(shape, 0.57)
+    return [
+        (np.clip(textured + rng.normal(0, 0.2, shape), -1, 1), textured),
+        (flat - 0.02, flat),
+        (np.clip(smooth + rng.normal(0, 0.02, shape), -1, 1), smooth),
+    ]
+
+
+def test_psnr_and_ssim_are_scikit_images(pairs):
+    metrics = pytest.importorskip("skimage.metrics")
+    options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1)
+    for made, truth in pairs:
+        similar, ratio = ssim(made, truth), psnr(made, truth, per_frame=True)
+        for clip, frame in np.ndindex(*similar.shape):
+            a, b = truth[clip, frame], made[clip, frame]
+            expected = metrics.structural_similarity(a, b, data_range=2.0, **options)
+            np.testing.assert_allclose(similar[clip, frame], expected, atol=1e-6)
+            np.testing.assert_allclose(
+                ratio[clip, frame], metrics.peak_signal_noise_ratio(a, b, data_range=2.0), atol=1e-6
+            )
+
+
+def test_ssim_of_a_constant_shift_by_hand():
+    """Flat pictures x and y: (2 x y + C_1) / (x² + y² + C_1), with no structure to compare."""
+    x, y = 0.5, 0.25
+    expected = (2 * x * y + 4e-4) / (x**2 + y**2 + 4e-4)
+    np.testing.assert_allclose(ssim(np.full((1, 1, 11, 11, 1), x), np.full((1, 1, 11, 11, 1), y)), [[expected]])
+
+
+def test_identical_frames_have_ssim_one_and_small_ones_are_refused(pairs):
+    truth = pairs[0][1]
+    np.testing.assert_allclose(ssim(truth, truth), 1.0)
+    with pytest.raises(ValueError, match=r"at least 11×11. Received: \(10, 24\)"):
+        ssim(truth[:, :, :10], truth[:, :, :10])
+    with pytest.raises(ValueError, match="expected one shape"):
+        ssim(truth, truth[:1])

@@ -14,7 +14,7 @@ from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import Protocol, Task
-from kvdiff.evaluation.real_clips import RealClips
+from kvdiff.evaluation.real import RealClips
 from kvdiff.evaluation.scoring import SampleScores, score_made_frames, score_set, with_baseline
 from kvdiff.evaluation.tasks import MadeFrames, Progress
 from kvdiff.media import to_pixels
