@@ -232,7 +232,7 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
 
 def test_bad_evaluations(run, tmp_path, tiny_protocol, monkeypatch):
     assert "expected one of" in refused("evaluate", run, "--protocol", "tiny@2")
-    assert "expects a model of clips of 8 frames" in refused(
+    assert "expects a model of frames of [16, 16, 1]" in refused(
         "evaluate", run, "--protocol", "moving-digits-8@1", "--no-frechet"
     )
     monkeypatch.setenv("KVDIFF_I3D_WEIGHTS", str(tmp_path / "none"))

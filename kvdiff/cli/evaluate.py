@@ -12,6 +12,7 @@ import typer
 from kvdiff.cli.options import Eta, NumSteps, Overwrite, Run, RuntimeName, Seed, SolverName
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
+from kvdiff.diffusion.plans import PLANS
 from kvdiff.diffusion.sampler import ClipSampler
 
 __all__ = ["compare", "evaluate"]
@@ -45,6 +46,10 @@ def evaluate(
     solver: SolverName = "ddim",
     spacing: Annotated[str, typer.Option(metavar="NAME", help="Which noise levels the steps visit.")] = "trailing",
     eta: Eta = None,
+    plan: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"How a model of shorter clips makes the protocol's: {', '.join(PLANS)}."),
+    ] = "autoregressive",
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are made together.")] = 32,
     runtime: RuntimeName = Runtime.auto,
@@ -73,6 +78,7 @@ def evaluate(
     clips = real_clips(rule, data, training_data)
     sampling: dict[str, Any] = {"num_steps": num_steps, "solver": solver, "spacing": spacing, "seed": seed}
     sampling |= {} if eta is None else {"eta": eta}
+    sampling |= {"plan": plan} if rule.clip_shape[0] > sampler.clip_spec.num_frames else {}
     with progress_bars() as progress:
         made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **sampling)
     result = result_of(

@@ -50,6 +50,7 @@ def evaluate(
     clips: RealClips,
     *,
     features: Features | None = None,
+    plan: str = "autoregressive",
     seed: int = 0,
     batch_size: int = 32,
     progress: Progress | None = None,
@@ -60,16 +61,19 @@ def evaluate(
     Sample k of clip i is made with the noise of sample number i K + k, so figures do not depend on `batch_size`.
 
     Args:
-        sampler: a sampler of any runtime, for clips of the protocol's shape.
+        sampler: a sampler of any runtime, for frames of the protocol's shape.
         protocol, clips: which protocol, and its `real_clips`.
         features: what the Fréchet distance, precision and recall are measured in, e.g. `I3DFeatures()`; None leaves
             them out.
+        plan: how a model of fewer frames makes the protocol's clips, as in `ClipSampler.rollout`; one of as many or
+            more makes them at once.
         seed, batch_size, **sampling: as in `ClipSampler.infill`; the choice of solver is the model's, not the
             protocol's.
         progress: called as `progress(stage, done, total)`.
     """
     _check_model(sampler, protocol)
-    run = _Run(sampler, protocol, clips, features, {"seed": seed, "batch_size": batch_size, **sampling}, progress)
+    sampling = {"seed": seed, "batch_size": batch_size, **sampling}
+    run = _Run(sampler, protocol, clips, features, plan, sampling, progress)
     tasks = {task.name: run.measured(task) for task in protocol.tasks}
     return Evaluation(tasks, run.seconds, run.compared, run.generated, run.copies)
 
@@ -77,10 +81,16 @@ def evaluate(
 def _check_model(sampler: ClipSampler, protocol: Protocol) -> None:
     frames, *frame_shape = protocol.clip_shape
     spec = sampler.clip_spec
-    if list(spec.frame_shape) != frame_shape or spec.num_frames < frames:
+    if list(spec.frame_shape) != frame_shape:
         raise ValueError(
-            f"`protocol`: {protocol.title} expects a model of clips of {frames} frames or more, each "
-            f"{frame_shape}. Received: one of {spec.num_frames} frames, each {list(spec.frame_shape)}"
+            f"`protocol`: {protocol.title} expects a model of frames of {frame_shape}. "
+            f"Received: one of {list(spec.frame_shape)}"
+        )
+    between = [task.name for task in protocol.tasks if task.future]
+    if between and spec.num_frames < frames:
+        raise ValueError(
+            f"`protocol`: {protocol.title} expects a model of clips of {frames} frames or more, for its {between[0]}. "
+            f"Received: one of {spec.num_frames}"
         )
 
 
@@ -93,11 +103,13 @@ class _Run:
         protocol: Protocol,
         clips: RealClips,
         features: Features | None,
+        plan: str,
         sampling: Mapping[str, Any],
         progress: Progress | None,
     ) -> None:
         self.sampler, self.protocol, self.clips, self.features = sampler, protocol, clips, features
-        self.sampling, self.progress = dict(sampling), progress or (lambda stage, done, total: None)
+        self.plan, self.sampling = plan, dict(sampling)
+        self.progress = progress or (lambda stage, done, total: None)
         self.seconds: dict[str, float] = {}
         self.compared: dict[str, MadeFrames] = {}
         self.generated: dict[str, np.ndarray] = {}
@@ -117,13 +129,18 @@ class _Run:
             numbers = score_set(made, self.clips.truth)
             if self.clips.training is not None:
                 numbers |= self._copying(made)
-        if self.protocol.bits_per_dim_clips:
+        if self.protocol.bits_per_dim_clips and not self._longer:
             numbers["bits_per_dim"] = self._timed(f"{task.name}, bound", lambda: self._bits(task, known))
         result = {"numbers": numbers, "curves": curves, "known": np.flatnonzero(known).tolist()}
         if self.features is not None and task.frechet:
             frechet = self._timed(f"{task.name}, features", lambda: self._in_features(made, known, numbers))
             result |= {"frechet": frechet}
         return result
+
+    @property
+    def _longer(self) -> bool:
+        """Whether the protocol's clips are longer than the model's, and made window by window."""
+        return self.protocol.clip_shape[0] > self.sampler.clip_spec.num_frames
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
@@ -144,10 +161,18 @@ class _Run:
                 self.progress(task.name, total * start + done * share, whole)
 
             rows = np.repeat(real, count, axis=0)
-            made = self.sampler.infill(rows, known, first_sample=start * count, progress=report, **self.sampling)
+            made = self._made(rows, known, first_sample=start * count, progress=report)
             samples = to_pixels(made).reshape(len(real), count, *real.shape[1:])
             parts.append(SampleScores.of(samples, real, known, self.protocol.psnr_of))
         return SampleScores.joined(parts)
+
+    def _made(self, rows: np.ndarray, known: np.ndarray, **where: Any) -> np.ndarray:
+        """Whole clips whose known frames are those of `rows`."""
+        options = {**self.sampling, **where}
+        if not self._longer:
+            return self.sampler.infill(rows, known, **options)
+        past = rows[:, known] if known.any() else None
+        return self.sampler.rollout(rows.shape[1], past, num_clips=len(rows), plan=self.plan, **options)
 
     def _copying(self, made: np.ndarray) -> dict[str, float]:
         assert self.clips.training is not None

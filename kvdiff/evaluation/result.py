@@ -11,7 +11,7 @@ from kvdiff.evaluation.evaluation import Evaluation
 from kvdiff.evaluation.i3d_weights import SHA256
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
-from kvdiff.evaluation.record import machine, versions, write_json
+from kvdiff.training.environment import machine, versions, write_json
 
 __all__ = ["FORMAT", "I3D_RECORD", "NUMBERS", "compare", "flat_numbers", "read_result", "result_of", "write_result"]
 

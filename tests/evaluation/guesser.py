@@ -19,7 +19,7 @@ class Guesser(ClipSampler):
         super().__init__(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
         self.answer, self.asked = answer, []
 
-    def denoise(self, noisy_clip, noise_label):
+    def denoise(self, noisy_clip, noise_label, inputs=None):
         return np.zeros_like(noisy_clip)
 
     def infill(self, clip, known, *, first_sample=0, progress=None, **sampling):
@@ -29,6 +29,13 @@ class Guesser(ClipSampler):
             progress(1, 1)
         made = self.answer(floats, first_sample + np.arange(len(clip)))
         return np.where(known[None, :, None, None, None], floats, made).astype(np.float32)
+
+    def rollout(self, num_frames, past=None, *, num_clips=1, plan, **sampling):
+        known = 0 if past is None else past.shape[1]
+        clip = np.zeros((num_clips, num_frames, *self.clip_spec.frame_shape), np.uint8)
+        if known:
+            clip[:, :known] = past
+        return self.infill(clip, np.arange(num_frames) < known, plan=plan, **sampling)
 
 
 def noisy(std, clip, samples):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kvdiff.evaluation import RealClips, estimate_frechet, evaluate, psnr, ssim
+from kvdiff.evaluation import RealClips, Task, estimate_frechet, evaluate, psnr, ssim
 from kvdiff.evaluation.quality import MAX_PSNR
 from tests.evaluation.guesser import (
     FRAMES,
@@ -163,7 +163,22 @@ def test_progress_ends_at_the_whole(clips):
     assert [size for size, _ in sampler.asked] == [9, 9, 9, 3]
 
 
-@pytest.mark.parametrize("shape", [(FRAMES - 1, SIZE), (FRAMES, SIZE + 1)])
-def test_models_of_other_clips_are_refused(clips, shape):
-    with pytest.raises(ValueError, match=r"expects a model of clips of 5 frames or more, each \[12, 12, 1\]. Received"):
-        evaluate(Guesser(np.copy, *shape), protocol(PREDICTION), clips)
+def test_a_model_of_shorter_clips_rolls_out(clips):
+    def brighter(clip, samples):
+        return np.full_like(clip, 0.5)
+
+    short, whole = Guesser(brighter, frames=FRAMES - 2), Guesser(brighter)
+    rule = protocol(PREDICTION, GENERATION, bits_per_dim_clips=2)
+    found, expected = (evaluate(sampler, rule, clips, plan="rolling").tasks for sampler in (short, whole))
+    assert all(sampling["plan"] == "rolling" for _, sampling in short.asked)
+    assert not any("plan" in sampling for _, sampling in whole.asked)
+    for name, task in expected.items():
+        # The bound is of whole clips.
+        assert task["numbers"].pop("bits_per_dim") > 0 and task == found[name]
+
+
+def test_models_of_other_clips_are_refused(clips):
+    with pytest.raises(ValueError, match=r"expects a model of frames of \[12, 12, 1\]. Received: one of \[13, 13, 1\]"):
+        evaluate(Guesser(np.copy, size=SIZE + 1), protocol(PREDICTION), clips)
+    with pytest.raises(ValueError, match="model of clips of 5 frames or more, for its between. Received: one of 4"):
+        evaluate(Guesser(np.copy, frames=FRAMES - 1), protocol(Task("between", past=1, future=1)), clips)
