@@ -30,6 +30,7 @@ COMMANDS = (
     "infill",
     "rollout",
     "export",
+    "verify",
     "evaluate",
     "compare",
 )
@@ -81,7 +82,7 @@ def run(clips, tmp_path_factory):
     assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
     assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
     assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "training"]
-    exported = call("export", folder, "--fused", "--litert")
+    exported = call("export", folder, "--to", "onnx,onnx-sampler,litert")
     assert "denoiser.onnx and its manifest" in exported.output
     assert "sampler.onnx and its manifest" in exported.output and (folder / "sampler.onnx").is_file()
     assert "denoiser.tflite and its manifest" in exported.output and (folder / "denoiser.tflite").is_file()
@@ -313,6 +314,25 @@ def test_conditions_and_guidance(tmp_path):
     np.save(tmp_path / "short.npy", actions[:3])
     short = refused("generate", tmp_path, "--actions", tmp_path / "short.npy", *out)
     assert "`conditions['push']`: expected shape [1, 4, 2], or [4, 2] for all clips. Received: [3, 2]" in short
+
+
+def test_export_compares_what_it_wrote_and_verify_does_it_again(run):
+    result = call("verify", run, "--num-steps", 2)
+    for name in ("denoiser.onnx", "sampler.onnx", "denoiser.tflite"):
+        (line,) = [line for line in result.output.splitlines() if line.startswith(f"{name} ")]
+        assert "generate" in line and line.endswith("reached")
+    assert "sampler.onnx: " in result.output and "1 Loop" in result.output
+    assert " CONV_2D" in result.output
+
+
+def test_verify_exits_with_1_on_a_miss(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("kvdiff.export.verification.TOLERANCE", 1e-12)
+    assert "MISSED" in call("verify", run, "--num-steps", 1, code=1).output
+
+
+def test_unknown_export_formats(run):
+    for to in ("coreml", "onnx:float8", "saved-model:int8", ""):
+        assert "`--to`: expected formats among" in refused("export", run, "--to", to)
 
 
 def test_bad_sampling_arguments(run, clips, tmp_path):

@@ -16,6 +16,7 @@ from kvdiff.cli.export import export
 from kvdiff.cli.rollout import rollout
 from kvdiff.cli.sampling import generate, infill, interpolate, predict
 from kvdiff.cli.train import train
+from kvdiff.cli.verify import verify
 
 __all__ = ["app"]
 
@@ -47,7 +48,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-for _command in (demo, train, generate, predict, interpolate, infill, rollout, export, evaluate, compare):
+for _command in (demo, train, generate, predict, interpolate, infill, rollout, export, verify, evaluate, compare):
     app.command()(_reported(_command))
 
 _data = typer.Typer(help="Look after data sets.", no_args_is_help=True, rich_markup_mode=None)

@@ -5,5 +5,6 @@ from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_sampler import export_onnx_sampler
 from kvdiff.export.parity import ParityError
 from kvdiff.export.saved_model import export_saved_model
+from kvdiff.export.verification import verify
 
-__all__ = ["ParityError", "export_litert", "export_onnx", "export_onnx_sampler", "export_saved_model"]
+__all__ = ["ParityError", "export_litert", "export_onnx", "export_onnx_sampler", "export_saved_model", "verify"]

@@ -2,8 +2,17 @@
 
 from kvdiff.runtime.litert import LiteRtSampler
 from kvdiff.runtime.manifest import ArtefactError
+from kvdiff.runtime.opening import find_artefacts, open_sampler
 from kvdiff.runtime.ort import OrtSampler
 from kvdiff.runtime.ort_sampler import FusedOrtSampler
 from kvdiff.runtime.saved_model import SavedModelSampler
 
-__all__ = ["ArtefactError", "FusedOrtSampler", "LiteRtSampler", "OrtSampler", "SavedModelSampler"]
+__all__ = [
+    "ArtefactError",
+    "FusedOrtSampler",
+    "LiteRtSampler",
+    "OrtSampler",
+    "SavedModelSampler",
+    "find_artefacts",
+    "open_sampler",
+]

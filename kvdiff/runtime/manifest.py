@@ -26,6 +26,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Artefact",
     "ArtefactError",
+    "artefact_kind",
     "canonical_json",
     "file_name",
     "file_record",
@@ -97,6 +98,15 @@ def file_name(default: str, precision: str) -> str:
     """The model file's name for a precision: `denoiser.onnx`, `denoiser.float16.onnx`."""
     path = pathlib.PurePath(default)
     return default if precision == "float32" else f"{path.stem}.{precision}{path.suffix}"
+
+
+def artefact_kind(path: pathlib.Path) -> str:
+    """What the manifest of a file or folder says it is.
+
+    Raises:
+        ArtefactError: no manifest, or a manifest of something else.
+    """
+    return _parse(manifest_path(path))["kind"]
 
 
 def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:

@@ -17,7 +17,7 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
-__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "open_artefact", "open_session"]
+__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "artefact_session", "open_session"]
 
 KIND = "onnx-denoiser"
 FILE = "denoiser.onnx"
@@ -56,7 +56,7 @@ class OrtSampler(ClipSampler):
         artefact = load_artefact(path, KIND, FILE)
         super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
         self.manifest, self.path = artefact.manifest, artefact.path
-        self._session = open_artefact(artefact, providers, threads)
+        self._session = artefact_session(artefact, providers, threads)
         (self._output,) = artefact.outputs
 
     @property
@@ -135,7 +135,7 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
         )
 
 
-def open_artefact(artefact: Artefact, providers: Sequence[Provider] | None, threads: int | None) -> Any:
+def artefact_session(artefact: Artefact, providers: Sequence[Provider] | None, threads: int | None) -> Any:
     """The session of an artefact whose data files and tensors are those that its manifest lists."""
     with artefact.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         found = {_text(content, match.end()) for match in re.finditer(_LOCATION, content)}

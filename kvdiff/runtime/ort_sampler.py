@@ -12,7 +12,7 @@ from kvdiff.diffusion.conditioning import Conditioning
 from kvdiff.diffusion.sampler import ClipSampler, Draws
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import load_artefact
-from kvdiff.runtime.ort import Provider, open_artefact
+from kvdiff.runtime.ort import Provider, artefact_session
 
 __all__ = ["COLUMNS", "FILE", "KIND", "MEMORY", "FusedOrtSampler"]
 
@@ -51,7 +51,7 @@ class FusedOrtSampler(ClipSampler):
         artefact = load_artefact(path, KIND, FILE)
         super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
         self.manifest, self.path = artefact.manifest, artefact.path
-        self._session = open_artefact(artefact, providers, threads)
+        self._session = artefact_session(artefact, providers, threads)
 
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """Not to be had: the network is inside the loop."""
