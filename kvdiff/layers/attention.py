@@ -29,15 +29,18 @@ class VideoAttention(keras.layers.Layer):
         heads: number of heads; must divide the channels.
         axes: "time", "space" or "space_time".
         groups: of the group normalisation in front.
+        remat: in training, compute the attention a second time for its gradient in place of keeping its weights.
 
     Input and output: [batch, frames, height, width, channels].
     """
 
-    def __init__(self, heads: int = 4, *, axes: str = "space_time", groups: int = 8, **kwargs: Any) -> None:
+    def __init__(
+        self, heads: int = 4, *, axes: str = "space_time", groups: int = 8, remat: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if axes not in _AXES:
             raise ValueError(f"`axes`: expected one of {_AXES}. Received: {axes!r}")
-        self.heads, self.axes, self.groups = heads, axes, groups
+        self.heads, self.axes, self.groups, self.remat = heads, axes, groups, remat
         self.norm = FrameGroupNorm(groups, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -61,8 +64,11 @@ class VideoAttention(keras.layers.Layer):
         self.query, self.key, self.value = dense("query"), dense("key"), dense("value")
         self.out = dense("out", "zeros")
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         """Attend along `axes`."""
+        return keras.remat(self._attend)(x) if self.remat and training else self._attend(x)
+
+    def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
         normed = self.norm(x)
         placed = normed + ops.cast(self._positions(*shape[1:4]), normed.dtype)
@@ -111,4 +117,5 @@ class VideoAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "heads": self.heads, "axes": self.axes, "groups": self.groups}
+        names = ("heads", "axes", "groups", "remat")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -27,16 +27,25 @@ class ResidualBlock3D(keras.layers.Layer):
         factorised: space and time apart (True), or two 3×3×3 convolutions.
         groups: of the group normalisation.
         dropout: rate of dropping before the last convolution.
+        remat: in training, compute the block a second time for its gradient in place of keeping what is inside it.
 
     Inputs: features [batch, frames, height, width, channels] and embedding [batch, frames, units].
     Output: [batch, frames, height, width, filters].
     """
 
     def __init__(
-        self, filters: int, *, factorised: bool = True, groups: int = 8, dropout: float = 0.0, **kwargs: Any
+        self,
+        filters: int,
+        *,
+        factorised: bool = True,
+        groups: int = 8,
+        dropout: float = 0.0,
+        remat: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters, self.factorised, self.groups, self.dropout = filters, factorised, groups, dropout
+        self.remat = remat
         dtype = self.dtype_policy
         self.norm_in = FrameGroupNorm(groups, dtype=dtype, name="norm_in")
         self.norm_out = FrameGroupNorm(groups, dtype=dtype, name="norm_out")
@@ -65,6 +74,11 @@ class ResidualBlock3D(keras.layers.Layer):
 
     def call(self, x: Any, embedding: Any, training: bool | None = None) -> Any:
         """Features and embedding -> features with `filters` channels."""
+        if not (self.remat and training):
+            return self._block(x, embedding, training)
+        return keras.remat(lambda x, embedding: self._block(x, embedding, training))(x, embedding)
+
+    def _block(self, x: Any, embedding: Any, training: bool | None) -> Any:
         y = self.conv_in(ops.silu(self.norm_in(x)))
         scale, shift = ops.split(self.film(embedding)[:, :, None, None, :], 2, axis=-1)
         y = ops.silu(self.norm_out(y) * (1.0 + scale) + shift)
@@ -79,5 +93,5 @@ class ResidualBlock3D(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("filters", "factorised", "groups", "dropout")
+        names = ("filters", "factorised", "groups", "dropout", "remat")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -33,6 +33,7 @@ def UNet3D(
     groups: int = 8,
     factorised: bool = True,
     dropout: float = 0.0,
+    remat: bool = False,
     conditions: Mapping[str, Condition] | None = None,
     known_label: float = 0.0,
     name: str = "unet3d",
@@ -55,6 +56,8 @@ def UNet3D(
         groups: of the group normalisation; must divide the widths.
         factorised: (1, 3, 3) and (3, 1, 1) convolutions, or true 3×3×3 ones.
         dropout: rate inside the residual blocks.
+        remat: in training, compute every block twice and keep only what passes between them: less memory for long
+            clips, the same gradients.
         conditions: what the network may be told besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
             see `kvdiff.conditions`.
         known_label: the highest noise label of frames whose pixels all frames see; 0, or the model's `known_noise`.
@@ -77,11 +80,12 @@ def UNet3D(
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
 
     def stage(x: Any, level: int, name: str) -> Any:
-        block = ResidualBlock3D(widths[level], factorised=factorised, groups=groups, dropout=dropout, name=name)
-        x = block(x, embedding)
+        options: dict[str, Any] = dict(factorised=factorised, groups=groups, dropout=dropout, remat=remat)
+        x = ResidualBlock3D(widths[level], name=name, **options)(x, embedding)
         if attention[level] is None:
             return x
-        return VideoAttention(heads, axes=attention[level], groups=groups, name=f"{name}_attention")(x)
+        options = dict(axes=attention[level], groups=groups, remat=remat)
+        return VideoAttention(heads, name=f"{name}_attention", **options)(x)
 
     x = _seen(noisy_clip, inputs, conditions, known_label)
     x = PatchMerge(widths[0], patch_size, name="stem")(x)
