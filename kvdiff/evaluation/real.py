@@ -104,6 +104,7 @@ def _array(path: pathlib.Path, protocol: Protocol, at_least: int) -> np.ndarray:
 def _windows(folder: pathlib.Path, protocol: Protocol, count: int) -> np.ndarray:
     """`count` clips, each from a video and a start drawn at random; videos too short are left out."""
     files = [path for path in list_clip_files([folder]) if fnmatch.fnmatch(path.name, protocol.clips.pattern)]
+    files.sort(key=lambda path: path.name)  # Whichever folders they lie in.
     if not files:
         raise ValueError(f"{folder}: expected videos named {protocol.clips.pattern}. Received: none")
     rng = np.random.default_rng(protocol.clips.seed)

@@ -88,7 +88,10 @@ def _introduction(result: Mapping[str, Any]) -> str:
 def _task(name: str, task: Mapping[str, Any], result: Mapping[str, Any], content: Mapping[str, bytes]) -> str:
     rule = next(rule for rule in result["protocol"]["tasks"] if rule["name"] == name)
     known, samples = len(task["known"]), rule["samples"]
-    text = f"{known} frames of each clip are given; {samples} samples of the others." if known else "Nothing is given."
+    made = "one sample" if samples == 1 else f"{samples} samples"
+    text = (
+        f"{known} frames of each clip are given; the others are made, {made} a clip." if known else "Nothing is given."
+    )
     rows = [
         (escaped(NUMBERS[number][0]), NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
     ]

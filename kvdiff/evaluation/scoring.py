@@ -64,21 +64,24 @@ def score_made_frames(
         protocol: says what PSNR is averaged over.
     """
     baseline = SampleScores.of(frames.baseline[:, None], frames.truth, frames.known, protocol.psnr_of)
-    numbers = {
-        "psnr": scores.psnr.mean(),
-        "psnr_best": best_of(scores.psnr).mean(),
-        "psnr_baseline": baseline.psnr.mean(),
-        "psnr_gain": scores.psnr.mean() - baseline.psnr.mean(),
-    }
+    gain = scores.psnr.mean() - baseline.psnr.mean()
+    numbers = {"psnr": scores.psnr.mean(), "psnr_baseline": baseline.psnr.mean(), "psnr_gain": gain}
     curves = {"psnr": _curves(scores.psnr_per_frame, baseline.psnr_per_frame)}
     if scores.ssim.size:
-        numbers |= {"ssim": scores.ssim.mean(), "ssim_best": best_of(scores.ssim).mean()}
-        numbers["ssim_baseline"] = baseline.ssim.mean()
+        numbers |= {"ssim": scores.ssim.mean(), "ssim_baseline": baseline.ssim.mean()}
         curves["ssim"] = _curves(scores.ssim, baseline.ssim)
     if scores.psnr.shape[1] > 1:
-        numbers["calibration"] = calibration(scores.expected, scores.error)
+        numbers |= _of_several(scores)
     numbers |= _flicker(frames.made, frames.truth)
     return {name: float(value) for name, value in numbers.items()}, curves
+
+
+def _of_several(scores: SampleScores) -> dict[str, float]:
+    """What takes more than one sample a clip."""
+    numbers = {"psnr_best": best_of(scores.psnr).mean()}
+    if scores.ssim.size:
+        numbers["ssim_best"] = best_of(scores.ssim).mean()
+    return numbers | {"calibration": calibration(scores.expected, scores.error)}
 
 
 def score_set(made: np.ndarray, truth: np.ndarray) -> dict[str, float]:

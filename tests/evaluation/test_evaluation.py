@@ -146,6 +146,11 @@ def test_a_task_may_do_without_the_frechet_distance(clips):
     assert "frechet" not in found["prediction"]
 
 
+def test_one_sample_has_no_best(clips):
+    found = numbers(Guesser(lambda clip, samples: clip), clips, dataclasses.replace(PREDICTION, samples=1))
+    assert {"psnr_best", "ssim_best", "calibration"}.isdisjoint(found)
+
+
 def test_the_bound_is_of_made_frames_given_the_known_ones(clips):
     from kvdiff.diffusion.bound import bits_per_dim
 

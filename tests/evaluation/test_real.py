@@ -104,6 +104,14 @@ def test_windows_of_videos_keep_stride_pattern_and_seed(videos):
     assert not np.array_equal(real_clips(other, videos).truth, taken.truth)
 
 
+def test_the_folders_that_videos_lie_in_do_not_matter(videos):
+    rule = protocol("videos", num_clips=6, pattern="person2*")
+    flat = real_clips(rule, videos).truth
+    (videos / "z").mkdir()
+    (videos / "person21_walk.gif").rename(videos / "z" / "person21_walk.gif")
+    np.testing.assert_array_equal(real_clips(rule, videos).truth, flat)
+
+
 def test_every_start_of_a_video_can_be_drawn(videos):
     taken = real_clips(protocol("videos", num_clips=60, pattern="person21_*"), videos)
     assert set(taken.truth[:, 0, 0, 0, 0]) == {10 * start for start in range(9)}
