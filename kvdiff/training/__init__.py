@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvdiff.training.batches import ClipBatches
     from kvdiff.training.checkpoint import TrainingCheckpoint
     from kvdiff.training.hybrid_loss import HybridLoss
+    from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
     from kvdiff.training.run_record import RunRecord, Throughput
     from kvdiff.training.timesteps import ImportanceSampling
 
@@ -20,9 +21,11 @@ _HOMES = {
     "ClipBatches": "batches",
     "HybridLoss": "hybrid_loss",
     "ImportanceSampling": "timesteps",
+    "PostHocEMA": "posthoc_ema",
     "RunRecord": "run_record",
     "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
+    "assign_ema": "posthoc_ema",
     "averaged": "averaging",
 }
 
@@ -30,9 +33,11 @@ __all__ = [
     "ClipBatches",
     "HybridLoss",
     "ImportanceSampling",
+    "PostHocEMA",
     "RunRecord",
     "Throughput",
     "TrainingCheckpoint",
+    "assign_ema",
     "averaged",
 ]
 
