@@ -9,6 +9,7 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.training.averaging import RawWeights
+from kvdiff.training.nan_guard import FiniteLoss, finite_or_stop, naming_the_step
 from kvdiff.training.replicas import sample_numbers
 
 __all__ = ["DiffusionTrainer"]
@@ -67,10 +68,18 @@ class DiffusionTrainer(keras.Model):
         """As in Keras, and the averages, where the optimizer keeps some, do not become the weights to go on from.
 
         Callbacks are closed at the end, however it comes, where they have a method `close`.
+
+        Raises:
+            FloatingPointError: the gradients of an update are not finite. It was not applied.
         """
-        callbacks = [self._raw_weights, *keras.tree.flatten(callbacks or [])]
+        guards = [FiniteLoss()] if self.jit_compile else []
+        callbacks = [self._raw_weights, *guards, *keras.tree.flatten(callbacks or [])]
+        optimizer, spread = getattr(self, "optimizer", None), getattr(self, "_distribute_strategy", None)
+        if optimizer is not None and spread is None and not optimizer.built:
+            optimizer.build(self.trainable_variables)  # Not in the first step's graph, which may be given up.
         try:
-            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+            with naming_the_step(self):
+                return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
         finally:
             for callback in callbacks:
                 getattr(callback, "close", lambda: None)()
@@ -94,7 +103,9 @@ class DiffusionTrainer(keras.Model):
 
         samples = sample_numbers(_count(args[0]))
         batch = self.noised(args[0], self.optimizer.iterations, samples=samples)
-        self.optimizer.apply(mean_gradients(self, (*batch, samples), self.micro_batches), self.trainable_variables)
+        gradients = mean_gradients(self, (*batch, samples), self.micro_batches)
+        with finite_or_stop(gradients, self.optimizer):
+            self.optimizer.apply(gradients, self.trainable_variables)
         return self.get_metrics_result()
 
     def test_step(self, *args: Any) -> Any:

@@ -1,0 +1,56 @@
+"""Stops a training at the first update that is not finite, before it is applied."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+__all__ = ["FiniteLoss", "finite_or_stop", "naming_the_step"]
+
+_MARK = "the gradients of this update are not finite"
+
+
+def finite_or_stop(gradients: list[Any], optimizer: Any) -> Any:
+    """A context in which `gradients` are applied in a TensorFlow graph, or nothing is and an error is raised.
+
+    With a loss scale a step that overflows is skipped and the scale is halved; that is as it should be until the scale
+    falls below 1, where the gradients themselves are not finite.
+    """
+    import tensorflow as tf
+
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and optimizer.built:
+        finite |= optimizer.dynamic_scale >= 1.0
+    check = tf.debugging.Assert(finite, [_MARK])
+    return tf.control_dependencies([] if check is None else [check])  # None: it ran at once.
+
+
+@contextlib.contextmanager
+def naming_the_step(model: keras.Model) -> Iterator[None]:
+    """Turn the graph's error into a `FloatingPointError` that says which update it was."""
+    try:
+        yield
+    except Exception as error:
+        if _MARK not in str(error):
+            raise
+        raise _error(int(model.optimizer.iterations) + 1, "gradients", "Nothing was changed by it") from None
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops a training whose loss is not finite, after the step: for XLA, which leaves assertions out of a graph."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the loss."""
+        if not math.isfinite(float((logs or {}).get("loss", 0.0))):
+            raise _error(int(self.model.optimizer.iterations), "loss", "The weights are lost: go on from a checkpoint")
+
+
+def _error(step: int, what: str, consequence: str) -> FloatingPointError:
+    return FloatingPointError(
+        f"training step {step}: expected finite {what}. Received: NaN or infinity. {consequence}. "
+        "Look at the clips of that step, or lower the learning rate"
+    )
