@@ -94,11 +94,14 @@ def test_a_training_is_resumed_and_leaves_a_record(clips, tmp_path, monkeypatch)
     make = lambda clip_shape, width, seed: kvdiff.VideoDiffusion(clip_shape, tiny_denoiser(), seed=seed)  # noqa: E731
     monkeypatch.setattr("kvdiff.cli.train._model", make)
     size = ("--frames", 4, "--size", 8, "--channels", 1, "--batch-size", 1)
-    assert "no checkpoint of one" in refused("train", clips, "-o", tmp_path, *size, "--resume")
-    call("train", clips, "-o", tmp_path, *size, "--epochs", 1)
+    call("train", clips, "-o", tmp_path, *size, "--epochs", 1, "--resume")  # Nothing to resume: from the beginning.
+    (tmp_path / "training" / "checkpoints").rename(tmp_path / "elsewhere")
+    assert "holds model.keras" in refused("train", clips, "-o", tmp_path, *size, "--resume")
+    (tmp_path / "elsewhere").rename(tmp_path / "training" / "checkpoints")
     (tmp_path / "model.keras").unlink()
     assert "holds a training; pass --resume" in refused("train", clips, "-o", tmp_path, *size)
-    resumed = call("train", clips, "-o", tmp_path, *size, "--epochs", 2, "--resume")
+    resumed = call("train", clips, "-o", tmp_path, *size, "--epochs", 2, "--resume", "--preview-every", 2)
+    assert [path.name for path in (tmp_path / "training" / "previews").iterdir()] == ["epoch-0002.gif"]
     assert "Going on after step 3 of 6" in resumed.output and (tmp_path / "model.keras").is_file()
     rows = list(csv.DictReader((tmp_path / "training" / "metrics.csv").open()))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]

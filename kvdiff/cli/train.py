@@ -48,6 +48,9 @@ def train(
     save_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training steps between checkpoints. [default: an epoch's]")
     ] = None,
+    preview_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Epochs between GIFs of generated clips; 0 writes none.")
+    ] = 10,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training that was cut off in the folder, bit for bit.")
     ] = False,
@@ -55,8 +58,8 @@ def train(
 ) -> None:
     """Train a model on your own clips.
 
-    Writes RUN/model.keras, and into RUN/training checkpoints, configuration and metrics. One training serves every
-    task: generate, predict and interpolate. Ctrl-C and SIGTERM save it; the same command with --resume goes on.
+    Writes RUN/model.keras, and into RUN/training checkpoints, configuration, metrics and previews. One training serves
+    every task: generate, predict and interpolate. Ctrl-C and SIGTERM save it; the same command with --resume goes on.
 
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
@@ -69,19 +72,17 @@ def train(
     from kvdiff.training import ClipBatches
 
     batches = ClipBatches(windows, batch_size, seed=seed)
-    _fit(model, batches, output / _TRAINING, epochs, learning_rate, every=save_every, resume=resume)
+    _fit(model, batches, output / _TRAINING, epochs, learning_rate, preview_every, every=save_every, resume=resume)
     path = save_keras(model, output)
     typer.echo(f"Wrote {path}. Try: kvdiff generate {output} -o new.gif")
 
 
 def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to replace anything unasked, and to resume what is not there."""
+    """Refuse to replace anything unasked."""
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output}: expected a folder. Received: a file")
     begun = any((output / _TRAINING / _CHECKPOINTS).glob("step-*.npz"))
-    if resume:
-        if not begun:
-            raise FileNotFoundError(f"{output}: expected a training to resume. Received: no checkpoint of one")
+    if resume and begun:
         return
     there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
     if there and not overwrite:
@@ -129,20 +130,22 @@ def _fit(
     folder: pathlib.Path,
     epochs: int,
     learning_rate: float,
+    preview_every: int,
     **saving: Any,
 ) -> None:
     """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
     import keras
 
-    from kvdiff.training import RunRecord, Throughput, TrainingCheckpoint
+    from kvdiff.training import Previews, RunRecord, Throughput, TrainingCheckpoint
 
     steps = epochs * batches.steps_per_epoch
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
     told = [Throughput(batches.batch_size), RunRecord(folder, data=batches.config)]
+    shown = [Previews(folder / "previews", every=preview_every, num_steps=20, scale=2)] if preview_every else []
     checkpoint = TrainingCheckpoint(folder / _CHECKPOINTS, batches, callbacks=told, **saving)
     if checkpoint.step:
         typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
     length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, checkpoint], **length)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, *shown, checkpoint], **length)

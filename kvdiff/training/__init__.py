@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvdiff.training.checkpoint import TrainingCheckpoint
     from kvdiff.training.hybrid_loss import HybridLoss
     from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
+    from kvdiff.training.previews import Previews, SampleMonitor
     from kvdiff.training.run_record import RunRecord, Throughput
     from kvdiff.training.timesteps import ImportanceSampling
 
@@ -22,7 +23,9 @@ _HOMES = {
     "HybridLoss": "hybrid_loss",
     "ImportanceSampling": "timesteps",
     "PostHocEMA": "posthoc_ema",
+    "Previews": "previews",
     "RunRecord": "run_record",
+    "SampleMonitor": "previews",
     "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
     "assign_ema": "posthoc_ema",
@@ -34,7 +37,9 @@ __all__ = [
     "HybridLoss",
     "ImportanceSampling",
     "PostHocEMA",
+    "Previews",
     "RunRecord",
+    "SampleMonitor",
     "Throughput",
     "TrainingCheckpoint",
     "assign_ema",
