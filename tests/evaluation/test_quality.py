@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvdiff.evaluation import linear_blend, psnr, repeat_last
-from kvdiff.evaluation.quality import MAX_PSNR, ssim
+from kvdiff.evaluation.quality import MAX_PSNR, blend_known, ssim
 
 
 def clips(*values: float) -> np.ndarray:
@@ -90,3 +90,18 @@ def test_identical_frames_have_ssim_one_and_small_ones_are_refused(pairs):
         ssim(truth[:, :, :10], truth[:, :, :10])
     with pytest.raises(ValueError, match="expected one shape"):
         ssim(truth, truth[:1])
+
+
+def test_blend_known_joins_neighbours_and_repeats_the_outermost() -> None:
+    known = np.array([False, True, False, False, True, False])
+    np.testing.assert_allclose(
+        blend_known(clips(9, 0.0, 9, 9, 0.6, 9), known), clips(0.0, 0.0, 0.2, 0.4, 0.6, 0.6), atol=1e-7
+    )
+    first = np.array([True, True, False, False])
+    whole = clips(0.1, 0.3, 9, 9)
+    np.testing.assert_array_equal(blend_known(whole, first)[:, 2:], repeat_last(whole[:, :2], 2))
+    ends = np.array([True, False, False, True])
+    blend = linear_blend(clips(0.1), clips(0.7), 2)
+    np.testing.assert_allclose(blend_known(clips(0.1, 9, 9, 0.7), ends)[:, 1:3], blend, atol=1e-7)
+    with pytest.raises(ValueError, match="`known`: expected booleans .4., at least one True"):
+        blend_known(whole, np.zeros(4, bool))

@@ -245,3 +245,79 @@ def test_bits_per_dim_of_a_keras_model(trained, clips):
     pixels = np.round((clips[:2] + 1.0) * 127.5).astype(np.uint8)
     bits = bits_per_dim(short.sampler, pixels, np.array([True, False, False, False]))
     assert np.isnan(bits.per_frame[:, 0]).all() and 0 < bits.total < 40
+
+
+# Per-frame noise, noisy context, images among clips.
+
+
+def labels_of(model, clips, step=0):
+    return np.asarray(model.noised(tf.constant(clips), step)[0]["noise_label"])
+
+
+def test_independent_noise_gives_every_frame_a_level_of_its_own():
+    many = np.zeros((400, *SHAPE), np.float32)
+    mixed = labels_of(tiny(independent_noise=0.5), many)
+    own = np.array([len(set(row[row > 0])) > 1 for row in mixed if (row > 0).sum() > 1])
+    assert abs(own.mean() - 0.5) < 0.1
+    generation = KnownFrames(none=1, first=0, ends=0, random=0)
+    label = labels_of(tiny(independent_noise=1.0, known_frames=generation), many)
+    assert np.abs(np.corrcoef(label.T) - np.eye(4)).max() < 0.2
+    shared = labels_of(tiny(known_frames=generation), many)
+    assert (shared == shared[:, :1]).all()
+    assert abs(np.sort(label.ravel())[::4] - np.sort(shared[:, 0])).max() < 0.1  # The levels are drawn as ever.
+
+
+def test_known_noise_is_shown_told_and_outside_the_loss(clips):
+    model = tiny(known_noise=0.3, known_frames=KnownFrames(none=0, first=1, ends=0, random=0))
+    many = np.repeat(clips, 40, axis=0)
+    inputs, _, weight = model.noised(tf.constant(many), 0)
+    known, label = np.asarray(weight)[:, :, 0, 0] == 0, np.asarray(inputs["noise_label"])
+    assert (label[known] <= 0.3).all() and 0.28 < label[known].max()
+    of_first = label[:, 0]
+    assert abs((of_first == 0).mean() - 0.5) < 0.08  # Clean in every second clip.
+    error = np.asarray(inputs["noisy_clip"])[:, 0] - np.cos(np.pi / 2 * of_first)[:, None, None, None] * many[:, 0]
+    noisy = of_first > 0.05
+    scaled = error[noisy] / np.sin(np.pi / 2 * of_first[noisy])[:, None, None, None]
+    assert (
+        abs(scaled.std() - 1) < 0.05
+        and (np.asarray(inputs["noisy_clip"])[:, 0][of_first == 0] == many[:, 0][of_first == 0]).all()
+    )
+
+
+def test_images_are_clips_of_one_frame(clips):
+    keras.utils.set_random_seed(0)
+    model = tiny()
+    model.compile(keras.optimizers.SGD(0.1))
+    videos, images = (
+        tf.data.Dataset.from_tensor_slices(clips).batch(4),
+        tf.data.Dataset.from_tensor_slices(clips[:, :1]).batch(8),
+    )
+    mixed = tf.data.Dataset.sample_from_datasets([videos.repeat(), images.repeat()], [0.5, 0.5], seed=0)
+    assert mixed.element_spec.shape[1] is None
+    before = [np.array(weight) for weight in model.trainable_variables]
+    history = model.fit(mixed, steps_per_epoch=6, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert any((np.array(weight) != old).any() for weight, old in zip(model.trainable_variables, before, strict=True))
+    inputs, target, weight = model.noised(tf.constant(clips[:, :1]), 0)
+    assert inputs["noisy_clip"].shape == target.shape == (16, 1, 8, 8, 1)
+    assert (np.asarray(inputs["noise_label"]) > 0).all() and (np.asarray(weight) == 1).all()  # No image is known.
+    assert model.generate(2, num_frames=1, num_steps=2).shape == (2, 1, 8, 8, 1)
+
+
+def test_time_mixes_and_the_order_of_frames_matters():
+    model = tiny()
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_variables:  # Some start at zero, and would hide what reaches them.
+        weight.assign(0.2 * rng.normal(size=weight.shape))
+    clip, label = rng.normal(size=(1, *SHAPE)).astype(np.float32), np.full((1, 4), 0.5, np.float32)
+
+    def answer(clip):
+        return np.asarray(model.sampler.denoise(clip, label))[0]
+
+    for j in range(4):
+        changed = clip.copy()
+        changed[:, j] += 0.5
+        change = np.abs(answer(changed) - answer(clip)).max(axis=(1, 2, 3))
+        assert (change > 1e-4).all(), f"frame {j} reaches {change}"
+    order = [2, 0, 3, 1]
+    assert np.abs(answer(clip[:, order]) - answer(clip)[order]).max() > 1e-3
