@@ -16,15 +16,16 @@ from kvdiff.runtime import OrtSampler
 
 @serve.deployment(max_ongoing_requests=1)
 class Clips:
-    """One replica. POST past frames, a .npy file, to have them continued, or nothing, to have clips generated.
-
-    The query says how: `num_clips`, `num_steps`, `solver`, `seed`, `first_sample`. The answer is a .npy file.
-    """
+    """One replica of the model, on a core or a GPU of its own."""
 
     def __init__(self, model: str, provider: str) -> None:
         self._sampler = OrtSampler(model, providers=[provider], threads=1)
 
     async def __call__(self, request: Request) -> Response:
+        """POST past frames, a .npy file, to have them continued, or nothing, to have clips generated.
+
+        The query says how: `num_clips`, `num_steps`, `solver`, `seed`, `first_sample`. The answer is a .npy file.
+        """
         past, query = await request.body(), dict(request.query_params)
         try:
             sampling = {name: int(query.get(name, value)) for name, value in _DEFAULTS.items()}

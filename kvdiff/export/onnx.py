@@ -114,15 +114,15 @@ def _check_tools() -> None:
         raise ImportError(f'export_onnx needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
 
 
-def check_model(model: Any) -> None:
-    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process."""
+def check_model(model: Any, *, conditions: bool = False) -> None:
+    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process, be it with `conditions`."""
     import keras
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
     if not isinstance(model, VideoDiffusion):
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
-    if set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
+    if not conditions and set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
         raise ValueError(
             "`model`: expected a denoiser of noisy_clip and noise_label; conditions are not exported. "
             f"Received: one of {sorted(model.denoiser.input)}"

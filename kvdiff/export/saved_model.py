@@ -79,7 +79,7 @@ def export_saved_model(
         ImportError: a package of the extra "export" is missing.
     """
     _check_tools()
-    check_model(model)
+    check_model(model, conditions=True)
     check_choice("pixels", pixels, PIXELS)
     spec = model.clip_spec
     if num_frames is not None:
@@ -89,7 +89,8 @@ def export_saved_model(
     table = step_table(sampler.schedule, sampler.prediction, **chosen)
     max_calls = max(check_count("max_calls", max_calls), table.num_steps)
     denoiser = float32_twin(model.denoiser)
-    signatures = Signatures(denoiser, spec, sampler.clamp, table, max_calls=max_calls, pixels=pixels)
+    served: dict[str, Any] = dict(max_calls=max_calls, pixels=pixels)
+    signatures = Signatures(denoiser, spec, sampler.clamp, table, conditions=model.conditions, **served)
     with staging_version(pathlib.Path(directory), version, overwrite=overwrite) as (stage, target):
         concrete = signatures.concrete()
         _save(denoiser, concrete, stage)
@@ -98,11 +99,11 @@ def export_saved_model(
             "inputs": _described({name: signatures.inputs(name) for name in concrete}),
             "outputs": _described({name: function.structured_outputs for name, function in concrete.items()}),
             "sampler": {**sampler.config, "clip": spec.config},
-            "serving": {**chosen, "spacing": np.asarray(spacing).tolist(), "max_calls": max_calls, "pixels": pixels},
+            "serving": {**chosen, "spacing": np.asarray(spacing).tolist(), **served},
             "versions": versions(_PACKAGES),
         }
         write_manifest(stage, KIND, _files(stage), parity={}, **sections)
-        parity = _parity(model, denoiser, SavedModelSampler(stage))
+        parity = _parity(model, denoiser, signatures, SavedModelSampler(stage))
         write_manifest(stage, KIND, _files(stage), parity=parity, **sections)
         SavedModelSampler(stage)
     return target
@@ -138,7 +139,9 @@ def _described(signatures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _parity(model: VideoDiffusion, denoiser: keras.Model, sampler: SavedModelSampler) -> dict[str, Any]:
+def _parity(
+    model: VideoDiffusion, denoiser: keras.Model, signatures: Signatures, sampler: SavedModelSampler
+) -> dict[str, Any]:
     """Compare network and whole samples with Keras, print and return the figures.
 
     Raises:
@@ -146,14 +149,28 @@ def _parity(model: VideoDiffusion, denoiser: keras.Model, sampler: SavedModelSam
     """
     import keras
 
+    own = ("noisy_clip", "noise_label")
+    told = [spec for name, spec in signatures.inputs("denoise").items() if name not in own]
+
+    def conditions(batch: int) -> dict[str, np.ndarray]:
+        """Any values, the same for both sides."""
+        rng = np.random.default_rng(1)
+        return {
+            spec.name: rng.uniform(0.5, 1.0, (batch, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
+            for spec in told
+        }
+
     def in_keras(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
+        inputs = dict(zip(own, (noisy_clip, noise_label), strict=True)) | conditions(len(noisy_clip))
         with keras.device("cpu:0"):
-            out = denoiser({"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False)
-            return keras.ops.convert_to_numpy(out)
+            return keras.ops.convert_to_numpy(denoiser(inputs, training=False))
+
+    def exported(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
+        return sampler.denoise(noisy_clip, noise_label, conditions(len(noisy_clip)))
 
     spec = sampler.clip_spec
     shapes = cases((spec.num_frames, *spec.frame_shape), [True, False, False, False])
-    measured = measure(in_keras, sampler.denoise, shapes, spec.channels)
+    measured = measure(in_keras, exported, shapes, spec.channels)
     print("SavedModel: TensorFlow's graph against Keras", *measured, sep="\n  ")
     return {**check_parity(measured), "samples": _sample_parity(model, sampler)}
 

@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from kvdiff.diffusion.conditions import Condition, condition_from_config
 from kvdiff.diffusion.predictions import Prediction
 from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
@@ -77,7 +78,7 @@ class Artefact:
         path: the model file.
         manifest: the manifest's content.
         inputs, outputs: the shape of each by name; dynamic axes are names, e.g. "frames".
-        clip_spec, schedule, prediction: what a `ClipSampler` is made from.
+        clip_spec, schedule, prediction, conditions: what a `ClipSampler` is made from.
     """
 
     path: pathlib.Path
@@ -87,6 +88,7 @@ class Artefact:
     clip_spec: ClipSpec
     schedule: NoiseSchedule
     prediction: Prediction
+    conditions: Mapping[str, Condition]
 
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
@@ -179,6 +181,7 @@ def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
             clip_spec=ClipSpec(**sampler["clip"]),
             schedule=NoiseSchedule.from_config(sampler["schedule"]),
             prediction=Prediction.from_config(sampler["prediction"]),
+            conditions={name: condition_from_config(config) for name, config in sampler.get("conditions", {}).items()},
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"

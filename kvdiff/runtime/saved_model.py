@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.conditions import TOLD
 from kvdiff.diffusion.sampler import ClipSampler, Draws
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import ArtefactError, load_folder
@@ -29,8 +30,8 @@ class SavedModelSampler(ClipSampler):
     """Generates, predicts and interpolates with a version that `kvdiff.export.export_saved_model` wrote.
 
     The same verbs, keywords and videos as the Keras model, without Keras: the signature `sample` runs the whole loop in
-    TensorFlow. A step table that it does not take (more calls than it was exported for, learned variance) is run here,
-    around the signature `denoise`.
+    TensorFlow. What it does not take (more calls than it was exported for, learned variance, guidance at some noise
+    levels only, plans whose windows hand on unfinished frames) is run here, around the signature `denoise`.
 
     Args:
         path: a version's directory, or the directory of versions, of which the newest is taken.
@@ -44,7 +45,7 @@ class SavedModelSampler(ClipSampler):
         tf = _tensorflow()
         folder = newest_version(pathlib.Path(path))
         artefact = load_folder(folder, KIND)
-        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction, conditions=artefact.conditions)
         self.manifest, self.path = artefact.manifest, folder
         self.max_calls = int(artefact.manifest["serving"]["max_calls"])
         try:
@@ -55,9 +56,8 @@ class SavedModelSampler(ClipSampler):
 
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""
-        feed = {"noisy_clip": noisy_clip, "noise_label": noise_label}
         self._check_shape(np.shape(noisy_clip))
-        return self._call("denoise", {name: np.asarray(value, np.float32) for name, value in feed.items()})
+        return self._call("denoise", {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})
 
     def _window(
         self,
@@ -68,26 +68,32 @@ class SavedModelSampler(ClipSampler):
         told: Conditioning,
         report: Callable[[int], None],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As in `ClipSampler`, inside TensorFlow where table and window fit: the first, from noise to clean."""
+        """As in `ClipSampler`, inside TensorFlow where the signature takes it."""
         self._check_shape(x.shape)
-        fits = type(table) is StepTable and table.num_steps <= self.max_calls and table.memory <= MEMORY
-        if not fits or table.a.ndim < 3 or noise.first or table.sigma[-1].any():
+        if not (self._fits(table) and _remembers_nothing(table, history) and _acts_throughout(told)):
             return super()._window(table, x, history, noise, told, report)
-        feed = table_inputs(table, self.max_calls)
+        batch, frames = x.shape[:2]
+        feed = table_inputs(table, batch, self.max_calls) | dict(told.inputs)
         feed |= {
-            "clip": x,
-            "known": np.broadcast_to(table.sigma[0] == 0, x.shape[:2]),
-            "init_std": np.full(len(x), table.init_std, np.float32),
-            "seed": np.full(len(x), noise.seed, np.uint64).astype(np.int64),
+            "start": x,
+            "start_std": np.zeros((batch, frames), np.float32),
+            "first_draw": np.full(batch, noise.first, np.int32),
+            "seed": np.full(batch, noise.seed, np.uint64).astype(np.int64),
             "sample": np.asarray(noise.samples, np.int64),
         }
+        if TOLD in told.inputs:
+            feed["guidance"] = np.ones(batch, np.float32) if told.guidance is None else told.guidance
         made = self._call("sample", feed)
         report(table.num_steps)
         return made, history
 
-    def _call(self, signature: str, feed: dict[str, np.ndarray]) -> np.ndarray:
-        tf = _tensorflow()
-        (output,) = self._signatures[signature](**{name: tf.constant(value) for name, value in feed.items()}).values()
+    def _fits(self, table: StepTable) -> bool:
+        return type(table) is StepTable and table.num_steps <= self.max_calls and table.memory <= MEMORY
+
+    def _call(self, signature: str, feed: Mapping[str, Any]) -> np.ndarray:
+        tf, function = _tensorflow(), self._signatures[signature]
+        specs = function.structured_input_signature[1]
+        (output,) = function(**{name: tf.constant(feed[name], spec.dtype) for name, spec in specs.items()}).values()
         return output.numpy()
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
@@ -110,25 +116,37 @@ def newest_version(folder: pathlib.Path) -> pathlib.Path:
     return found[max(found)] if found else folder
 
 
-def table_inputs(table: StepTable, max_calls: int) -> dict[str, np.ndarray]:
+def table_inputs(table: StepTable, batch: int, max_calls: int) -> dict[str, np.ndarray]:
     """The inputs of the signature `sample` that say what to do.
 
     Args:
-        table: one with rows of each sample's frames, [num_steps, batch, frames], as `with_known` makes of a mask
-            [batch, frames].
+        table: one with rows of each frame, as `with_known` makes: [num_steps, frames] or [num_steps, batch, frames].
+        batch: how many clips.
         max_calls: how many rows the signature takes.
 
     Returns:
         `table` float32 [batch, max_calls, columns, frames] and `b` float32 [batch, max_calls, MEMORY, frames], filled
         up with zeros, and `num_calls` int32 [batch], how many of their rows count.
     """
-    num_calls, batch, frames = table.a.shape
-    inputs = {"num_calls": np.full(batch, num_calls, np.int32)}
+    inputs = {"num_calls": np.full(batch, table.num_steps, np.int32)}
     stacked = np.stack([getattr(table, name) for name in COLUMNS], axis=1)
     for name, values, width in (("table", stacked, len(COLUMNS)), ("b", table.b, MEMORY)):
-        inputs[name] = np.zeros((batch, max_calls, width, frames), np.float32)
-        inputs[name][:, :num_calls, : values.shape[1]] = np.moveaxis(values, 2, 0)
+        inputs[name] = np.zeros((batch, max_calls, width, values.shape[-1]), np.float32)
+        rows = np.moveaxis(values, 2, 0) if values.ndim == 4 else values
+        inputs[name][:, : table.num_steps, : values.shape[1]] = rows
     return inputs
+
+
+def _remembers_nothing(table: StepTable, history: np.ndarray) -> bool:
+    """Whether no earlier window's prediction is used, and none of this one's will be: frames go from noise to clean."""
+    moves = np.broadcast_to(table.b.any(axis=(0, 1)), history.shape[1:3])
+    unfinished = np.broadcast_to(table.sigma[-1], moves.shape)[moves].any()
+    return table.memory == 1 or not (unfinished or history[:, moves].any())
+
+
+def _acts_throughout(told: Conditioning) -> bool:
+    """Whether guidance is as the signature has it: at all noise levels, without rescaling."""
+    return told.guidance is None or (told.interval == (0.0, 1.0) and told.rescale == 0.0)
 
 
 def _tensorflow() -> ModuleType:

@@ -22,8 +22,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import kvdiff
 from kvdiff.diffusion import step_table
+from kvdiff.diffusion.conditions import ClassLabel, FrameVectors, LowResolution
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export import ParityError, export_saved_model
+from kvdiff.export.graph_sampler import GraphSampler
 from kvdiff.export.signatures import Signatures
 from kvdiff.runtime import ArtefactError, SavedModelSampler
 from kvdiff.runtime.saved_model import MEMORY, table_inputs
@@ -140,15 +142,37 @@ def test_rows_of_other_solvers_and_lengths_share_a_batch(served: SavedModelSampl
         step_table(served.schedule, served.prediction, solver=solver, num_steps=num_steps).with_known(known)
         for solver, num_steps in (("ddpm", 5), ("dpmpp_2m", 2), ("ddpm", 5))
     ]
-    rows = [table_inputs(table, served.max_calls) for table in tables]
-    clip = np.stack([CLIPS[0], CLIPS[0], np.full_like(CLIPS[0], np.nan)])
+    rows = [table_inputs(table, 1, served.max_calls) for table in tables]
     feed = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    feed |= dict(clip=clip, known=np.tile(known, (3, 1)), init_std=np.ones(3, np.float32), seed=SEEDS, sample=SAMPLES)
-    made = served._call("sample", feed)
+    clip = np.where(known[0][:, None, None, None], CLIPS[0], 0.0)
+    feed |= dict(start=np.stack([clip, clip, np.full_like(clip, np.nan)]), start_std=np.tile(~known, (3, 1)))
+    made = served._call("sample", feed | dict(first_draw=np.zeros(3), seed=SEEDS, sample=SAMPLES))
     for row, (solver, num_steps) in enumerate((("ddpm", 5), ("dpmpp_2m", 2))):
         sampling = dict(solver=solver, num_steps=num_steps, seed=int(SEEDS[row]) % 2**64)
         expected = served.infill(CLIPS[:1], known, **sampling, first_sample=int(SAMPLES[row]))[0]
         np.testing.assert_allclose(made[row], expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_conditions_and_guidance_are_inputs_of_each_row(tmp_path: Path) -> None:
+    conditions = {"digit": ClassLabel(3), "action": FrameVectors(2), "small": LowResolution(2)}
+    denoiser = kvdiff.UNet3D(1, widths=(8,), blocks=1, attention=(None,), conditions=conditions)
+    for variable in denoiser.trainable_variables:
+        variable.assign_add(keras.random.normal(variable.shape, stddev=0.3, seed=len(variable.path)))
+    model = kvdiff.VideoDiffusion((4, 8, 8, 1), denoiser)
+    version = export_saved_model(model, tmp_path, pixels="float32", num_steps=2)
+    given = dict(digit=np.array([2, 0]), action=np.ones((2, 4, 2), np.float32), small=CLIPS[:2, :, ::2, ::2])
+    weights = np.array([1.0, 3.0], np.float32)
+    sampling = dict(num_steps=2, seed=5, conditions=given, guidance=weights, augmentation=0.2)
+    expected = model.generate(2, **sampling)
+    unguided = np.abs(expected - model.generate(2, **{**sampling, "guidance": 1.0})).max(axis=(1, 2, 3, 4))
+    assert unguided[0] < 1e-5 < 1e-2 < unguided[1]
+    np.testing.assert_allclose(SavedModelSampler(version).generate(2, **sampling), expected, rtol=0, atol=2e-4)
+    rows = dict(seed=np.int64([5, 5]), sample=np.int64([0, 1]), guidance=weights, told=np.ones((2, 3), np.float32))
+    rows |= {**given, "digit": np.int32(given["digit"]), "small_noise": np.full(2, 0.2, np.float32)}
+    generate = tf.saved_model.load(str(version)).signatures["generate"]
+    made = generate(**{name: tf.constant(value) for name, value in rows.items()})["frames"]
+    np.testing.assert_allclose(made, expected, rtol=0, atol=2e-4)
 
 
 def test_pixels_come_as_numbers_or_files(trivial: kvdiff.VideoDiffusion) -> None:
@@ -323,8 +347,10 @@ def test_refusals(trivial: kvdiff.VideoDiffusion, served: SavedModelSampler, ver
 def test_a_sampler_that_answers_otherwise_is_refused(
     monkeypatch: pytest.MonkeyPatch, trivial: kvdiff.VideoDiffusion, tmp_path: Path
 ) -> None:
-    noise = Signatures._noise
-    monkeypatch.setattr(Signatures, "_noise", lambda self, seed, step, sample: noise(self, seed, step + 1, sample))
+    noise = GraphSampler._noise
+    monkeypatch.setattr(
+        GraphSampler, "_noise", lambda self, draw, *where, **more: noise(self, draw + 1, *where, **more)
+    )
     with pytest.raises(ParityError, match=r"expected exported samples within 0.0002 of Keras"):
         export_saved_model(trivial, tmp_path / "clips", **CHOSEN)
     assert list(tmp_path.iterdir()) == []

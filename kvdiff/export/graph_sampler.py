@@ -1,0 +1,131 @@
+"""The sampling loop as a TensorFlow graph: `step` over the rows of a table that is an input, one for each clip.
+
+Every clip of a batch is made from its own inputs alone. The noise is the counter-based one of `kvdiff.diffusion.noise`,
+drawn inside the graph, and a row is applied by `kvdiff.diffusion.step`: nothing of the mathematics is written again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kvdiff.diffusion.conditioning import Conditioning, answer, augmented
+from kvdiff.diffusion.conditions import Condition, LowResolution, noise_input
+from kvdiff.diffusion.noise import AUGMENTATION, SAMPLING, normal
+from kvdiff.diffusion.steps import Row, step
+from kvdiff.runtime.saved_model import MEMORY
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["GraphSampler", "Tensors"]
+
+Tensors = dict[str, Any]
+
+
+class GraphSampler:
+    """`network`, one call of the denoiser, and `make`, the loop around it: TensorFlow functions, traced on first use.
+
+    Args:
+        denoiser: the network, in float32.
+        clamp: what keeps the predicted x_0 in range, on tensors.
+        conditions: what the denoiser may be told besides known frames, by name.
+    """
+
+    def __init__(self, denoiser: keras.Model, clamp: Callable[[Any], Any], conditions: Mapping[str, Condition]) -> None:
+        import tensorflow as tf
+
+        self._tf, self._denoiser, self._clamp, self._conditions = tf, denoiser, clamp, dict(conditions)
+        self.network = tf.function(self._call, autograph=False)
+        self.make = tf.function(self._sampled, autograph=False)
+
+    def _sampled(
+        self,
+        row_type: type[Row],
+        columns: tuple[str, ...],
+        start: Any,
+        start_std: Any,
+        table: Any,
+        b: Any,
+        num_calls: Any,
+        address: Tensors,
+        told: Tensors,
+        *,
+        adds_noise: bool = False,
+    ) -> Any:
+        """The clips after all rows; where one's rows have ended before another's, it waits unchanged.
+
+        `adds_noise`: to conditions that are said to hold some; a `ClipSampler` has added it.
+        """
+        tf, shape = self._tf, tuple(start.shape[1:])
+        if adds_noise:
+            told = self._with_noise(told, **address)
+
+        def row_at(i: Any) -> Row:
+            fields = dict(zip(columns, tf.unstack(_pixelwise(tf.gather(table, i, axis=1)), axis=1), strict=True))
+            return row_type(**fields, b=tf.unstack(_pixelwise(tf.gather(b, i, axis=1)), axis=1))
+
+        def body(i: Any, x: Any, history: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
+            row = row_at(i)
+            out = self._answer(row.c_in * x, row.c_noise[..., 0, 0, 0], told)
+            drawn = tf.reduce_any(row.std != 0.0)
+            fresh = tf.cond(drawn, lambda: self._noise(i + 1, shape, **address), lambda: tf.zeros_like(x))
+            moved, history = step(row, x, out, history, fresh, self._clamp, tf.exp)
+            return i + 1, tf.where((i < num_calls)[:, None, None, None, None], moved, x), history
+
+        x = start + start_std[:, :, None, None, None] * self._noise(0, shape, **address)
+        history = tuple(tf.zeros_like(start) for _ in range(MEMORY))
+        last = tf.reduce_max(num_calls)
+        return tf.while_loop(lambda i, *_: i < last, body, (0, x, history))[1]
+
+    def _answer(self, noisy_clip: Any, noise_label: Any, told: Tensors) -> Any:
+        """F, guided where the weight of any row asks for it."""
+        from keras import ops
+
+        inputs = {name: value for name, value in told.items() if name != "guidance"}
+        if "guidance" not in told:
+            return self.network(noisy_clip, noise_label, inputs)
+        guided = Conditioning(self._conditions, inputs, told["guidance"])
+        return self._tf.cond(
+            self._tf.reduce_any(told["guidance"] != 1.0),
+            lambda: answer(ops, self.network, noisy_clip, noise_label, guided),
+            lambda: self.network(noisy_clip, noise_label, inputs),
+        )
+
+    def _call(self, noisy_clip: Any, noise_label: Any, inputs: Tensors) -> Any:
+        inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label, **inputs}
+        return self._tf.cast(self._denoiser(inputs, training=False), self._tf.float32)
+
+    def _with_noise(self, told: Tensors, seed: Any, sample: Any, first_draw: Any) -> Tensors:
+        """As `Conditioning.with_noise`: `LowResolution` clips with the noise that their label says."""
+        from keras import ops
+
+        noisy = {}
+        for number, (name, condition) in enumerate(self._conditions.items()):
+            if isinstance(condition, LowResolution):
+                clip = told[name]
+                noise = self._noise(number, clip.shape[1:], seed, sample, stream=AUGMENTATION)
+                noisy[name] = augmented(ops, clip, told[noise_input(name)], noise)
+        return {**told, **noisy}
+
+    def _noise(
+        self, draw: Any, shape: tuple[int, ...], seed: Any, sample: Any, first_draw: Any = 0, *, stream: int = SAMPLING
+    ) -> Any:
+        """`kvdiff.diffusion.noise.video_noise`, with a seed (its 64 bits as an int64) and a first draw for each row."""
+        from keras import ops
+
+        words = (_word(self._tf, seed, 0), _word(self._tf, seed, 32))
+        drawn = normal(ops, words, draw + first_draw, sample, math.prod(shape), stream)
+        return self._tf.reshape(drawn, [-1, *shape])
+
+
+def _word(tf: Any, seed: Any, shift: int) -> Any:
+    """32 bits of an int64, as uint32."""
+    shifted = tf.bitwise.right_shift(seed, tf.constant(shift, tf.int64))
+    return tf.cast(tf.bitwise.bitwise_and(shifted, tf.constant(0xFFFFFFFF, tf.int64)), tf.uint32)
+
+
+def _pixelwise(row: Any) -> Any:
+    """[batch, columns, frames] -> [batch, columns, frames, 1, 1, 1]."""
+    return row[..., None, None, None]
