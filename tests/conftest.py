@@ -16,14 +16,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).parents[1]
 
-# Tests against other projects' code live in an environment of their own, with PyTorch and without TensorFlow.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["peers"]
+# Tests that need other projects' code live in environments of their own. By folder: the package that tells the
+# environment, and the marker of everything inside.
+APART = {"peers": ("torch", "peers"), "export/serving": ("kserve", "serving")}
+collect_ignore = [folder for folder, (package, _) in APART.items() if not importlib.util.find_spec(package)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "peers"):
-            item.add_marker(pytest.mark.peers)
+        for folder, (_, marker) in APART.items():
+            if item.path.is_relative_to(ROOT / "tests" / folder):
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -33,3 +36,24 @@ def exported(model: kvdiff.VideoDiffusion, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def sampler(exported: Path) -> OrtSampler:
     return OrtSampler(exported, providers=["CPUExecutionProvider"], threads=1)
+
+
+@pytest.fixture(scope="session")
+def trivial() -> kvdiff.VideoDiffusion:
+    """A model that is traced at once."""
+    shapes = {"noisy_clip": (None, None, None, 1), "noise_label": (None,)}
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    answer = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(0.7))(inputs["noisy_clip"])
+    return kvdiff.VideoDiffusion((4, 8, 8, 1), keras.Model(inputs, answer))
+
+
+@pytest.fixture(scope="session")
+def served_models(trivial: kvdiff.VideoDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `produce.py` of the TensorFlow Serving kit makes of it: `clips/1` and `clips_png/1`, DDPM in 3 steps."""
+    folder = tmp_path_factory.mktemp("served")
+    trivial.save(folder / "model.keras")
+    program = Path(kvdiff.__file__).parents[1] / "export" / "tf_serving" / "produce.py"
+    arguments = [str(folder / "model.keras"), str(folder / "models"), "--solver", "ddpm", "--num-steps", "3"]
+    with mock.patch.object(sys, "argv", [str(program), *arguments]):
+        runpy.run_path(str(program), run_name="__main__")
+    return folder / "models"

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import kvdiff
-from kvdiff.export.manifest import staging, write_manifest
-from kvdiff.runtime.manifest import ArtefactError, load_artefact, manifest_path
-from tests.export.writer import FILE, KIND, SAMPLER, write
+from kvdiff.export.manifest import staging, staging_version, write_manifest
+from kvdiff.runtime.manifest import ArtefactError, load_artefact, load_folder, manifest_path
+from tests.export.writer import FILE, KIND, SAMPLER, write, write_version
 
 ROOT = Path(kvdiff.__file__).parents[1]
 
 
-def write_and_die(folder: Path, renames: int) -> None:
+def write_and_die(folder: Path, renames: int, *how: str) -> None:
     """Write b"new" in another process, killed after so many renames."""
-    command = [sys.executable, "-m", "tests.export.writer", str(folder), str(renames)]
+    command = [sys.executable, "-m", "tests.export.writer", str(folder), str(renames), *how]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
 
 
@@ -103,3 +103,49 @@ def test_other_artefacts_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path, b"first")
     write(tmp_path, b"second")
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+# Versions: folders named by a number, for servers.
+
+
+def versions_in(folder: Path) -> dict[str, bytes]:
+    """The payload of each version that a server would find, its files held to its manifest."""
+    found = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    return {entry.name: (load_folder(entry, KIND).path / "data" / FILE).read_bytes() for entry in found}
+
+
+def test_versions_count_upwards_and_replace_only_when_told(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    write_version(tmp_path, b"one")
+    assert versions_in(tmp_path) == {"8": b"one"}
+    with staging_version(tmp_path, 3, overwrite=False) as (stage, target):
+        (stage / "file").write_bytes(b"three")
+        assert not target.exists() and stage.stat().st_mode == tmp_path.joinpath("8").stat().st_mode
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["3", "8"]
+    with (
+        pytest.raises(FileExistsError, match=r"Received: 8; .* holds \[3, 8\]"),
+        staging_version(tmp_path, 8, overwrite=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("renames", "left"), [(0, {"1": b"old"}), (1, {"1": b"old", "2": b"new"})])
+def test_a_server_finds_whole_versions_after_a_kill(tmp_path: Path, renames: int, left: dict[str, bytes]) -> None:
+    write_version(tmp_path, b"old")
+    write_and_die(tmp_path, renames, "version")
+    assert versions_in(tmp_path) == left
+    write_version(tmp_path, b"newest")
+    assert versions_in(tmp_path) == {str(len(left) + 1): b"newest"}
+
+
+def test_an_error_leaves_the_versions_as_they_were(tmp_path: Path) -> None:
+    write_version(tmp_path, b"old")
+
+    def fail_half_way() -> None:
+        with staging_version(tmp_path, None, overwrite=True) as (stage, _):
+            (stage / FILE).write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"] and versions_in(tmp_path) == {"1": b"old"}

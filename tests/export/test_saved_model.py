@@ -63,14 +63,6 @@ def signatures(version: Path) -> Any:
     return types.SimpleNamespace(**loaded.signatures, model=loaded)
 
 
-@pytest.fixture(scope="module")
-def trivial() -> kvdiff.VideoDiffusion:
-    """A model that is traced at once."""
-    shapes = {"noisy_clip": (None, None, None, 1), "noise_label": (None,)}
-    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    return kvdiff.VideoDiffusion((4, 8, 8, 1), keras.Model(inputs, keras.layers.Dense(1)(inputs["noisy_clip"])))
-
-
 def alone(verb: Callable[..., np.ndarray], row: int, *known: np.ndarray) -> np.ndarray:
     """The clip of one row by itself."""
     return verb(*known, **CHOSEN, seed=int(SEEDS[row]) % 2**64, first_sample=int(SAMPLES[row]))[0]
