@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from kvdiff.runtime import OrtSampler
 from tests.export.kit import KITS, imports_of
@@ -35,16 +36,12 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         **os.environ,
         "HOME": str(folder),
         "PYTHONPATH": os.pathsep.join([str(folder), str(KITS.parent)]),
-        "RAY_SERVE_DEFAULT_HTTP_PORT": str(port),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    command = [
-        str(Path(sys.executable).with_name("serve")),
-        "run",
-        "serve_clips:app",
-        f"model={exported}",
-        "replicas=2",
-    ]
+    application = {"import_path": "serve_clips:app", "args": {"model": str(exported), "replicas": "2"}}
+    config = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))  # What the command line says, and a port.
+    command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "config.yaml")]
     with subprocess.Popen(command, cwd=KIT, env=environment) as process:
         try:
             wait_for(f"http://127.0.0.1:{port}/-/healthz", process)
