@@ -56,7 +56,7 @@ class CheckpointFolder:
     def newest(self) -> tuple[pathlib.Path, TrainingState] | None:
         """The newest checkpoint that is whole; None where there is none at all.
 
-        Damaged ones are renamed to `….damaged`, each with a warning that says what is wrong with it.
+        A warning says of each damaged one what is wrong with it; under the lock they are renamed to `….damaged`.
 
         Raises:
             DamagedCheckpointError: there are checkpoints, and every one is damaged.
@@ -69,7 +69,8 @@ class CheckpointFolder:
                 damaged = error
                 warnings.warn(f"passed over a damaged checkpoint, {error}", stacklevel=2)
                 continue
-            self._set_aside(after=path)
+            if self._lock.is_locked:
+                self._set_aside(after=path)
             return path, state
         if damaged is not None:
             raise DamagedCheckpointError(damaged.path, f"{damaged.reason}; no older checkpoint is whole either")

@@ -43,6 +43,7 @@ def is_state(found, step):
 def folder(tmp_path):
     """Checkpoints of steps 1, 2 and 3."""
     folder = CheckpointFolder(tmp_path / "checkpoints")
+    folder.lock()
     for step in (1, 2, 3):
         folder.save(step, state(step))
     return folder
@@ -139,7 +140,7 @@ def test_a_full_disk_costs_the_new_checkpoint_and_no_old_one(folder, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert newest(folder) == (3, [])
-    assert sorted(path.name for path in folder.folder.iterdir()) == [path.name for path in folder.paths()]
+    assert sorted(folder.folder.glob("*step*")) + sorted(folder.folder.glob(".*")) == folder.paths()
 
 
 def test_a_disk_that_forgets_what_it_was_given_is_found_out(folder, monkeypatch):
@@ -155,8 +156,14 @@ def test_a_disk_that_forgets_what_it_was_given_is_found_out(folder, monkeypatch)
     assert newest(folder) == (3, [])
 
 
+def test_a_reader_leaves_everything_as_it_is(folder):
+    folder.paths()[-1].write_bytes(b"")
+    before = sorted(folder.folder.iterdir())
+    assert newest(CheckpointFolder(folder.folder))[0] == 2
+    assert sorted(folder.folder.iterdir()) == before
+
+
 def test_a_second_training_is_refused(folder):
-    folder.lock()
     with pytest.raises(RuntimeError, match="which another one holds"):
         CheckpointFolder(folder.folder).lock()
     folder.unlock()
