@@ -22,6 +22,7 @@ from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.reading import ClipRequest
+from kvdiff.media.worker import READY
 
 __all__ = ["ClipReader"]
 
@@ -113,6 +114,9 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._ask(dataclasses.asdict(limits))
+        if self._answers.readline(_MAX_HEAD) != READY:  # Its imports take time that no clip is to blame for.
+            self.stop()
+            raise RuntimeError(f"a process to decode clips did not start ({_cause(self._process.returncode)})")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

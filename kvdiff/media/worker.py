@@ -7,6 +7,7 @@ execute.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,10 +17,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from kvdiff.media.errors import VideoError
+from kvdiff.media.libraries import import_av
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.reading import ClipRequest, decode_clip
 
-__all__ = ["main"]
+__all__ = ["READY", "main"]
+
+READY = b"ready\n"
+"""The first answer, once a request can be taken."""
 
 
 def main() -> None:
@@ -29,7 +34,11 @@ def main() -> None:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
     limits = ReadLimits(**json.loads(sys.stdin.buffer.readline()))
+    with contextlib.suppress(ImportError):  # Whoever needs it is told so.
+        import_av()
     _confine(limits)
+    answers.write(READY)
+    answers.flush()
     for line in sys.stdin.buffer:
         _alarm(limits.seconds + 5.0)  # For the case that nobody is left to kill this process.
         _answer(answers, json.loads(line), limits)
