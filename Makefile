@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-peers test-serving lint format docs clean
+.PHONY: help demo test test-slow test-videos test-peers test-serving lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -21,6 +21,9 @@ test: $(VENV)/.installed-test ## Run the tests (fast set, no network, no GPU)
 # Where a marker's set is empty, pytest exits with 5.
 test-slow: $(VENV)/.i3d-weights ## Run the slow tests
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+test-videos: ## Fetch clips of UCF-101, Kinetics-400 and HMDB51 for the slow tests (on Debian, from its archive)
+	bash tests/media/fetch_videos.sh build/test-videos
 
 test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
