@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from kvdiff.cli.runs import KERAS_FILE, ONNX_FILE, quiet_tensorflow, save_keras
 
 if TYPE_CHECKING:
+    from kvdiff.data import VideoBatches
     from kvdiff.models.video_diffusion import VideoDiffusion
-    from kvdiff.training import ClipBatches
 
 __all__ = ["train"]
 
@@ -34,10 +34,21 @@ def train(
     stride: Annotated[
         int, typer.Option(metavar="N", min=1, help="Frames from the start of one window to the next.")
     ] = 1,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Frames a second, by the clips' clocks. [default: frames as they are]"),
+    ] = None,
     size: Annotated[
         int, typer.Option(metavar="N", min=4, help="Height and width that videos are resized and cut to.")
     ] = 32,
     channels: Annotated[int, typer.Option(metavar="N", min=1, max=3, help="3 for colour, 1 for grey.")] = 3,
+    cache: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FOLDER", help="Keep decoded clips there. [default: in memory]"),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, up to a tenth of them.")
+    ] = False,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over all windows.")] = 50,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Windows a training step.")] = 16,
     learning_rate: Annotated[float, typer.Option(metavar="X", min=1e-8, help="Of Adam at its peak.")] = 1e-3,
@@ -65,13 +76,10 @@ def train(
     """
     _check_folder(output, resume=resume, overwrite=overwrite)
     model = _model((frames, size, size, channels), width, seed)
-    windows = _windows(clips, (frames, size, size, channels), stride)
-    batch_size = min(batch_size, len(windows))
-    steps = len(windows) // batch_size
-    typer.echo(f"{len(windows)} windows of {frames} frames: {epochs} epochs of {steps} steps.")
-    from kvdiff.training import ClipBatches
-
-    batches = ClipBatches(windows, batch_size, seed=seed)
+    reading = dict(window_step=stride, target_fps=fps, cache=cache or "memory", on_bad="skip" if skip_bad else "raise")
+    batches = _batches(clips, (frames, size, size, channels), batch_size, seed=seed, **reading)
+    steps = batches.steps_per_epoch
+    typer.echo(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
     _fit(model, batches, output / _TRAINING, epochs, learning_rate, preview_every, every=save_every, resume=resume)
     path = save_keras(model, output)
     typer.echo(f"Wrote {path}. Try: kvdiff generate {output} -o new.gif")
@@ -101,32 +109,31 @@ def _model(clip_shape: tuple[int, int, int, int], width: int, seed: int) -> Vide
     return kvdiff.VideoDiffusion(clip_shape, denoiser, seed=seed)
 
 
-def _windows(paths: list[pathlib.Path], clip_shape: tuple[int, int, int, int], stride: int) -> np.ndarray:
-    """Every window of every clip: uint8 [windows, *clip_shape]."""
-    from kvdiff.media import list_clip_files, read_clips
+def _batches(
+    paths: list[pathlib.Path], clip_shape: tuple[int, int, int, int], batch_size: int, **options: Any
+) -> VideoBatches:
+    """Every window of every clip, decoded once."""
+    from kvdiff.data import clip_batches, list_paths
 
     frames, height, width, channels = clip_shape
-    found = []
-    for path in list_clip_files(paths):
-        resize = None if path.suffix.lower() == ".npy" else (height, width)
-        clips = read_clips(path, size=resize, channels=channels)
-        if clips.shape[2:4] != (height, width):
-            raise ValueError(
-                f"{path}: expected frames of {height}×{width}; a .npy file is not resized. "
-                f"Received: {clips.shape[2]}×{clips.shape[3]}"
-            )
-        starts = range(0, clips.shape[1] - frames + 1, stride)
-        if not starts:
-            typer.echo(f"Note: {path} has {clips.shape[1]} frames, fewer than {frames}; left out.", err=True)
-        found += [clips[:, start : start + frames] for start in starts]
-    if not found:
-        raise ValueError(f"CLIPS: expected at least one clip of {frames} frames or more. Received: none")
-    return np.concatenate(found)
+    batches = clip_batches(
+        list_paths(paths),
+        label_mode=None,
+        num_frames=frames,
+        image_size=(height, width),
+        clip_sampling="all",
+        color_mode="grayscale" if channels == 1 else "rgb",
+        batch_size=batch_size,
+        announce=functools.partial(typer.echo, err=True),
+        **options,
+    )
+    batches.batch_size = min(batch_size, batches.num_samples)
+    return batches
 
 
 def _fit(
     model: VideoDiffusion,
-    batches: ClipBatches,
+    batches: VideoBatches,
     folder: pathlib.Path,
     epochs: int,
     learning_rate: float,

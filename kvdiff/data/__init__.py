@@ -8,7 +8,7 @@ from kvdiff.data.dataset import clip_batches, clip_dataset
 from kvdiff.data.directory import video_dataset_from_directory
 from kvdiff.data.inspection import Inspection, inspect_videos
 from kvdiff.data.kinetics import kinetics
-from kvdiff.data.listing import Listing, Video, list_directory
+from kvdiff.data.listing import Listing, Video, list_directory, list_paths
 from kvdiff.data.moving_digits import moving_digits
 from kvdiff.data.moving_mnist import moving_mnist
 from kvdiff.data.tables import video_dataset_from_csv
@@ -28,6 +28,7 @@ __all__ = [
     "inspect_videos",
     "kinetics",
     "list_directory",
+    "list_paths",
     "moving_digits",
     "moving_mnist",
     "ucf101",

@@ -39,7 +39,8 @@ class VideoBatches:
         shuffle: whether epochs differ in their order.
         seed: of order and random beginnings.
         encode: from an integer label to what a batch holds of it; None: batches are clips alone.
-        announce: called with a line once an epoch has been read; None for silence.
+        announce: called with a line for every video that "all" leaves out as too short, and with one that says how fast
+            the first epoch was read; None for silence.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class VideoBatches:
         self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
         self._encode = encode
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
+        self._announce = announce or (lambda line: None)
         self._samples = self._all_samples()
-        self._progress = _Progress(self.num_samples, announce)
+        self._progress = _Progress(self.num_samples, self._announce)
         self._draw = functools.lru_cache(maxsize=4)(self._drawn)
 
     @property
@@ -178,42 +180,40 @@ class VideoBatches:
         counts = [self._num_clips(video) for video in self.videos]
         pairs = [(index, number) for index, count in enumerate(counts) for number in range(count)]
         if not pairs:
-            raise ValueError(f"expected a video of at least {self.windows.span} frames. Received: none")
+            raise ValueError(f"expected at least one clip of {self.windows.span} frames or more. Received: none")
         return np.array(pairs, np.int64)
 
     def _num_clips(self, video: Video) -> int:
         try:
-            times = self.store.times(video)
-            try:
-                return len(self.windows.starts(times))
-            except ValueError as error:
-                raise VideoError(video.path, str(error)) from error
+            count, ticks = self.store.measured(
+                video, lambda t: (len(self.windows.starts(t)), self.windows.num_ticks(t))
+            )
         except VideoError as error:
             self.bad_files.add(video, error)
             return 0
+        if not count:
+            self._announce(f"Note: {video.path} has {ticks} frames, fewer than {self.windows.span}; left out.")
+        return count
 
 
 class _Progress:
-    """Counts what was read, and says so once an epoch."""
+    """Says how fast the first epoch was read: later ones wait for the training."""
 
-    def __init__(self, num_samples: int, announce: Callable[[str], None] | None) -> None:
+    def __init__(self, num_samples: int, announce: Callable[[str], None]) -> None:
         self._num_samples, self._announce = num_samples, announce
         self._lock = threading.Lock()
         self._clips = self._frames = 0
-        self._since = 0.0
+        self._since = time.perf_counter()
 
     def add(self, frames: int) -> None:
-        if self._announce is None:
-            return
+        """Count a clip that was read."""
         with self._lock:
             if not self._clips:
                 self._since = time.perf_counter()
             self._clips += 1
             self._frames += frames
-            if self._clips == self._num_samples:
-                seconds = time.perf_counter() - self._since
-                rate = self._frames / max(seconds, 1e-6)
-                self._announce(
-                    f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate:.0f} frames/s."
-                )
-                self._clips = self._frames = 0
+            is_first_epoch_over = self._clips == self._num_samples
+        if is_first_epoch_over:
+            seconds = time.perf_counter() - self._since
+            rate = f"{self._frames / max(seconds, 1e-6):.0f} frames/s"
+            self._announce(f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate}.")

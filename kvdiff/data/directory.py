@@ -65,10 +65,10 @@ def video_dataset_from_directory(
         num_workers: processes that decode; by default one a CPU.
         limits: what one file may ask for: `kvdiff.media.ReadLimits`.
         on_bad: "raise" (default), or "skip": the next good file takes the place of a bad one. A video that is too short
-            for one clip is bad.
+            for one clip is bad; "all" leaves it out and says so.
         max_bad_share: with "skip", raise after all where more than this share of the files is bad (0.1).
         report: file for a list of the skipped files, JSON.
-        verbose: print what was found and, after every epoch, how fast it was read (True).
+        verbose: print what was found and, after the first epoch, how fast it was read (True).
 
     Returns:
         A `tf.data.Dataset` of one epoch, every iteration over it the next: uint8 clips [batch, frames, height, width,

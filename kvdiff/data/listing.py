@@ -11,9 +11,9 @@ import numpy as np
 
 from kvdiff.data.order import held_out
 from kvdiff.diffusion.checks import check_choice, check_real
-from kvdiff.media import find_clips, num_clips
+from kvdiff.media import find_clips, list_clip_files, num_clips
 
-__all__ = ["Listing", "Video", "list_directory"]
+__all__ = ["Listing", "Video", "list_directory", "list_paths", "listing_of"]
 
 
 class Video(NamedTuple):
@@ -95,6 +95,19 @@ def list_directory(directory: str | pathlib.Path, labels: Any = "inferred", clas
     paths = find_clips(directory)
     names = None if class_names is None else tuple(class_names)
     return listing_of(paths, directory, None if labels is None else _integers(labels, len(paths)), names)
+
+
+def list_paths(paths: Sequence[str | pathlib.Path]) -> Listing:
+    """The videos among `paths`, without labels; of a folder, those below it.
+
+    Raises:
+        ValueError: no path, or a folder without videos.
+    """
+    parts = []
+    for path in map(pathlib.Path, paths):
+        root = path if path.is_dir() else path.parent
+        parts.append(listing_of(list_clip_files([path]), root, None, None))
+    return Listing(tuple(video for part in parts for video in part.videos))
 
 
 def listing_of(

@@ -9,7 +9,7 @@ import os
 import pathlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from kvdiff.media import Clip, ClipReader, ClipRequest, VideoError, write_bytes
 
 __all__ = ["VideoStore"]
 
+_Measure = TypeVar("_Measure")
 _LAYOUT = "1"  # Of the cache: a change of pixels or files makes it another.
 
 
@@ -60,21 +61,26 @@ class VideoStore:
         """(height, width, channels) of every frame."""
         return (*self.options["size"], self.options["channels"])
 
-    def times(self, video: Video) -> np.ndarray:
-        """When the frames of a video are shown, float64 [frames], seconds; decodes it to know.
+    def measured(self, video: Video, measure: Callable[[np.ndarray], _Measure]) -> _Measure:
+        """What `measure` makes of the times at which a video's frames are shown; decodes it to know them.
 
         Raises:
-            VideoError: whatever is wrong with the file; the same again without another look at it.
+            VideoError: whatever is wrong with the file, the same again without another look at it; or the ValueError of
+                `measure` in its place.
         """
         with self._locks[video]:
             self._find(video, keep=self._in_memory or self._folder is not None)
-            return self._times[video]
+            times = self._times[video]
+        try:
+            return measure(times)
+        except ValueError as error:
+            raise VideoError(video.path, str(error)) from error
 
     def frames(self, video: Video, choose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Frames of a video, uint8 [frames, height, width, channels]; `choose` gives their indices from the times.
 
         Raises:
-            VideoError: as `times` does, or the ValueError of `choose` in its place.
+            VideoError: as `measured` does.
         """
         with self._locks[video]:
             pixels = self._find(video, keep=True)

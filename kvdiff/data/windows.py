@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -61,14 +62,14 @@ class ClipWindows:
         Raises:
             ValueError: the video is too short for one clip, or has no clock that `target_fps` could go by.
         """
-        windows = self._num_ticks(times) - self.span + 1
+        windows = self.num_ticks(times) - self.span + 1
         if windows < 1:
-            raise ValueError(f"expected at least {self.span} frames. Received: {self._num_ticks(times)}")
+            raise ValueError(f"expected at least {self.span} frames. Received: {self.num_ticks(times)}")
         return windows
 
     def starts(self, times: np.ndarray) -> range:
-        """Where the clips of "all" begin."""
-        return range(0, self.num_windows(times), self.window_step or self.span)
+        """Where the clips of "all" begin; nowhere in a video that is too short."""
+        return range(0, max(self.num_ticks(times) - self.span + 1, 0), self.window_step or self.span)
 
     def start(self, times: np.ndarray, number: int, uniform: float) -> int:
         """Where a video's clip `number` begins; "random" goes by `uniform`, in (0, 1)."""
@@ -86,10 +87,15 @@ class ClipWindows:
         shown_at = times[0] + (ticks + _LATE) / self.target_fps
         return np.searchsorted(times, shown_at, side="right") - 1
 
-    def _num_ticks(self, times: np.ndarray) -> int:
+    def num_ticks(self, times: np.ndarray) -> int:
+        """The length of a video.
+
+        Raises:
+            ValueError: it has no clock that `target_fps` could go by.
+        """
         if self.target_fps is None:
             return len(times)
         if np.isnan(times).any():
             raise ValueError("expected times to go by; arrays and folders of frames need `default_fps`")
         last = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / self.target_fps
-        return max(int((times[-1] - times[0] + last) * self.target_fps + _LATE), 1)
+        return max(math.ceil((times[-1] - times[0] + last) * self.target_fps - _LATE), 1)

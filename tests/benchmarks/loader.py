@@ -6,8 +6,8 @@
 Every round reads every file with each of them, in another order, in this one run; the best round counts, for other
 programs can only slow one down. Rates are given a second, and a second of processor time (of all processes and threads
 together), which depends less on how many of them are free. All frames are decoded and scaled to cover 64×64: here by
-area averaging on the way to RGB, with OpenCV by `resize(…, INTER_AREA)`, with imageio by ffmpeg's `scale=flags=area`. Each
-of them reads as many files at once as there are CPUs.
+area averaging on the way to RGB, with OpenCV by `resize(…, INTER_AREA)`, with imageio by `scale=flags=area` of ffmpeg.
+Each of them reads as many files at once as there are CPUs.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ pytest.importorskip("av")
 import tensorflow as tf
 
 from kvdiff import media
-from kvdiff.data import VideoError, clip_batches, list_directory, video_dataset_from_directory
+from kvdiff.data import VideoError, clip_batches, list_directory, list_paths, video_dataset_from_directory
 from tests.data.conftest import numbered_clip
 
 SMALL = dict(num_frames=4, image_size=8, batch_size=4, num_workers=1, verbose=False)
@@ -279,3 +279,44 @@ def test_batches_need_no_tensorflow_to_be_read(folder):
     clip, label = batches.sample(epoch=0, position=3)
     assert clip.shape == (4, 8, 8, 3) and label is None
     np.testing.assert_array_equal(clip, batches.sample(0, 3)[0])
+
+
+def test_all_clips_leave_out_short_videos_and_say_so(bad_folder):
+    said: list[str] = []
+    batches = clip_batches(
+        list_paths([bad_folder / "5.gif", bad_folder / "6.gif"]),
+        num_frames=4,
+        image_size=8,
+        clip_sampling="all",
+        batch_size=3,
+        num_workers=1,
+        shuffle=False,
+        announce=said.append,
+    )
+    assert said == [f"Note: {bad_folder / '5.gif'} has 3 frames, fewer than 4; left out."]
+    assert batches.num_samples == 3
+    assert [batches.sample(0, position)[0][0, 0, 0, 0] for position in range(3)] == [120, 124, 128]
+    assert said[1].startswith("Read 3 clips, 12 frames, in ")
+
+
+def test_paths_may_be_files_and_folders(folder):
+    listing = list_paths([folder / "b", folder / "a" / "1.gif"])
+    assert [video.path.name for video in listing.videos] == ["0.gif", "1.gif", "2.gif", "3.gif", "1.gif"]
+    assert listing.labels is None
+    with pytest.raises(ValueError, match="expected at least one video"):
+        list_paths([])
+    with pytest.raises(VideoError, match="no such file"):
+        clip_batches(list_paths([folder / "none.gif"]), num_workers=1, clip_sampling="all")
+
+
+def test_the_command_reads_with_the_same_loader(bad_folder, tmp_path, capsys):
+    train = pytest.importorskip("kvdiff.cli.train")
+    options = dict(window_step=4, target_fps=5.0, cache=tmp_path / ".cache", seed=0, on_bad="skip")
+    with pytest.raises(VideoError, match="3.gif: expected a readable .gif.*more than the share of 0.1"):
+        train._batches([bad_folder], (4, 8, 8, 1), 16, **options)
+    (bad_folder / "3.gif").unlink()
+    batches = train._batches([bad_folder], (4, 8, 8, 1), 16, **options)
+    assert "5.gif has 2 frames, fewer than 4; left out" in capsys.readouterr().err
+    assert batches.num_samples == batches.batch_size == 6 and batches.steps_per_epoch == 1
+    clip, _ = batches.sample(0, 0)
+    assert clip.shape == (4, 8, 8, 1) and np.diff(clip[:, 0, 0, 0].astype(int)).tolist() == [2, 2, 2]

@@ -26,6 +26,13 @@ def test_a_lower_rate_takes_every_other_frame():
     assert windows.frames(EVEN, 10).tolist() == [20, 22, 24, 26, 28]
 
 
+def test_a_tick_that_falls_into_the_last_frame_counts():
+    times = np.arange(3) / 10
+    windows = ClipWindows(num_frames=2, target_fps=5)
+    assert windows.num_windows(times) == 1
+    assert windows.frames(times, 0).tolist() == [0, 2]
+
+
 def test_a_higher_rate_repeats_frames():
     assert chosen(EVEN, num_frames=6, target_fps=60) == [0, 0, 1, 1, 2, 2]
     assert chosen(EVEN, num_frames=4, frame_stride=2, target_fps=60) == [0, 1, 2, 3]
