@@ -13,9 +13,9 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.sampler import step_table
-from kvdiff.export.litert_file import at_most_4d, with_metadata
+from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
-from kvdiff.export.onnx import check_model, float32_twin
+from kvdiff.export.onnx import check_model, float32_twin, in_keras
 from kvdiff.export.parity import TOLERANCE, cases, check_parity, measure
 from kvdiff.runtime.litert import FILE, KIND, METADATA, SIGNATURE, LiteRtSampler
 from kvdiff.runtime.manifest import canonical_json, file_name
@@ -68,18 +68,16 @@ def export_litert(
     for module in ("ai_edge_litert", "ai_edge_quantizer"):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f'export_litert needs {module}: pip install "keras-video-diffusion[export]"')
-    check_model(model)
+    check_model(model, conditions=True)
     directory, file = pathlib.Path(directory), file_name(FILE, precision)
     with staging(directory, KIND, file, overwrite=overwrite) as stage:
-        denoiser, spec, config = float32_twin(model.denoiser), model.clip_spec, model.sampler.config
-        clip, label = [1, spec.num_frames, *spec.frame_shape], [1, spec.num_frames]
-        content = _quantised(at_most_4d(_convert(denoiser, clip, label, stage / "saved_model", precision)), precision)
+        denoiser, config = float32_twin(model.denoiser), model.sampler.config
+        content = _quantised(at_most_4d(_convert(model, denoiser, stage / "saved_model", precision)), precision)
         metadata = {METADATA: canonical_json(config), "kvdiff.recipe": canonical_json(_recipe(model.sampler))}
         (stage / file).write_bytes(with_metadata(content, metadata))
         sections: dict[str, Any] = {
             "precision": precision,
-            "inputs": {"noisy_clip": _tensor(clip[1:]), "noise_label": {**_tensor(label), "range": [0.0, 1.0]}},
-            "outputs": {"raw_output": _tensor([*clip[1:-1], denoiser.output.shape[-1]])},
+            **signatures(content),
             "sampler": config,
             "versions": versions(_PACKAGES),
         }
@@ -90,22 +88,25 @@ def export_litert(
     return directory / file
 
 
-def _convert(denoiser: keras.Model, clip: list[int], label: list[int], folder: pathlib.Path, precision: str) -> bytes:
+def _convert(model: VideoDiffusion, denoiser: keras.Model, folder: pathlib.Path, precision: str) -> bytes:
     """By way of a SavedModel: converting a Keras model's functions directly can write uninitialised weights."""
     import keras
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
+    spec, archive = model.clip_spec, keras.export.ExportArchive()
     archive.track(denoiser)
+    frame_shape = spec.frame_shape
+    shapes = {name: condition.shape(spec.num_frames, frame_shape) for name, condition in model.conditions.items()}
+    shapes |= {"noisy_clip": (spec.num_frames, *frame_shape), "noise_label": (spec.num_frames,)}
+    signature = {
+        name: tf.TensorSpec([1, *shapes.get(name, tensor.shape[1:])], tensor.dtype, name=name)
+        for name, tensor in denoiser.input.items()
+    }
 
-    def call(noisy_clip: Any, noise_label: Any) -> dict[str, Any]:
-        return {"raw_output": denoiser({"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False)}
+    def call(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"raw_output": denoiser(inputs, training=False)}
 
-    signature = [
-        tf.TensorSpec(clip, tf.float32, name="noisy_clip"),
-        tf.TensorSpec(label, tf.float32, name="noise_label"),
-    ]
-    archive.add_endpoint(SIGNATURE, tf.function(call, autograph=False), input_signature=signature)
+    archive.add_endpoint(SIGNATURE, tf.function(call, autograph=False), input_signature=[signature])
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -142,22 +143,10 @@ def _recipe(sampler: Any) -> dict[str, Any]:
     }
 
 
-def _tensor(shape: list[int]) -> dict[str, Any]:
-    return {"dtype": "float32", "shape": shape, "range": None}
-
-
 def _parity(denoiser: keras.Model, sampler: LiteRtSampler, precision: str) -> dict[str, Any]:
     """Compare the file with Keras, print and return the figures."""
-    import keras
-
-    def in_keras(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        with keras.device("cpu:0"):
-            out = denoiser({"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False)
-            return keras.ops.convert_to_numpy(out)
-
     spec = sampler.clip_spec
     shapes = cases((spec.num_frames, *spec.frame_shape), [False] * 4)
-    measured = measure(in_keras, sampler.denoise, shapes, spec.channels)
+    measured = measure(in_keras(denoiser), sampler.denoise, shapes, spec.channels, sampler.conditions)
     print(f"{sampler.path.name}: LiteRT against Keras, {precision}", *measured, sep="\n  ")
-    tolerance = TOLERANCE if precision == "float32" else np.inf
-    return check_parity(measured, tolerance)
+    return check_parity(measured, TOLERANCE if precision == "float32" else np.inf)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["at_most_4d", "with_metadata"]
+__all__ = ["at_most_4d", "signatures", "with_metadata"]
 
 
 def at_most_4d(model: bytes) -> bytes:
@@ -42,6 +42,23 @@ def with_metadata(model: bytes, entries: Mapping[str, str]) -> bytes:
         entry.name, entry.buffer = name, len(content.buffers) - 1
         content.metadata.append(entry)
     return _packed(content)
+
+
+def signatures(model: bytes) -> dict[str, dict[str, Any]]:
+    """What a manifest says of the inputs and outputs of a LiteRT model's one signature."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = schema.ModelT.InitFromPackedBuf(model)
+    (signature,) = content.signatureDefs
+    dtypes = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
+
+    def described(entry: Any) -> tuple[str, dict[str, Any]]:
+        tensor, name = content.subgraphs[signature.subgraphIndex].tensors[entry.tensorIndex], entry.name.decode()
+        limits = [0.0, 1.0] if name == "noise_label" else None
+        return name, {"dtype": dtypes[tensor.type], "shape": _shape(tensor), "range": limits}
+
+    sections = {"inputs": signature.inputs, "outputs": signature.outputs}
+    return {section: dict(sorted(map(described, entries))) for section, entries in sections.items()}
 
 
 class _Squeeze:

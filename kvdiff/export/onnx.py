@@ -6,11 +6,14 @@ import importlib.util
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.conditions import TOLD, noise_input, told_names
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import PRECISIONS, bfloat16_weights, float16, int8
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["OPSET", "check_model", "export_onnx", "float32_twin"]
+__all__ = ["OPSET", "check_model", "export_onnx", "float32_twin", "in_keras"]
 
 OPSET = 18  # The newest that tf2onnx writes.
 
@@ -68,30 +71,30 @@ def export_onnx(
     """
     check_choice("precision", precision, PRECISIONS)
     _check_tools()
-    check_model(model)
+    check_model(model, conditions=True)
     directory, file = pathlib.Path(directory), file_name(FILE, precision)
     with staging(directory, KIND, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
         sections: dict[str, Any] = {"sampler": model.sampler.config, "versions": versions(_PACKAGES)}
         graph = _convert(denoiser, stage / "converted.onnx")
-        _name_tensors(graph)
+        _name_tensors(graph, _input_axes(model))
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
-        _write(stage / FILE, graph, denoiser, model.clip_spec, {"precision": "float32", **sections})
+        _write(stage / FILE, graph, denoiser, model.sampler, {"precision": "float32", **sections})
         if precision != "float32":
             lowered = _lowered(stage / FILE, precision)
-            _write(stage / file, lowered, denoiser, model.clip_spec, {"precision": precision, **sections})
+            _write(stage / file, lowered, denoiser, model.sampler, {"precision": precision, **sections})
         # What a user does first must work before anything takes its name.
         OrtSampler(stage / file, providers=["CPUExecutionProvider"])
     return directory / file
 
 
 def _write(
-    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, clip_spec: Any, sections: dict[str, Any]
+    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, sampler: ClipSampler, sections: dict[str, Any]
 ) -> None:
     """The file, its parity with Keras, and its manifest."""
     files = save_model(graph, path)
-    parity = _parity(denoiser, path, clip_spec, sections["precision"])
+    parity = _parity(denoiser, path, sampler, sections["precision"])
     write_manifest(path, KIND, files, parity=parity, **sections)
 
 
@@ -124,7 +127,7 @@ def check_model(model: Any, *, conditions: bool = False) -> None:
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
     if not conditions and set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
         raise ValueError(
-            "`model`: expected a denoiser of noisy_clip and noise_label; conditions are not exported. "
+            "`model`: expected a denoiser of noisy_clip and noise_label; this format takes no conditions. "
             f"Received: one of {sorted(model.denoiser.input)}"
         )
     if keras.backend.backend() != "tensorflow":
@@ -149,13 +152,26 @@ def float32_twin(denoiser: keras.Model) -> keras.Model:
     return twin
 
 
+def in_keras(denoiser: keras.Model) -> Callable[..., np.ndarray]:
+    """F(noisy_clip, noise_label, inputs) as Keras answers on the CPU."""
+    import keras
+
+    def answer(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:
+        with keras.device("cpu:0"):  # GPUs may round float32 products to TF32.
+            told = {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})}
+            return keras.ops.convert_to_numpy(denoiser(told, training=False))
+
+    return answer
+
+
 def _convert(denoiser: keras.Model, path: pathlib.Path) -> onnx.ModelProto:
     """The denoiser as Keras and tf2onnx convert it."""
     import keras
     import onnx
 
     signature = {
-        name: keras.InputSpec(dtype="float32", shape=tensor.shape, name=name) for name, tensor in denoiser.input.items()
+        name: keras.InputSpec(dtype=tensor.dtype, shape=tensor.shape, name=name)
+        for name, tensor in denoiser.input.items()
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `np.object` on behalf of tf2onnx.
@@ -163,18 +179,32 @@ def _convert(denoiser: keras.Model, path: pathlib.Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def _name_tensors(model: onnx.ModelProto) -> None:
+def _input_axes(model: VideoDiffusion) -> dict[str, tuple[Any, ...]]:
+    """The denoiser's inputs in order, each with names for its axes."""
+    channels = model.clip_spec.channels
+    axes: dict[str, tuple[Any, ...]] = {"noisy_clip": (*_AXES, channels), "noise_label": _AXES[:2]}
+    for name, condition in model.conditions.items():
+        sizes = condition.shape("frames", (None, None, channels))
+        names = (f"{name}_axis{index}" if size is None else size for index, size in enumerate(sizes, 1))
+        axes[name] = ("batch", *names)
+        axes[noise_input(name)] = ("batch",)
+    axes[TOLD] = ("batch", len(told_names(model.conditions)))
+    return {name: sizes for name, sizes in axes.items() if name in model.denoiser.input}
+
+
+def _name_tensors(model: onnx.ModelProto, axes: Mapping[str, Sequence[Any]]) -> None:
     """Names for the output and the dynamic axes, in place of tf2onnx's `Identity:0` and `unk__7`; inputs in order."""
     graph = model.graph
-    if sorted(tensor.name for tensor in graph.input) != ["noise_label", "noisy_clip"] or len(graph.output) != 1:
+    if {tensor.name for tensor in graph.input} != set(axes) or len(graph.output) != 1:
         found = [tensor.name for tensor in graph.input], [tensor.name for tensor in graph.output]
-        raise RuntimeError(f"export_onnx: expected inputs noisy_clip and noise_label and one output. Received: {found}")
-    graph.input.sort(key=lambda tensor: tensor.name != "noisy_clip")
+        raise RuntimeError(f"export_onnx: expected inputs {list(axes)} and one output. Received: {found}")
+    graph.input.sort(key=lambda tensor: list(axes).index(tensor.name))
     _rename(graph, graph.output[0].name, _OUTPUT)
     for tensor in (*graph.input, *graph.output):
-        for axis, dim in zip(_AXES, tensor.type.tensor_type.shape.dim, strict=False):  # Channels keep their number.
+        names = axes.get(tensor.name, _AXES)
+        for axis, dim in zip(names, tensor.type.tensor_type.shape.dim, strict=False):  # Channels keep their number.
             if not dim.HasField("dim_value"):
-                dim.dim_param = axis
+                dim.dim_param = str(axis)
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -200,33 +230,29 @@ def _describe(model: onnx.ModelProto, config: Any, made_with: dict[str, str]) ->
     onnx.helper.set_model_props(model, properties)
 
 
-def _parity(denoiser: keras.Model, path: pathlib.Path, clip_spec: Any, precision: str) -> dict[str, Any]:
+def _parity(denoiser: keras.Model, path: pathlib.Path, sampler: ClipSampler, precision: str) -> dict[str, Any]:
     """Compare the file with Keras, print and return the figures."""
-    import keras
-
+    clip_spec = sampler.clip_spec
     session = open_session(path, ["CPUExecutionProvider"])
 
-    def in_keras(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        with keras.device("cpu:0"):  # GPUs may round float32 products to TF32.
-            out = denoiser({"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False)
-            return keras.ops.convert_to_numpy(out)
-
-    def in_onnxruntime(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        return session.run([_OUTPUT], {"noisy_clip": noisy_clip, "noise_label": noise_label})[0]
+    def in_onnxruntime(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:
+        return session.run([_OUTPUT], {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})[0]
 
     dynamic = [size is None for size in denoiser.input["noisy_clip"].shape[:4]]
     shapes = cases((clip_spec.num_frames, *clip_spec.frame_shape), dynamic)
-    measured = measure(in_keras, in_onnxruntime, shapes, clip_spec.channels)
+    measured = measure(in_keras(denoiser), in_onnxruntime, shapes, clip_spec.channels, sampler.conditions)
     print(f"{path.name}: ONNX Runtime against Keras, opset {OPSET}, {precision}", *measured, sep="\n  ")
     return check_parity(measured, TOLERANCE if precision == "float32" else np.inf)
 
 
 def _signatures(tensors: Any) -> dict[str, Any]:
     """What the manifest says of inputs or outputs."""
+    import onnx
 
     def described(tensor: onnx.ValueInfoProto) -> dict[str, Any]:
         shape = [dim.dim_param or dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
         # The label is an angle in quarter turns; a noisy clip or a raw output has no bounds.
-        return {"dtype": "float32", "shape": shape, "range": [0.0, 1.0] if tensor.name == "noise_label" else None}
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type).name
+        return {"dtype": dtype, "shape": shape, "range": [0.0, 1.0] if tensor.name == "noise_label" else None}
 
     return {tensor.name: described(tensor) for tensor in tensors}

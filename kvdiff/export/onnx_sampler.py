@@ -8,6 +8,7 @@ initialisers of the outer graph.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from kvdiff.diffusion.conditions import TOLD
+from kvdiff.diffusion.guidance import guided, rescaled
 from kvdiff.diffusion.noise import SAMPLING, normal
 from kvdiff.diffusion.steps import LearnedVarianceRow, Row, step
 from kvdiff.export.manifest import staging, write_manifest
@@ -103,6 +106,10 @@ class _Loop:
             tensor.type.tensor_type.shape.dim[-1].dim_value for tensor in (denoiser.input[0], denoiser.output[0])
         )
         self.clip_axes: list[str | int] = [*_CLIP_AXES, self.channels]
+        self.conditions = {
+            tensor.name: tensor for tensor in denoiser.input if tensor.name not in ("noisy_clip", "noise_label")
+        }
+        self.is_guided = TOLD in self.conditions
         self.described = self._inputs()
 
     def _inputs(self) -> dict[str, onnx.ValueInfoProto]:
@@ -117,8 +124,11 @@ class _Loop:
             "noise": ["draws", *(f"noise_{axis}" for axis in (*_CLIP_AXES, "channels"))],
         }
         numbers: dict[str, list[str | int]] = {"seed": ["batch"], "sample": ["batch"], "first_draw": [1]}
+        if self.is_guided:
+            axes |= {"guidance": ["calls", "batch"], "guidance_rescale": [1]}
         described = {name: self.describe(name, sizes) for name, sizes in axes.items()}
-        return described | {name: self.describe(name, sizes, "int64") for name, sizes in numbers.items()}
+        described |= {name: self.describe(name, sizes, "int64") for name, sizes in numbers.items()}
+        return described | self.conditions
 
     @staticmethod
     def describe(name: str, axes: Sequence[str | int], dtype: str = "float32") -> onnx.ValueInfoProto:
@@ -134,7 +144,7 @@ class _Loop:
     def given(self, name: str) -> Tensor:
         """An input of the graph."""
         axes = self.described[name].type.tensor_type.shape.dim
-        integer = name in ("seed", "sample", "first_draw")
+        integer = self.described[name].type.tensor_type.elem_type != 1
         shape = tuple(dim.dim_value or None for dim in axes)
         return Tensor(self.nodes, name, "int64" if integer else "float32", shape)
 
@@ -178,16 +188,45 @@ class _Loop:
         variance = {name: fields.pop(name) for name in COLUMNS[-2:]}
         learned = self.out_channels != self.channels
         row = LearnedVarianceRow(**fields, **variance) if learned else Row(**fields)
-        out = self._answer(row.c_in * x, parts["c_noise"])
+        out = self._guided(row.c_in * x, parts["c_noise"], index)
         fresh = nodes.cond(self._any(parts["std"]), lambda: self._drawn(index), lambda: nodes.of(0.0, "float32"))
         moved, remembered = step(row, x, out, tuple(history), fresh, nodes.clamp_unit, nodes.exp)
         return [Tensor(nodes, go_on, "bool"), moved, *remembered]
 
-    def _answer(self, noisy_clip: Tensor, noise_label: Tensor) -> Tensor:
-        """The denoiser's raw output; its nodes keep their names but for those of its inputs."""
+    def _guided(self, noisy_clip: Tensor, noise_label: Tensor, index: Tensor) -> Tensor:
+        """`kvdiff.diffusion.conditioning.answer`: told and untold clips as one batch, in rows that are guided."""
         nodes = self.nodes
         frames = nodes.node("Slice", self.clip_shape, nodes.of([0], "int64"), nodes.of([2], "int64"))
         inputs = {"noisy_clip": noisy_clip, "noise_label": nodes.node("Expand", noise_label, frames)}
+        inputs |= {name: self.given(name) for name in self.conditions}
+        if not self.is_guided:
+            return self._answer(inputs)
+        weight = nodes.node("Gather", self.given("guidance"), index, axis=0)
+        guides = self._any(weight - 1.0)
+        repeats = nodes.reshape(nodes.cast(guides, "int64") + 1, (1,))
+        ranks = {tensor.name: len(tensor.type.tensor_type.shape.dim) for tensor in self.denoiser.input}
+        inputs = {name: self._repeated(tensor, repeats, ranks[name]) for name, tensor in inputs.items()}
+        batch = nodes.node("Shape", self.given("start"), dtype="int64", start=0, end=1)
+        rows = nodes.arange(nodes.node("Squeeze", batch * repeats), "int64")
+        told = nodes.cast(nodes.node("Less", rows, batch, dtype="bool"), "float32")
+        inputs[TOLD] = inputs[TOLD] * nodes.node("Unsqueeze", told, nodes.of([1], "int64"))
+        out = self._answer(inputs)
+        zero = nodes.of([0], "int64")
+        main = nodes.node("Slice", out, zero, batch, zero)
+        guide = nodes.node("Slice", out, batch * (repeats - 1), batch * repeats, zero)
+        weight = nodes.node("Unsqueeze", weight, nodes.of([1, 2, 3, 4], "int64"))
+        share: Any = nodes.node("Squeeze", self.given("guidance_rescale"))
+        answered = nodes.cond(guides, lambda: rescaled(nodes, guided(main, guide, weight), main, share), lambda: main)
+        return dataclasses.replace(answered, shape=out.shape)
+
+    def _repeated(self, tensor: Tensor, repeats: Tensor, rank: int) -> Tensor:
+        """The batch `repeats` times over."""
+        ones = self.nodes.of([1] * (rank - 1), "int64")
+        return self.nodes.node("Tile", tensor, self.nodes.node("Concat", repeats, ones, axis=0))
+
+    def _answer(self, inputs: dict[str, Tensor]) -> Tensor:
+        """The denoiser's raw output; its nodes keep their names but for those of its inputs."""
+        nodes = self.nodes
         renamed = {name: nodes.named(tensor, f"denoiser/{name}").name for name, tensor in inputs.items()}
         for node in self.denoiser.node:
             if not self.is_weight(node):
@@ -239,7 +278,7 @@ def _signature(tensors: Any) -> dict[str, Any]:
     """What the manifest says of inputs or outputs."""
     return {
         tensor.name: {
-            "dtype": "int64" if tensor.type.tensor_type.elem_type == 7 else "float32",
+            "dtype": {1: "float32", 6: "int32", 7: "int64"}[tensor.type.tensor_type.elem_type],
             "shape": [d.dim_param or d.dim_value for d in tensor.type.tensor_type.shape.dim],
         }
         for tensor in tensors

@@ -218,6 +218,18 @@ class Nodes:
         """Along an axis."""
         return self.node("Concat", *tensors, axis=axis)
 
+    def maximum(self, tensor: Tensor, other: Any) -> Tensor:
+        """The larger of each pair."""
+        return self.binary("Max", tensor, other)
+
+    def std(self, tensor: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
+        """The standard deviation, as NumPy's."""
+        axes = self.of(axis, "int64")
+        mean = self.node("ReduceMean", tensor, axes, keepdims=1)
+        return self.node(
+            "Sqrt", self.node("ReduceMean", (tensor - mean) * (tensor - mean), axes, keepdims=int(keepdims))
+        )
+
     def clamp_unit(self, tensor: Tensor) -> Tensor:
         """What `kvdiff.diffusion.clamps.clamp_unit` computes."""
         return self.node("Clip", tensor, self.of(-1.0, "float32"), self.of(1.0, "float32"))

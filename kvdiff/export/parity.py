@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "measure"]
+from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.conditions import TOLD, ClassLabel, Condition, FrameTimes
+
+__all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "example", "example_inputs", "measure"]
 
 # Of the output's scale. Both sides compute in float32 but sum in another order; a wrong graph is off by far more.
 TOLERANCE = 3e-5
 
-Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Network = Callable[..., np.ndarray]
+"""F(noisy_clip, noise_label), or F(noisy_clip, noise_label, inputs) of a network of conditions."""
 Shape = tuple[int, int, int, int]
 
 
@@ -68,17 +72,50 @@ def cases(clip_shape: Sequence[int], dynamic: Sequence[bool]) -> list[Shape]:
     return list(dict.fromkeys((b, f, h, w) for b, f, h, w in shapes))
 
 
-def measure(keras_network: Network, exported: Network, shapes: Sequence[Shape], channels: int) -> list[Case]:
-    """Run both networks on the same noise; labels from 0 to 1, a third of them exactly 0, which says "known"."""
+def measure(
+    keras_network: Network,
+    exported: Network,
+    shapes: Sequence[Shape],
+    channels: int,
+    conditions: Mapping[str, Condition] | None = None,
+) -> list[Case]:
+    """Run both networks on the same noise; labels from 0 to 1, a third of them exactly 0, which says "known".
+
+    `conditions` are told at random.
+    """
     rng = np.random.default_rng(0)
     measured = []
     for shape in shapes:
         noisy_clip = rng.standard_normal((*shape, channels)).astype(np.float32)
         noise_label = np.maximum(rng.uniform(-0.5, 1.0, shape[:2]), 0.0).astype(np.float32)
-        expected, found = keras_network(noisy_clip, noise_label), exported(noisy_clip, noise_label)
+        told = (example_inputs(conditions, noisy_clip.shape, rng),) if conditions else ()
+        expected, found = keras_network(noisy_clip, noise_label, *told), exported(noisy_clip, noise_label, *told)
         difference = float(np.abs(found - expected).max())
         measured.append(Case(*shape, difference, float(np.abs(expected).max())))
     return measured
+
+
+def example_inputs(
+    conditions: Mapping[str, Condition], clip_shape: tuple[int, ...], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Random inputs for a network of `conditions` besides clips of `clip_shape` and their labels."""
+    batch, frames, height, width, channels = clip_shape
+    given = {name: example(condition, clip_shape, rng) for name, condition in conditions.items()}
+    inputs = dict(Conditioning.of(conditions, given, (batch, frames, height, width, channels)).inputs)
+    if TOLD in inputs:
+        inputs[TOLD] = rng.integers(0, 2, inputs[TOLD].shape).astype(np.float32)
+    return inputs
+
+
+def example(condition: Condition, clip_shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """A random array for a condition of clips of `clip_shape`."""
+    batch, frames, *frame_shape = clip_shape
+    shape = (batch, *condition.shape(frames, (frame_shape[0], frame_shape[1], frame_shape[2])))
+    if isinstance(condition, ClassLabel):
+        return rng.integers(0, condition.num_classes, shape)
+    if isinstance(condition, FrameTimes):
+        return np.tile(np.arange(frames), (batch, 1))
+    return rng.uniform(-1, 1, shape)
 
 
 def check_parity(measured: Sequence[Case], tolerance: float = TOLERANCE) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class LiteRtSampler(ClipSampler):
         if threads is not None:
             check_count("threads", threads)
         artefact = load_artefact(path, KIND, FILE)
-        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        super().__init__(**artefact.sampler_arguments)
         self.manifest, self.path = artefact.manifest, artefact.path
         try:
             content = artefact.path.read_bytes()
@@ -75,11 +75,15 @@ class LiteRtSampler(ClipSampler):
                 f"LiteRtSampler: expected clips of {list(expected)}, the shape this model was exported for. "
                 f"Received: {list(noisy_clip.shape[1:])}"
             )
-        outputs = [
-            self._denoise(noisy_clip=clip, noise_label=label[None])["raw_output"]
-            for clip, label in zip(noisy_clip, noise_label, strict=True)
-        ]
-        return np.stack(outputs)
+        feed = {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})}
+        return np.stack(
+            [self._call({name: value[index] for name, value in feed.items()}) for index in range(len(noisy_clip))]
+        )
+
+    def _call(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+        """The output for one clip. Inputs have a batch axis of 1 but where that would be a fifth axis."""
+        shaped = {name: np.reshape(value, self.manifest["inputs"][name]["shape"]) for name, value in feed.items()}
+        return self._denoise(**shaped)["raw_output"]
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -90,6 +90,12 @@ class Artefact:
     prediction: Prediction
     conditions: Mapping[str, Condition]
 
+    @property
+    def sampler_arguments(self) -> dict[str, Any]:
+        """The arguments of a `ClipSampler`."""
+        names = ("clip_spec", "schedule", "prediction", "conditions")
+        return {name: getattr(self, name) for name in names}
+
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
     """Where the manifest of an artefact lies: inside a folder, beside a file."""

@@ -54,7 +54,7 @@ class OrtSampler(ClipSampler):
         threads: int | None = None,
     ) -> None:
         artefact = load_artefact(path, KIND, FILE)
-        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        super().__init__(**artefact.sampler_arguments)
         self.manifest, self.path = artefact.manifest, artefact.path
         self._session = artefact_session(artefact, providers, threads)
         (self._output,) = artefact.outputs
@@ -67,10 +67,11 @@ class OrtSampler(ClipSampler):
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 of `noisy_clip`'s shape [batch, frames, height, width, channels].
 
-        Height and width may be any that the network divides; `noise_label` is [batch, frames].
+        Height and width may be any that the network divides; `noise_label` is [batch, frames]; `inputs` are what a
+        network of conditions takes besides.
         """
-        feed = {"noisy_clip": noisy_clip, "noise_label": noise_label}
-        feed = {name: np.ascontiguousarray(value, np.float32) for name, value in feed.items()}
+        feed = {"noisy_clip": np.asarray(noisy_clip, np.float32), "noise_label": np.asarray(noise_label, np.float32)}
+        feed |= inputs or {}
         (out,) = self._session.run([self._output], feed)
         return out
 

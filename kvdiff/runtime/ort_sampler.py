@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.conditions import TOLD
 from kvdiff.diffusion.sampler import ClipSampler, Draws
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import load_artefact
@@ -49,7 +50,7 @@ class FusedOrtSampler(ClipSampler):
         threads: int | None = None,
     ) -> None:
         artefact = load_artefact(path, KIND, FILE)
-        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction)
+        super().__init__(**artefact.sampler_arguments)
         self.manifest, self.path = artefact.manifest, artefact.path
         self._session = artefact_session(artefact, providers, threads)
 
@@ -78,9 +79,20 @@ class FusedOrtSampler(ClipSampler):
             "first_draw": np.array([noise.first], np.int64),
         }
         feed["history"][: len(history)] = history
+        feed |= told.inputs
+        if TOLD in told.inputs:
+            feed |= guidance_inputs(table, told)
         made, remembered = self._session.run(["clip", "history_out"], feed)
         report(table.num_steps)
         return made, remembered[: len(history)]
+
+
+def guidance_inputs(table: StepTable, told: Conditioning) -> dict[str, np.ndarray]:
+    """The graph's inputs `guidance` float32 [calls, batch], 1 where it does not act, and `guidance_rescale` [1]."""
+    rows = [told.at(row.c_noise).guidance for row in table.rows()]
+    ones = np.ones(len(told.inputs[TOLD]), np.float32)
+    weights = np.stack([ones if weight is None else weight for weight in rows])
+    return {"guidance": weights.astype(np.float32), "guidance_rescale": np.full(1, told.rescale, np.float32)}
 
 
 def table_inputs(table: StepTable, batch: int, frames: int) -> dict[str, np.ndarray]:
