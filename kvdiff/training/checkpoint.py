@@ -105,8 +105,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Put back the state of the newest checkpoint."""
         self._check_use()
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
+        self._build()
         self._optimizer = json.loads(json.dumps(keras.saving.serialize_keras_object(self.model.optimizer)))
         if self._state is not None:
             self._check_state(self._state)
@@ -204,7 +203,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if anew:
                 self._folder.clear()
         try:
-            found = self._folder.newest()
+            found = None if anew else self._folder.newest()
             if found and found[1].facts["data"] != self._data:
                 raise ValueError(
                     f"`batches`: expected those of {found[0]}, {found[1].facts['data']}. Received: {self._data}"
@@ -254,6 +253,13 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if names := _differences("", facts[what], now):
                 text = f"going on with another {what} ({', '.join(names)}): the rest of the training may differ"
                 warnings.warn(text, stacklevel=2)
+
+    def _build(self) -> None:
+        """Make the variables that Keras would make in the first step: the optimizer's, and those of metrics."""
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        if any(not metric.variables for metric in self.model.metrics):
+            self.model._symbolic_build(data_batch=self.model.noised(self.model.blank_batch(), 0))
 
     def _put_back(self, state: TrainingState) -> None:
         for name, variable in self._variables().items():

@@ -95,6 +95,16 @@ def test_an_epoch_that_goes_on_half_way_heeds_a_wish_to_stop(folder, model):
     assert fit(model, TrainingCheckpoint(folder, batches()), 9, wish).epoch == [3, 4]
 
 
+@pytest.mark.slow
+def test_metrics_go_on_too(tmp_path):
+    stop = at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    made = [make_model(metrics=["mae"]) for _ in range(3)]
+    whole = fit(made[0], TrainingCheckpoint(tmp_path / "whole", batches()), 1).history
+    with pytest.raises(KeyboardInterrupt):
+        fit(made[1], TrainingCheckpoint(tmp_path / "cut", batches()), 1, stop)
+    assert fit(made[2], TrainingCheckpoint(tmp_path / "cut", batches()), 1).history == whole and whole["mae"]
+
+
 def test_a_full_disk_is_warned_of_and_the_last_step_must_be_saved(folder, model, monkeypatch):
     from kvdiff.training import checkpoint_file
 

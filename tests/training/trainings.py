@@ -31,7 +31,7 @@ def tiny_denoiser() -> Any:
     return keras.Model({"noisy_clip": clip, "noise_label": label}, keras.layers.Dense(1)(x))
 
 
-def make_model(optimizer: Any = None) -> Any:
+def make_model(optimizer: Any = None, **options: Any) -> Any:
     import keras
 
     import kvdiff
@@ -39,7 +39,7 @@ def make_model(optimizer: Any = None) -> Any:
     keras.utils.set_random_seed(0)
     model = kvdiff.VideoDiffusion(SHAPE, tiny_denoiser(), seed=3)
     inner = keras.optimizers.Adam(3e-2, use_ema=True, ema_momentum=0.9)
-    model.compile(optimizer or keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=5))
+    model.compile(optimizer or keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=5), **options)
     return model
 
 
