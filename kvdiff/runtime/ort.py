@@ -7,15 +7,18 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.conditioning import Conditioning
+from kvdiff.diffusion.sampler import ClipSampler, Draws
+from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
+from kvdiff.runtime.ort_device import MEMORY, STEP, DeviceLoop
 
 __all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "artefact_session", "open_session"]
 
@@ -23,6 +26,8 @@ KIND = "onnx-denoiser"
 FILE = "denoiser.onnx"
 _LOCATION = rb"\n\x08location\x12"  # How a tensor in a data file begins to name it: onnx.proto, StringStringEntryProto.
 METADATA = "kvdiff.sampler"  # The key under which the model file itself carries the sampler's configuration.
+
+_GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 Provider = str | tuple[str, dict[str, Any]]
 
@@ -40,6 +45,8 @@ class OrtSampler(ClipSampler):
         providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA
             where this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
         threads: threads within an operator; by default one a physical core.
+        io_binding: keep clips on the device between network calls; by default where that is a GPU. Guided sampling and
+            learned variances go over the host either way.
 
     Raises:
         ArtefactError: a missing, foreign or changed file.
@@ -52,12 +59,33 @@ class OrtSampler(ClipSampler):
         *,
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
+        io_binding: bool | None = None,
     ) -> None:
         artefact = load_artefact(path, KIND, FILE)
         super().__init__(**artefact.sampler_arguments)
         self.manifest, self.path = artefact.manifest, artefact.path
         self._session = artefact_session(artefact, providers, threads)
         (self._output,) = artefact.outputs
+        on_gpu = self.providers[0] in _GPUS
+        alike = artefact.outputs[self._output][-1] == artefact.inputs["noisy_clip"][-1]
+        bound = alike and (on_gpu if io_binding is None else io_binding)
+        self._loop = self._device_loop(threads) if bound else None
+
+    def _device_loop(self, threads: int | None) -> DeviceLoop:
+        """The loop on the device of the first provider in use."""
+        options = self._session.get_provider_options().get(self.providers[0], {})
+        on_gpu = self.providers[0] in _GPUS
+        recorded = any(options.get(name) == "1" for name in ("enable_cuda_graph", "trt_cuda_graph_enable"))
+        device_id = int(options.get("device_id", 0)) if on_gpu else 0
+        # No TensorRT engine for so few nodes.
+        step: list[Provider] = [("CUDAExecutionProvider", {"device_id": str(device_id)})] if on_gpu else []
+        return DeviceLoop(
+            self._session,
+            open_session(STEP, [*step, "CPUExecutionProvider"], threads),
+            device="cuda" if on_gpu else "cpu",
+            device_id=device_id,
+            cuda_graph=recorded,
+        )
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -74,6 +102,22 @@ class OrtSampler(ClipSampler):
         feed |= inputs or {}
         (out,) = self._session.run([self._output], feed)
         return out
+
+    def _window(
+        self,
+        table: StepTable,
+        x: np.ndarray,
+        history: np.ndarray,
+        noise: Draws,
+        told: Conditioning,
+        report: Callable[[int], None],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in `ClipSampler`, on the device where that is asked for."""
+        plain = type(table) is StepTable and table.memory <= MEMORY and told.guidance is None
+        if self._loop is None or not plain:
+            return super()._window(table, x, history, noise, told, report)
+        made, remembered = self._loop.run(table, x, list(history), noise, told.inputs, report)
+        return made, np.stack(remembered)
 
 
 def open_session(
