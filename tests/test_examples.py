@@ -53,7 +53,7 @@ def test_one_model_does_every_task(run_python: Callable[..., str], tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_long_rollout_stays_among_the_data(run_python: Callable[..., str], tmp_path: Path) -> None:
-    few = ("--num-frames", "80", "--num-clips", "8", "--num-steps", "10")
+    few = ("--num-frames", "80", "--num-clips", "16")
     run_python(program("long_rollout.py", *few, "--output", "out"))
     numbers = json.loads((tmp_path / "out" / "long_rollout.json").read_text())["statistics"]
     assert all(row["data 5 %"] < row["last 8 frames"] < row["data 95 %"] for row in numbers.values())

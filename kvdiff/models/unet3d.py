@@ -59,7 +59,7 @@ def UNet3D(
         remat: in training, compute every block twice and keep only what passes between them: less memory for long
             clips, the same gradients.
         conditions: what the network may be told besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
-            see `kvdiff.conditions`.
+            see `kvdiff.diffusion.conditions`.
         known_label: the highest noise label of frames whose pixels all frames see; 0, or the model's `known_noise`.
         name: of the model.
 
