@@ -11,14 +11,16 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.clip_spec import ClipSpec
 from kvdiff.diffusion.conditioning import Conditioning, answer
 from kvdiff.diffusion.conditions import Condition
 from kvdiff.diffusion.noise import video_noise
-from kvdiff.diffusion.plans import Window
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
+from kvdiff.diffusion.rows import HeldLevel, Row
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.steps import HeldLevel, Row, StepTable, step
+from kvdiff.diffusion.steps import StepTable, step
+from kvdiff.diffusion.windows import Window
 
 __all__ = ["KerasSampler", "ReconstructionSampler"]
 

@@ -27,7 +27,8 @@ from kvdiff.cli.runs import Runtime, open_run
 from kvdiff.cli.sampling import check_output, read, sampling_keywords, write
 from kvdiff.diffusion import ClipSampler
 from kvdiff.diffusion.checks import check_choice
-from kvdiff.diffusion.plans import PLANS, Plan
+from kvdiff.diffusion.plans import PLANS
+from kvdiff.diffusion.windows import Plan
 
 __all__ = ["rollout"]
 

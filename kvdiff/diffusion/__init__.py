@@ -74,10 +74,12 @@ or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how t
 b being x_0's weight in (4), summed over pixels; the last term is the mass of the pixel's value. Known frames are free.
 """
 
+from kvdiff.diffusion.clip_spec import ClipSpec
 from kvdiff.diffusion.known_frames import KnownFrames
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.sampler import ClipSampler, ClipSpec, step_table
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.schedules import NoiseLevels, NoiseSchedule
+from kvdiff.diffusion.solver_table import step_table
 from kvdiff.diffusion.steps import StepTable, step
 
 __all__ = [

@@ -16,10 +16,11 @@ from kvdiff.diffusion import frames as masks
 from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known
 from kvdiff.diffusion.noise import video_noise
 from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.rows import LearnedVarianceRow
 from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.solvers.ancestral import ddpm
-from kvdiff.diffusion.steps import LearnedVarianceRow, LearnedVarianceTable
+from kvdiff.diffusion.steps import LearnedVarianceTable
 
 __all__ = ["BitsPerDim", "BoundTable", "bits_per_dim", "discretized_bits", "divergence", "prior_divergence"]
 

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from kvdiff.diffusion.checks import check_clip, check_count, check_real
+from kvdiff.diffusion.clip_spec import ClipSpec
 from kvdiff.diffusion.conditions import LowResolution
-from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
+from kvdiff.diffusion.sampler import ClipSampler
 
 __all__ = ["Cascade", "Spatial", "Stage", "Temporal", "reduced"]
 

@@ -1,22 +1,29 @@
 """Which frames training makes known: a distribution over masks, drawn for every clip.
 
-    KnownFrames(first=1, ends=1)                        # the usual kinds, by weight
-    Mixture({First(2, 4): 3, Every((2, 4)): 1})         # mask objects, with weights
+KnownFrames(first=1, ends=1)                        # the usual kinds, by weight
+Mixture({First(2, 4): 3, Every((2, 4)): 1})         # mask objects, with weights
 
-Every mask is a pure function of uniform numbers, so training draws the same tasks again after a crash and on any number
-of replicas; each leaves at least one frame to make (of a single frame, none is known).
 """
 
 from __future__ import annotations
 
-import abc
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.frame_masks import (
+    Block,
+    Ends,
+    Every,
+    First,
+    FrameMask,
+    Gap,
+    Last,
+    Nothing,
+    Subset,
+)
 
 __all__ = [
     "MASKS",
@@ -33,161 +40,6 @@ __all__ = [
     "Subset",
     "mask_from_config",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class FrameMask(abc.ABC):
-    """A distribution over masks, bool [frames], True where a frame is known."""
-
-    name: ClassVar[str]
-
-    def num_uniforms(self, frames: Any) -> Any:
-        """How many uniform numbers a mask of `frames` frames is made from."""
-        return frames + 1
-
-    @abc.abstractmethod
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """Masks from uniform numbers in (0, 1), float32 [batch, num_uniforms]: bool [batch, frames].
-
-        A pure function; `xp` is `numpy` or `keras.ops`, and in a graph `frames` may be a tensor.
-        """
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What `mask_from_config` rebuilds this mask from."""
-        return {"mask": self.name, **dataclasses.asdict(self)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Nothing(FrameMask):
-    """No frame: generation."""
-
-    name: ClassVar[str] = "none"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """All False."""
-        return _index(xp, frames) + 0.0 * uniform[:, :1] < 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Counted(FrameMask):
-    """k frames, k being uniform over at_least … at_most, and at most all but one.
-
-    Attributes:
-        at_least: the fewest frames.
-        at_most: the most frames; by default all but one.
-    """
-
-    at_least: int = 1
-    at_most: int | None = None
-
-    def __post_init__(self) -> None:
-        check_count("at_least", self.at_least)
-        if self.at_most is not None:
-            check_count("at_most", self.at_most, at_least=self.at_least)
-
-    def count(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """k, float32 [batch, 1]."""
-        most = _number(xp, frames) - 1.0
-        if self.at_most is not None:
-            most = xp.minimum(most, float(self.at_most))
-        least = xp.minimum(most, float(self.at_least))
-        return xp.minimum(least + xp.floor(uniform[:, :1] * (most - least + 1.0)), most)
-
-
-class First(_Counted):
-    """The first k frames: prediction."""
-
-    name: ClassVar[str] = "first"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """Frames before k."""
-        return _index(xp, frames) < self.count(xp, uniform, frames)
-
-
-class Last(_Counted):
-    """The last k frames: what came before."""
-
-    name: ClassVar[str] = "last"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """Frames from frames - k on."""
-        return _index(xp, frames) >= _number(xp, frames) - self.count(xp, uniform, frames)
-
-
-class Ends(_Counted):
-    """k frames split between both ends, the first end having one more if k is odd: interpolation."""
-
-    name: ClassVar[str] = "ends"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """Frames before k/2, and from the other k/2 on."""
-        k, index = self.count(xp, uniform, frames), _index(xp, frames)
-        left = xp.ceil(k / 2.0)
-        return xp.logical_or(index < left, index >= _number(xp, frames) - (k - left))
-
-
-class Subset(_Counted):
-    """k frames anywhere: infilling."""
-
-    name: ClassVar[str] = "random"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """The k frames of least uniforms: exactly k, so that there is always a frame left to make."""
-        each = uniform[:, 1:]
-        rank = xp.sum(xp.where(each[:, None, :] < each[:, :, None], 1.0, 0.0), axis=2)
-        return rank < self.count(xp, uniform, frames)
-
-
-class Block(_Counted):
-    """k neighbouring frames anywhere, with frames to make on both sides as it falls."""
-
-    name: ClassVar[str] = "block"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """A run of k frames that starts anywhere it fits."""
-        return _run(xp, uniform, frames, self.count(xp, uniform, frames))
-
-
-class Gap(_Counted):
-    """All but k neighbouring frames anywhere: a gap to fill."""
-
-    name: ClassVar[str] = "gap"
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """The frames outside a run of k."""
-        outside = xp.logical_not(_run(xp, uniform, frames, self.count(xp, uniform, frames)))
-        return xp.logical_and(outside, _number(xp, frames) > 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Every(FrameMask):
-    """Every s-th frame from the first, s being one of `strides`: raising the frame rate.
-
-    Attributes:
-        strides: at least 2 each, drawn evenly.
-    """
-
-    strides: Sequence[int] = (2, 3, 4)
-
-    name: ClassVar[str] = "every"
-
-    def __post_init__(self) -> None:
-        strides = tuple(check_count("strides", stride, at_least=2) for stride in self.strides)
-        if not strides:
-            raise ValueError("`strides`: expected at least one. Received: none")
-        object.__setattr__(self, "strides", strides)
-
-    def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
-        """Frames whose index the stride divides."""
-        strides = np.array(self.strides, np.float32)
-        which = xp.floor(uniform[:, :1] * float(len(strides)))
-        stride = xp.sum(
-            xp.where(which == np.arange(len(strides), dtype=np.float32), strides, 0.0), axis=1, keepdims=True
-        )
-        index = _index(xp, frames)
-        divided = index - stride * xp.floor(index / stride) < 0.5
-        return xp.logical_and(divided, _number(xp, frames) > 1.0)
 
 
 class Mixture(FrameMask):
@@ -305,20 +157,3 @@ def mask_from_config(config: Mapping[str, Any] | FrameMask) -> FrameMask:
     if kind == Mixture.name:
         return Mixture({mask_from_config(part): weight for part, weight in arguments["parts"]})
     return MASKS[kind](**arguments)
-
-
-def _run(xp: Any, uniform: Any, frames: Any, k: Any) -> Any:
-    """A run of k frames that starts anywhere it fits, by the second uniform number."""
-    index = _index(xp, frames)
-    left = xp.floor(uniform[:, 1:2] * (_number(xp, frames) - k + 1.0))
-    return xp.logical_and(index >= left, index < left + k)
-
-
-def _number(xp: Any, frames: Any) -> Any:
-    """`frames` as float32."""
-    return np.float32(frames) if isinstance(frames, int) else xp.cast(frames, "float32")
-
-
-def _index(xp: Any, frames: Any) -> Any:
-    """float32 [1, frames]."""
-    return xp.reshape(xp.arange(frames, dtype="float32"), (1, -1))

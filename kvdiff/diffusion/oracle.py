@@ -24,9 +24,10 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_clip_shape
 from kvdiff.diffusion.clamps import unclamped
+from kvdiff.diffusion.clip_spec import ClipSpec
 from kvdiff.diffusion.conditions import FrameTimes
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.sampler import ClipSampler, ClipSpec
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.steps import StepTable
 

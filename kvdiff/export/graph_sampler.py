@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from kvdiff.diffusion.conditioning import Conditioning, answer, augmented
 from kvdiff.diffusion.conditions import Condition, LowResolution, noise_input
 from kvdiff.diffusion.noise import AUGMENTATION, SAMPLING, normal
-from kvdiff.diffusion.steps import Row, step
+from kvdiff.diffusion.rows import Row
+from kvdiff.diffusion.steps import step
 from kvdiff.runtime.saved_model import MEMORY
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy as np
 from kvdiff.diffusion.conditions import TOLD
 from kvdiff.diffusion.guidance import guided, rescaled
 from kvdiff.diffusion.noise import SAMPLING, normal
-from kvdiff.diffusion.steps import LearnedVarianceRow, Row, step
+from kvdiff.diffusion.rows import LearnedVarianceRow, Row
+from kvdiff.diffusion.steps import step
 from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_trace import Nodes, Tensor

@@ -11,10 +11,11 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.known_frames import FrameMask, mask_from_config
+from kvdiff.diffusion.clip_spec import ClipSpec
+from kvdiff.diffusion.frame_masks import FrameMask
+from kvdiff.diffusion.known_frames import mask_from_config
 from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
 from kvdiff.diffusion.predictions import Prediction, noise_label
-from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
 from kvdiff.diffusion.weights import loss_weights
 from kvdiff.layers.condition_embedding import conditions_of

@@ -17,9 +17,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from kvdiff.diffusion.clip_spec import ClipSpec
 from kvdiff.diffusion.conditions import Condition, condition_from_config
 from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.sampler import ClipSpec
 from kvdiff.diffusion.schedules import NoiseSchedule
 
 __all__ = [

@@ -10,7 +10,8 @@ import numpy as np
 
 from kvdiff.diffusion.conditioning import Conditioning
 from kvdiff.diffusion.conditions import TOLD
-from kvdiff.diffusion.sampler import ClipSampler, Draws
+from kvdiff.diffusion.executor import Draws
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import load_artefact
 from kvdiff.runtime.ort import Provider, artefact_session

@@ -6,19 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from kvdiff.diffusion.known_frames import (
-    Block,
-    Ends,
-    Every,
-    First,
-    Gap,
-    KnownFrames,
-    Last,
-    Mixture,
-    Nothing,
-    Subset,
-    mask_from_config,
-)
+from kvdiff.diffusion.frame_masks import Block, Ends, Every, First, Gap, Last, Nothing, Subset
+from kvdiff.diffusion.known_frames import KnownFrames, Mixture, mask_from_config
 
 UNIFORM = np.random.default_rng(0).uniform(size=(20000, 8 + 2)).astype(np.float32)
 INDEX = np.arange(8)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSpec, Prediction, frames, plans, sampler
+from kvdiff.diffusion import ClipSpec, Prediction, executor, frames, plans
 from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
-from kvdiff.diffusion.plans import Plan, Window
 from kvdiff.diffusion.schedules import logsnr
+from kvdiff.diffusion.windows import Plan, Window
 
 FRAMES, KNOWN = 12, 2
 SHAPE = (FRAMES, 1, 1, 1)
@@ -32,13 +32,13 @@ def moments(monkeypatch, run) -> tuple[np.ndarray, np.ndarray]:
     """(mean, covariance) of what `run(num_clips)` makes: row 0 has no noise, each further row one unit of it."""
     draws: dict[tuple[int, int], np.ndarray] = {}
 
-    def unit_noise(seed, step, sample, clip_shape, stream=sampler.SAMPLING):
+    def unit_noise(seed, step, sample, clip_shape, stream=executor.SAMPLING):
         size = int(np.prod(clip_shape))
         first = draws.setdefault((step, stream), sum(v.size for v in draws.values()) + np.arange(size))
         noise = (np.asarray(sample)[:, None] == 1 + first).astype(np.float64)
         return noise.reshape(len(noise), *clip_shape)
 
-    monkeypatch.setattr(sampler, "video_noise", unit_noise)
+    monkeypatch.setattr(executor, "video_noise", unit_noise)
     run(1)  # Finds out how many draws there are.
     made = run(1 + sum(v.size for v in draws.values()))
     flat = made.reshape(len(made), -1)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, StepTable, step, step_table
+from kvdiff.diffusion.rows import Row
 from kvdiff.diffusion.solvers import ddpm
-from kvdiff.diffusion.steps import LearnedVarianceTable, Row, clamp_unit
+from kvdiff.diffusion.steps import LearnedVarianceTable, clamp_unit
 
 from .helpers import schedule
 

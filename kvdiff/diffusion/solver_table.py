@@ -1,0 +1,51 @@
+"""From a solver's name to its table."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.solvers import SOLVERS
+from kvdiff.diffusion.spacing import sampling_levels
+from kvdiff.diffusion.steps import StepTable
+
+__all__ = ["step_table"]
+
+
+def step_table(
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+    *,
+    solver: str = "ddim",
+    num_steps: int = 20,
+    spacing: str | Sequence[int] | np.ndarray = "trailing",
+    init_std: float | None = None,
+    **options: Any,
+) -> StepTable:
+    """The table of a named solver: `step_table(schedule, prediction, solver="ddim", num_steps=20, eta=0.5)`.
+
+    Args:
+        schedule: the noise levels of training.
+        prediction: what the network predicts.
+        solver: a name in `kvdiff.diffusion.solvers.SOLVERS`.
+        num_steps: noise levels to visit, 1 … num_timesteps.
+        spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling.
+        init_std: the standard deviation of the starting noise; by default the schedule's own.
+        **options: of the solver: its keyword-only arguments.
+    """
+    make = SOLVERS[check_choice("solver", solver, SOLVERS)]
+    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"solver {solver!r}: expected options among {known}. Received: {unknown}")
+    table = make(sampling_levels(schedule, num_steps, spacing), prediction, **options)
+    if init_std is None:
+        return table
+    check_real("init_std", init_std, above=0.0)
+    return dataclasses.replace(table, init_std=init_std)

@@ -1,0 +1,153 @@
+"""A plan: the windows of a long video, what each makes and what it only looks at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count
+
+__all__ = ["Plan", "Window", "network_calls"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Window:
+    """Frames that go through the network together.
+
+    Attributes:
+        frames: int [frames], rising: their numbers in the video.
+        start, stop: int [frames] or [batch, frames]: how many of `parts` parts of the way from noise to clean each
+            frame is before and after; equal for a frame that is only looked at.
+        parts: into how many parts the steps are divided.
+    """
+
+    frames: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    parts: int = 1
+
+    @classmethod
+    def of(cls, frames: Iterable[int], made: Iterable[int]) -> Window:
+        """The window that makes the frames `made` from noise, the others of `frames` being known."""
+        frames, made = np.array(sorted(frames)), np.array(sorted(made))
+        return cls(frames, np.where(np.isin(frames, made), 0, 1), np.ones(len(frames), int))
+
+    @property
+    def moves(self) -> np.ndarray:
+        """Bool: the frames that this window brings nearer to clean."""
+        return self.stop > self.start
+
+    def rows(self, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """`start` and `stop` as rows of a table of `num_steps` rows."""
+        return self.start * num_steps // self.parts, self.stop * num_steps // self.parts
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """The windows of a long video, checked when it is made: every frame is made exactly once, and before it is used.
+
+    Attributes:
+        num_frames: of the whole video.
+        known: bool [num_frames], the frames that are given.
+        windows: in the order in which they are run; all with the same `parts`.
+        name: how the plan was made.
+    """
+
+    num_frames: int
+    known: np.ndarray
+    windows: Sequence[Window]
+    name: str = "plan"
+
+    def __post_init__(self) -> None:
+        check_count("num_frames", self.num_frames)
+        if self.known.shape != (self.num_frames,) or self.known.dtype != np.bool_:
+            raise ValueError(f"`known`: expected booleans [{self.num_frames}]. Received: {self.known!r}")
+        if self.known.all():
+            raise ValueError("`known`: expected at least one frame to make. Received: all frames known")
+        progress = np.where(self.known, self.parts, 0)
+        for number, window in enumerate(self.windows):
+            self._check_window(number, window, progress)
+            progress[window.frames] = window.stop
+        if len(never := np.flatnonzero(progress < self.parts)):
+            raise ValueError(f"`windows`: expected every frame to be made. Received: none that finish frame {never[0]}")
+
+    def _check_window(self, number: int, window: Window, progress: np.ndarray) -> None:
+        frames, start, stop = window.frames, window.start, window.stop
+        what = f"`windows`: window {number}"
+        if window.parts != self.parts or not frames.shape == start.shape == stop.shape or not len(frames):
+            raise ValueError(f"{what}: expected {self.parts} parts, and as many starts and stops as frames")
+        if (np.diff(frames) <= 0).any() or frames[0] < 0 or frames[-1] >= self.num_frames:
+            raise ValueError(f"{what}: expected frames rising inside 0 … {self.num_frames - 1}. Received: {frames}")
+        for frame, begin, before in zip(frames, start, progress[frames], strict=True):
+            if before == self.parts != begin:
+                raise ValueError(
+                    f"{what}: expected frames that are still to be made. Received: frame {frame}, made before"
+                )
+            if begin == self.parts != before:
+                raise ValueError(f"{what}: expected frames made before as known. Received: frame {frame}, not made yet")
+            if begin != before:
+                raise ValueError(f"{what}: expected frame {frame} to go on from part {before}. Received: {begin}")
+        taken = (stop - start)[window.moves]
+        if not len(taken) or (stop < start).any() or (stop > self.parts).any() or (taken != taken[0]).any():
+            raise ValueError(f"{what}: expected frames that move to take equally many parts. Received: {stop - start}")
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the way from noise to clean is divided."""
+        return self.windows[0].parts if len(self.windows) else 1
+
+    @property
+    def longest(self) -> int:
+        """The most frames that a window has: what the network must take."""
+        return max(len(window.frames) for window in self.windows)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some window has frames that are not neighbours, which only a denoiser told `FrameTimes` can tell."""
+        return any((np.diff(window.frames) > 1).any() for window in self.windows)
+
+    def calls(self, num_rows: int) -> int:
+        """How often the network is called with a table of `num_rows` rows: equal to steps but for two-call solvers."""
+        return network_calls(self.windows, num_rows)
+
+    def memory(self, frame_shape: tuple[int, int, int], *, num_clips: int = 1, solver_memory: int = 1) -> int:
+        """Bytes of the arrays that the rollout holds: the video and its predictions, and a window's clip and noise.
+
+        What the network needs for a window of `longest` frames comes on top.
+        """
+        frame = 4 * num_clips * int(np.prod(frame_shape))
+        return frame * ((1 + solver_memory) * self.num_frames + (2 + solver_memory) * self.longest)
+
+    def __str__(self) -> str:
+        """A title, and a line a window: `#` made or moved, `o` known, `~` noisy and only looked at, `·` not seen."""
+        parts = f", {self.parts} parts" if self.parts > 1 else ""
+        made = self.num_frames - int(self.known.sum())
+        title = (
+            f"{self.name}: {made} of {self.num_frames} frames made in {len(self.windows)} windows of up to "
+            f"{self.longest} frames{parts}"
+        )
+        return "\n".join([title, *(self._line(window) for window in self.windows)])
+
+    def _line(self, window: Window) -> str:
+        line = np.full(self.num_frames, "·")
+        line[window.frames] = np.where(window.moves, "#", np.where(window.start == self.parts, "o", "~"))
+        return "  " + "".join(line)
+
+
+def network_calls(windows: Sequence[Window], num_rows: int) -> int:
+    """How often the network is called to run `windows` with a table of `num_rows` rows.
+
+    Raises:
+        ValueError: `num_rows` cannot be divided into the windows' parts; the error names the nearest that can.
+    """
+    parts = windows[0].parts
+    if num_rows % parts:
+        below, above = num_rows // parts * parts, -(-num_rows // parts) * parts
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(
+            f"`num_steps`: expected a multiple of this plan's {parts} parts, e.g. {nearest} network calls. "
+            f"Received: {num_rows}"
+        )
+    return sum(int((window.stop - window.start).max()) * num_rows // parts for window in windows)
