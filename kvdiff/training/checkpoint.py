@@ -110,7 +110,9 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         if self._state is not None:
             self._check_state(self._state)
             self._put_back(self._state)
-            self.model._initial_epoch = self._state.facts["epoch"]  # As keras.callbacks.BackupAndRestore does.
+            ended = self._state.facts["ended"] == self.params["epochs"]  # A callback has stopped the same training.
+            # As keras.callbacks.BackupAndRestore does.
+            self.model._initial_epoch = self.params["epochs"] if ended else self._state.facts["epoch"]
         self._interruption.listen()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -173,6 +175,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "step": self._step(batch),
             "epoch": epoch,
             "batch": batch,
+            "ended": self.params["epochs"] if self.model.stop_training else None,
             "data": self._data,
             "model": _comparable(self.model.get_config()),
             "optimizer": self._optimizer,

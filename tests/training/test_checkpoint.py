@@ -93,6 +93,8 @@ def test_an_epoch_that_goes_on_half_way_heeds_a_wish_to_stop(folder, model):
         fit(model, TrainingCheckpoint(folder, batches()), 9, stop)
     wish = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", epoch == 4))
     assert fit(model, TrainingCheckpoint(folder, batches()), 9, wish).epoch == [3, 4]
+    assert fit(model, TrainingCheckpoint(folder, batches()), 9).epoch == []  # Stopped is stopped; more epochs go on.
+    assert fit(model, TrainingCheckpoint(folder, batches()), 6).epoch == [5]
 
 
 @pytest.mark.slow
