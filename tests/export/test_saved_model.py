@@ -28,7 +28,8 @@ from kvdiff.export import ParityError, export_saved_model
 from kvdiff.export.graph_sampler import GraphSampler
 from kvdiff.export.signatures import Signatures
 from kvdiff.runtime import ArtefactError, SavedModelSampler
-from kvdiff.runtime.saved_model import MEMORY, table_inputs
+from kvdiff.runtime.manifest import load_folder
+from kvdiff.runtime.saved_model import KIND, MEMORY, table_inputs
 
 ROOT = Path(kvdiff.__file__).parents[1]
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
@@ -102,6 +103,32 @@ def test_a_table_of_too_many_calls_runs_around_the_network(
     around, each = sample()
     assert (once, each) == (1, CHOSEN["num_steps"])
     np.testing.assert_allclose(around, within, rtol=0, atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", ["autoregressive", "rolling"])
+def test_long_videos_are_those_of_keras(served: SavedModelSampler, model, plan: str) -> None:
+    sampling: dict[str, Any] = dict(plan=plan, num_steps=6, seed=3, context_noise=0.1)
+    for solver in ("ddpm", "deis"):
+        ours, theirs = (
+            source.rollout(9, CLIPS[:2, :2], **sampling, solver=solver) for source in (served, model.sampler)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_a_learned_variance_is_served(tmp_path: Path) -> None:
+    denoiser = kvdiff.UNet3D(1, out_channels=2, widths=(8,), blocks=1, attention=(None,))
+    for variable in denoiser.trainable_variables:
+        variable.assign_add(keras.random.normal(variable.shape, stddev=0.3, seed=len(variable.path)))
+    model = kvdiff.VideoDiffusion((4, 8, 8, 1), denoiser, learned_variance=True)
+    chosen: dict[str, Any] = dict(solver="ddpm", variance="learned", num_steps=4)
+    version = export_saved_model(model, tmp_path, pixels="float32", **chosen)
+    expected = model.generate(2, **chosen, seed=5)
+    generate = tf.saved_model.load(str(version)).signatures["generate"]
+    made = generate(seed=tf.constant([5, 5], tf.int64), sample=tf.constant([0, 1], tf.int64))["frames"]
+    np.testing.assert_allclose(made, expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(SavedModelSampler(version).generate(2, **chosen, seed=5), expected, rtol=0, atol=2e-4)
 
 
 # The signatures, as a server calls them.
@@ -316,6 +343,22 @@ def test_changed_files_are_refused(
     change(folder)
     with pytest.raises(ArtefactError, match=reason):
         SavedModelSampler(tmp_path)
+
+
+def test_two_hundred_random_bytes_and_cuts_are_noticed(version: Path, tmp_path: Path) -> None:
+    folder, rng = shutil.copytree(version, tmp_path / "1"), np.random.default_rng(0)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for turn in range(200):
+        path = files[rng.integers(len(files))]
+        content = bytearray(path.read_bytes())
+        where = rng.integers(len(content))
+        damaged = bytearray(content)
+        damaged[where] ^= rng.integers(1, 256)
+        path.write_bytes(damaged[:where] if turn % 4 == 0 else damaged)
+        with pytest.raises(ArtefactError):
+            load_folder(folder, KIND)
+        path.write_bytes(content)
+    load_folder(folder, KIND)
 
 
 def flip(path: Path) -> None:
