@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kvdiff.diffusion.conditioning import Conditioning, answer, augmented
-from kvdiff.diffusion.conditions import Condition, LowResolution, noise_input
+from kvdiff.diffusion.conditions import ClassLabel, Condition, LowResolution, noise_input
 from kvdiff.diffusion.noise import AUGMENTATION, SAMPLING, normal
 from kvdiff.diffusion.rows import Row
 from kvdiff.diffusion.steps import step
@@ -96,6 +96,9 @@ class GraphSampler:
 
     def _call(self, noisy_clip: Any, noise_label: Any, inputs: Tensors) -> Any:
         inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label, **inputs}
+        for name, condition in self._conditions.items():
+            if isinstance(condition, ClassLabel):  # One of no class would be an error for every row of the batch.
+                inputs[name] = self._tf.clip_by_value(inputs[name], 0, condition.num_classes - 1)
         return self._tf.cast(self._denoiser(inputs, training=False), self._tf.float32)
 
     def _with_noise(self, told: Tensors, seed: Any, sample: Any, first_draw: Any) -> Tensors:

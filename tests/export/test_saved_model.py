@@ -192,6 +192,9 @@ def test_conditions_and_guidance_are_inputs_of_each_row(tmp_path: Path) -> None:
     generate = tf.saved_model.load(str(version)).signatures["generate"]
     made = generate(**{name: tf.constant(value) for name, value in rows.items()})["frames"]
     np.testing.assert_allclose(made, expected, rtol=0, atol=2e-4)
+    rows["digit"][1] = 9  # There are three classes.
+    beside_an_error = generate(**{name: tf.constant(value) for name, value in rows.items()})["frames"]
+    np.testing.assert_allclose(beside_an_error[0], expected[0], rtol=0, atol=2e-4)
 
 
 def test_pixels_come_as_numbers_or_files(trivial: kvdiff.VideoDiffusion) -> None:
