@@ -15,7 +15,8 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.conditioning import Conditioning
-from kvdiff.diffusion.sampler import ClipSampler, Draws
+from kvdiff.diffusion.executor import Draws
+from kvdiff.diffusion.sampler import ClipSampler
 from kvdiff.diffusion.steps import StepTable
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 from kvdiff.runtime.ort_device import MEMORY, STEP, DeviceLoop

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.sampler import Draws
+from kvdiff.diffusion.executor import Draws
 from kvdiff.diffusion.steps import Row, StepTable
 
 __all__ = ["COLUMNS", "MEMORY", "STEP", "DeviceLoop"]
