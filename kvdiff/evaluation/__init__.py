@@ -3,6 +3,7 @@
 `kvdiff.evaluation.i3d` holds that network, in Keras, and is imported only where its features are wanted.
 """
 
+from kvdiff.evaluation.conditioning import ConditioningScore, conditioning_accuracy
 from kvdiff.evaluation.evaluation import Evaluation, evaluate
 from kvdiff.evaluation.frechet import FrechetEstimate, estimate_frechet, frechet_distance
 from kvdiff.evaluation.neighbours import ManifoldScore, Memorisation, manifold_score, memorisation
@@ -19,6 +20,7 @@ __all__ = [
     "Bars",
     "Check",
     "ClipRule",
+    "ConditioningScore",
     "Evaluation",
     "FrechetEstimate",
     "GenerationScore",
@@ -34,6 +36,7 @@ __all__ = [
     "best_of",
     "calibration",
     "compare",
+    "conditioning_accuracy",
     "ensemble",
     "estimate_frechet",
     "evaluate",
