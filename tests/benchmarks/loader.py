@@ -154,7 +154,9 @@ def rows_of(path: Path, best: dict[str, tuple[float, float]], rounds: int) -> li
 def machine(cpus: int) -> dict:
     packages = ("av", "numpy", "opencv-python-headless", "imageio", "imageio-ffmpeg")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"cpus": cpus, "machine": platform.machine(), "python": platform.python_version(), "versions": versions}
+    load = round(os.getloadavg()[0], 1)  # Others at work, or none.
+    python = platform.python_version()
+    return {"cpus": cpus, "load": load, "machine": platform.machine(), "python": python, "versions": versions}
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ def fetched(pattern: str) -> list[Path]:
         ("[RSW][6OU]*.mp4", [303, 332, 327]),  # Kinetics-400: R6llTwEh07w, SOX5yA1l24A, WUzgd7C1pWA.
         ("*_wave_f_*.avi", [72, 74, 48]),
         ("vtest.avi", [795]),
+        ("tree.avi", [68]),  # Of variable rate: its index counts 444.
     ],
 )
 def test_clips_of_the_data_sets(pattern, frames):
