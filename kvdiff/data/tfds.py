@@ -59,44 +59,45 @@ def video_dataset_from_tfds(
 
     check_choice("clip_sampling", clip_sampling, ("random", "uniform"))
     check_choice("color_mode", color_mode, COLOR_MODES)
-    size, channels = check_size("image_size", image_size), COLOR_MODES[color_mode]
-    span = (check_count("num_frames", num_frames) - 1) * check_count("frame_stride", frame_stride) + 1
+    check_count("num_frames", num_frames)
+    check_count("frame_stride", frame_stride)
+    span = (num_frames - 1) * frame_stride + 1
+    shape = (num_frames, *check_size("image_size", image_size), COLOR_MODES[color_mode])
     given = {"video": video_key, "label": label_key, "action": action_key}
     keys = {name: key for name, key in given.items() if key is not None}
 
-    def is_long_enough(example: dict[str, Any]) -> Any:
-        return tf.shape(example["video"])[0] >= span
-
     def cut(epoch: Any, row: Any) -> Any:
         index, example = row
-        room = tf.shape(example["video"])[0] - span + 1
-        number = (
-            tf.random.stateless_uniform([], tf.stack([seed + epoch * 2**20, index]))
-            if clip_sampling == "random"
-            else 0.5
-        )
-        ticks = tf.cast(number * tf.cast(room, tf.float32), tf.int32) + frame_stride * tf.range(num_frames)
-        clip = _resized(_in_color(tf.gather(example["video"], ticks), channels), size, crop_to_aspect_ratio)
-        clip = tf.ensure_shape(clip, (num_frames, *size, channels))
-        label = tf.cast(example["label"], tf.int32) if "label" in example else None
-        if "action" not in example:
-            return clip if label is None else (clip, label)
-        conditions = {"action": tf.cast(tf.gather(example["action"], ticks), tf.float32)}
-        return clip, conditions if label is None else {**conditions, "label": label}
+        number = tf.random.stateless_uniform([], tf.stack([seed + epoch * 2**20, index]))
+        room = tf.cast(tf.shape(example["video"])[0] - span + 1, tf.float32)
+        start = tf.cast(room * (number if clip_sampling == "random" else 0.5), tf.int32)
+        return _clip(example, start + frame_stride * tf.range(num_frames), shape, crop_to_aspect_ratio)
 
-    picked = dataset.map(lambda example: {name: _found(example, key) for name, key in keys.items()})
-    picked = picked.filter(is_long_enough)
-
+    rows = dataset.map(lambda example: {name: _found(example, key) for name, key in keys.items()})
+    rows = rows.filter(lambda example: tf.shape(example["video"])[0] >= span).enumerate()
+    if shuffle:
+        rows = rows.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
     counter = itertools.count()
     # One number for the whole of an iteration: which epoch it is.
     epoch = tf.data.Dataset.from_generator(
         lambda: itertools.repeat(next(counter)), output_signature=tf.TensorSpec([], tf.int64)
     )
-    rows = picked.enumerate()
-    if shuffle:
-        rows = rows.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
     clips = tf.data.Dataset.zip((epoch, rows)).map(cut, num_parallel_calls=tf.data.AUTOTUNE)
     return clips.batch(batch_size, drop_remainder=drop_remainder).prefetch(2)
+
+
+def _clip(example: dict[str, Any], ticks: Any, shape: tuple[int, int, int, int], crop: bool) -> Any:
+    """The frames `ticks` of an example, brought to `shape`, and what belongs to them."""
+    import tensorflow as tf
+
+    _, height, width, channels = shape
+    clip = _resized(_in_color(tf.gather(example["video"], ticks), channels), (height, width), crop)
+    clip = tf.ensure_shape(clip, shape)
+    label = tf.cast(example["label"], tf.int32) if "label" in example else None
+    if "action" not in example:
+        return clip if label is None else (clip, label)
+    conditions = {"action": tf.cast(tf.gather(example["action"], ticks), tf.float32)}
+    return clip, conditions if label is None else {**conditions, "label": label}
 
 
 def _found(example: Any, key: str) -> Any:

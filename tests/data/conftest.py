@@ -7,6 +7,14 @@ import pytest
 
 from kvdiff import media
 
+SMALL = dict(num_frames=4, image_size=8, batch_size=4, num_workers=1, verbose=False)
+
+
+def first_values(dataset) -> list[list[int]]:
+    """The grey of every clip's first frame, a list a batch."""
+    batches = ((batch[0] if isinstance(batch, tuple) else batch).numpy() for batch in dataset)
+    return [batch[:, 0, 0, 0, 0].tolist() for batch in batches]
+
 
 def numbered_clip(first: int, frames: int = 12, size: int = 16) -> np.ndarray:
     """Frame i is grey of value first + i: a clip whose frames tell where they come from."""

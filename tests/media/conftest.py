@@ -61,3 +61,15 @@ def memory(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """How many files a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def random_clip(channels: int = 1, frames: int = 6, height: int = 12, width: int = 14) -> np.ndarray:
+    rng = np.random.default_rng(channels)
+    return rng.integers(0, 256, (frames, height, width, channels), dtype=np.uint8)
+
+
+def smooth_clip(channels: int, frames: int = 6, height: int = 16, width: int = 24) -> np.ndarray:
+    """A brightness ramp that moves: what a lossy codec keeps well."""
+    ramp = np.arange(width)[None, :] * 4 + np.arange(height)[:, None] * 3
+    clip = np.stack([ramp + 8 * frame for frame in range(frames)]).astype(np.uint8)
+    return np.repeat(clip[..., None], channels, axis=-1)
