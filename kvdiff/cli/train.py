@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kvdiff.cli.runs import KERAS_FILE, ONNX_FILE, quiet_tensorflow, save_keras
+from kvdiff.cli.workers import run_workers
+from kvdiff.training.cluster import num_workers, worker_number
 
 if TYPE_CHECKING:
     from kvdiff.data import VideoBatches
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _TRAINING, _CHECKPOINTS = "training", "checkpoints"
+_COMMAND = "from kvdiff.cli import main; main()"
 
 
 def train(
@@ -65,6 +69,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training that was cut off in the folder, bit for bit.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes on this machine that share every batch.")
+    ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
 ) -> None:
     """Train a model on your own clips.
@@ -72,17 +79,31 @@ def train(
     Writes RUN/model.keras, and into RUN/training checkpoints, configuration, metrics and previews. One training serves
     every task: generate, predict and interpolate. Ctrl-C and SIGTERM save it; the same command with --resume goes on.
 
+    It trains on all GPUs of the machine; on a cluster, run it on every worker, with TF_CONFIG set and RUN in a folder
+    that all share. Several workers end at once when interrupted, and go on from their newest checkpoint.
+
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
     _check_folder(output, resume=resume, overwrite=overwrite)
-    model = _model((frames, size, size, channels), width, seed)
+    if workers > 1 and num_workers() == 1:
+        raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
+    shape = (frames, size, size, channels)
+    strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
+    with strategy.scope():
+        model = _model(shape, width, seed)
     reading = dict(window_step=stride, target_fps=fps, cache=cache or "memory", on_bad="skip" if skip_bad else "raise")
-    batches = _batches(clips, (frames, size, size, channels), batch_size, seed=seed, **reading)
+    batches = _batches(clips, shape, batch_size, seed=seed, announce=functools.partial(say, err=True), **reading)
     steps = batches.steps_per_epoch
-    typer.echo(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
-    _fit(model, batches, output / _TRAINING, epochs, learning_rate, preview_every, every=save_every, resume=resume)
-    path = save_keras(model, output)
-    typer.echo(f"Wrote {path}. Try: kvdiff generate {output} -o new.gif")
+    say(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
+    with strategy.scope():
+        _compile(model, learning_rate, epochs * steps)
+    _fit(model, batches, output / _TRAINING, epochs, preview_every, every=save_every, resume=resume)
+    if worker_number() == 0:
+        typer.echo(f"Wrote {save_keras(model, output)}. Try: kvdiff generate {output} -o new.gif")
+
+
+def _nothing(text: str, *, err: bool = False) -> None:
+    """What every worker but the first says."""
 
 
 def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> None:
@@ -99,14 +120,30 @@ def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> Non
         raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
 
 
-def _model(clip_shape: tuple[int, int, int, int], width: int, seed: int) -> VideoDiffusion:
+def _strategy() -> Any:
     with quiet_tensorflow():
-        import keras
+        from kvdiff.training.cluster import training_strategy
 
-        import kvdiff
+        return training_strategy()
+
+
+def _model(clip_shape: tuple[int, int, int, int], width: int, seed: int) -> VideoDiffusion:
+    import keras
+
+    import kvdiff
+
     keras.utils.set_random_seed(seed)
     denoiser = kvdiff.UNet3D(clip_shape[-1], widths=(width, 2 * width))
     return kvdiff.VideoDiffusion(clip_shape, denoiser, seed=seed)
+
+
+def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:
+    """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
+    import keras
+
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
 
 
 def _batches(
@@ -124,7 +161,6 @@ def _batches(
         clip_sampling="all",
         color_mode="grayscale" if channels == 1 else "rgb",
         batch_size=batch_size,
-        announce=functools.partial(typer.echo, err=True),
         **options,
     )
     batches.batch_size = min(batch_size, batches.num_samples)
@@ -136,23 +172,19 @@ def _fit(
     batches: VideoBatches,
     folder: pathlib.Path,
     epochs: int,
-    learning_rate: float,
     preview_every: int,
     **saving: Any,
 ) -> None:
-    """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
-    import keras
-
+    """Train, with checkpoints that the first worker writes, a record of each, and previews where there is but one."""
     from kvdiff.training import Previews, RunRecord, Throughput, TrainingCheckpoint
 
-    steps = epochs * batches.steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
-    told = [Throughput(batches.batch_size), RunRecord(folder, data=batches.config)]
+    number, steps = worker_number(), batches.steps_per_epoch
+    record = RunRecord(folder / f"worker{number}" if number else folder, data=batches.config)
+    told = [Throughput(batches.batch_size), record]
+    preview_every = preview_every if num_workers() == 1 else 0
     shown = [Previews(folder / "previews", every=preview_every, num_steps=20, scale=2)] if preview_every else []
-    checkpoint = TrainingCheckpoint(folder / _CHECKPOINTS, batches, callbacks=told, **saving)
-    if checkpoint.step:
-        typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
-    length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, *shown, checkpoint], **length)
+    checkpoint = TrainingCheckpoint(folder / _CHECKPOINTS, batches, callbacks=told, writes=not number, **saving)
+    if checkpoint.step and not number:
+        typer.echo(f"Going on after step {checkpoint.step} of {epochs * steps}.")
+    options = dict(epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0 if number else "auto")
+    model.fit(checkpoint.dataset(), callbacks=[*told, *shown, checkpoint], **options)

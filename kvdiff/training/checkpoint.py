@@ -16,6 +16,7 @@ from kvdiff.diffusion.checks import check_count
 from kvdiff.training.callback_state import get_state, pack, set_state, unpack
 from kvdiff.training.checkpoint_file import TrainingState
 from kvdiff.training.checkpoint_folder import CheckpointFolder
+from kvdiff.training.cluster import num_workers
 from kvdiff.training.environment import arithmetic
 from kvdiff.training.interruption import Interruption
 
@@ -40,7 +41,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     and the state of `callbacks`. A checkpoint appears whole or not at all; a damaged one is passed over with a warning.
 
     SIGTERM and Ctrl-C are heeded after the step at hand: the training is saved, and the process ends with exit code 0
-    after SIGTERM, with `KeyboardInterrupt` after Ctrl-C. A second signal acts at once.
+    after SIGTERM, with `KeyboardInterrupt` after Ctrl-C. A second signal acts at once. Of several workers (`TF_CONFIG`)
+    none waits for a step to end: the training goes on from the newest checkpoint.
 
     Args:
         directory: of the checkpoints, for one training at a time.
@@ -113,7 +115,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             ended = self._state.facts["ended"] == self.params["epochs"]  # A callback has stopped the same training.
             # As keras.callbacks.BackupAndRestore does.
             self.model._initial_epoch = self.params["epochs"] if ended else self._state.facts["epoch"]
-        self._interruption.listen()
+        if num_workers() == 1:  # Several do not hear a signal at the same step, and would wait for each other.
+            self._interruption.listen()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """In an epoch to go on with, put the state back once more: `fit` and other callbacks have begun it afresh."""
@@ -206,7 +209,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if anew:
                 self._folder.clear()
         try:
-            found = None if anew else self._folder.newest()
+            found = None if anew else self._folder.newest()  # Another worker may still be at clearing it.
             if found and found[1].facts["data"] != self._data:
                 raise ValueError(
                     f"`batches`: expected those of {found[0]}, {found[1].facts['data']}. Received: {self._data}"

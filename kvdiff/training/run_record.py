@@ -105,7 +105,7 @@ class RunRecord(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write `metrics.csv` with this epoch's row."""
-        row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations)}
+        row = {"epoch": epoch + 1, "step": int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))}
         self.rows.append({**row, **{name: float(value) for name, value in (logs or {}).items()}})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from kvdiff.cli.workers import worker_environments
 
 SHAPE = (3, 4, 4, 1)
 ROOT = Path(__file__).parents[2]
@@ -85,20 +86,14 @@ def largest_difference(a: list[Any], b: list[Any]) -> float:
     return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
 
 
-def start_workers(code: str, folder: Path, count: int = 2) -> list[subprocess.Popen[str]]:
-    """`code` in `count` processes that find each other by `TF_CONFIG`, as on a real cluster."""
-    ports = [free_port() for _ in range(count)]
-    addresses = [f"127.0.0.1:{port}" for port in ports]
+def start_workers(code: str, folder: Path, count: int = 2) -> list[subprocess.Popen[bytes]]:
+    """`code` in `count` processes that find each other by `TF_CONFIG`, as on a real cluster; one thread each."""
     processes = []
-    for index in range(count):
-        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": json.dumps(config)}
-        environment["TF_NUM_INTRAOP_THREADS"] = "1"
-        output = open(folder / f"worker{index}.log", "w")  # noqa: SIM115 (the process holds it)
-        command = [sys.executable, "-c", code]
-        processes.append(
-            subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
-        )
+    for index, environment in enumerate(worker_environments(count)):
+        environment |= {"PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
+        with (folder / f"worker{index}.log").open("wb") as output:
+            options = dict(cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            processes.append(subprocess.Popen([sys.executable, "-c", code], **options))
     return processes
 
 
@@ -108,9 +103,3 @@ def outcome(code: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))[len("RESULT") :])
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
