@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from kvdiff.training.replicas import updates_done
+
 __all__ = ["FiniteLoss", "finite_or_stop", "naming_the_step"]
 
 _MARK = "the gradients of this update are not finite"
@@ -37,7 +39,7 @@ def naming_the_step(model: keras.Model) -> Iterator[None]:
     except Exception as error:
         if _MARK not in str(error):
             raise
-        raise _error(int(model.optimizer.iterations) + 1, "gradients", "Nothing was changed by it") from None
+        raise _error(updates_done(model) + 1, "gradients", "Nothing was changed by it") from None
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -46,7 +48,7 @@ class FiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the loss."""
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
-            raise _error(int(self.model.optimizer.iterations), "loss", "The weights are lost: go on from a checkpoint")
+            raise _error(updates_done(self.model), "loss", "The weights are lost: go on from a checkpoint")
 
 
 def _error(step: int, what: str, consequence: str) -> FloatingPointError:

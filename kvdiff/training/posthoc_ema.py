@@ -29,6 +29,7 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.training.checkpoint_file import TrainingState, read_checkpoint, write_checkpoint
+from kvdiff.training.replicas import updates_done
 
 __all__ = ["PostHocEMA", "assign_ema", "profile_coefficients", "profile_power"]
 
@@ -115,7 +116,7 @@ class PostHocEMA(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Update the averages, once an update of the weights."""
-        step, before = int(self.model.optimizer.iterations), self._step
+        step, before = updates_done(self.model), self._step
         if step <= before:  # Gradients were accumulated, or overflowed: the weights are what they were.
             return
         self._update([ops.convert_to_tensor((before / step) ** (power + 1.0), "float32") for power in self.powers])

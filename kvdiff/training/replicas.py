@@ -8,12 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["sample_numbers", "spread", "sum_over_replicas"]
-
-
-def spread() -> bool:
-    """Whether this code runs on one of several replicas of `tf.distribute`."""
-    return _replica() is not None
+__all__ = ["sample_numbers", "sum_over_replicas", "updates_done"]
 
 
 def _replica() -> Any:
@@ -54,3 +49,8 @@ def sum_over_replicas(tensors: Sequence[Any]) -> list[Any]:
     import tensorflow as tf
 
     return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
+
+
+def updates_done(model: keras.Model) -> int:
+    """How many updates the optimizer has made; `int` does not read a variable that every replica has."""
+    return int(ops.convert_to_numpy(model.optimizer.iterations))

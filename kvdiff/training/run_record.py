@@ -16,6 +16,7 @@ import keras
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import write_bytes
 from kvdiff.training.environment import arithmetic, machine, write_json
+from kvdiff.training.replicas import updates_done
 
 __all__ = ["RunRecord", "Throughput", "peak_memory_mib"]
 
@@ -105,7 +106,7 @@ class RunRecord(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write `metrics.csv` with this epoch's row."""
-        row = {"epoch": epoch + 1, "step": int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))}
+        row = {"epoch": epoch + 1, "step": updates_done(self.model)}
         self.rows.append({**row, **{name: float(value) for name, value in (logs or {}).items()}})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()

@@ -25,6 +25,14 @@ first, second = (t.numpy() for t in two.experimental_local_results(tf.function(l
 whole = start.noised(tf.zeros((16, *SHAPE)), 0)[0]["noisy_clip"].numpy()
 result["correlation"] = np.corrcoef(first.ravel(), second.ravel())[0, 1]
 result["split"] = float(np.abs(np.concatenate([first, second]) - whole).max())
+
+planted = clips(16)
+planted[13] = np.nan  # In the second batch, on the second replica.
+try:
+    model.fit(tf.data.Dataset.from_tensor_slices(planted).batch(8), verbose=0, shuffle=False)
+except FloatingPointError as error:
+    result["stopped"] = str(error)
+result["finite"] = bool(all(np.isfinite(v.numpy()).all() for v in model.trainable_variables))
 print("RESULT", json.dumps(result))
 """
 
@@ -50,6 +58,10 @@ def test_replicas_draw_different_noise(result):
 
 def test_the_global_batch_has_one_noise_however_it_is_split(result):
     assert result["split"] == 0.0
+
+
+def test_a_nan_on_one_replica_stops_all_before_the_update(result):
+    assert result["stopped"].startswith("training step 2: expected finite gradients") and result["finite"]
 
 
 # Longer.
