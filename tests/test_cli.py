@@ -210,6 +210,7 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     options = ("--protocol", "tiny@1", "--num-steps", 2)
     out = ("-o", tmp_path / "onnx")
     result = call("evaluate", run, *options, *out, "--no-frechet")
+    assert "prediction: The Fréchet video distance was not measured." in result.output
     assert "PSNR above the baseline" in result.output and "report.html" in result.output
     assert "result.json exists; pass --overwrite" in refused("evaluate", run, *options, *out, "--no-frechet")
     written = json.loads((tmp_path / "onnx" / "result.json").read_text())
@@ -220,7 +221,8 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     # The same by Keras, with a network's features.
     monkeypatch.setattr("kvdiff.evaluation.i3d_weights.find_i3d_weights", lambda: None)
     monkeypatch.setattr("kvdiff.evaluation.i3d.I3DFeatures", lambda: lambda clips: clips[:, :, 3, 3, 0].astype(float))
-    call("evaluate", run, *options, "-o", tmp_path / "keras", "--runtime", "keras")
+    result = call("evaluate", run, *options, "-o", tmp_path / "keras", "--runtime", "keras")
+    assert "prediction: The Fréchet distance is of 9 and 9 clips, real and made, with the interval" in result.output
     again = json.loads((tmp_path / "keras" / "result.json").read_text())
     assert again["model"]["file"] == "model.keras" and again["tasks"]["generation"]["frechet"]["made"]["distance"] > 0
     assert again["clips"] == written["clips"]

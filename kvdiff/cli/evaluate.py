@@ -135,7 +135,7 @@ def _model(sampler: ClipSampler, run: pathlib.Path) -> dict[str, Any]:
 
 
 def _print_numbers(result: dict[str, Any]) -> None:
-    from kvdiff.evaluation.result import NUMBERS, flat_numbers
+    from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
 
     rows: list[tuple[str, ...]] = [("task", "number", result["protocol"]["title"])]
     for name, task in result["tasks"].items():
@@ -143,6 +143,8 @@ def _print_numbers(result: dict[str, Any]) -> None:
             (name, NUMBERS[number][0], NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
         ]
     _print_table(rows)
+    for name, task in result["tasks"].items():
+        typer.echo(f"{name}: {frechet_words(task)}")
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ENVIRONMENT", "SHA256", "find_i3d_weights", "i3d_weights_missing", "read_i3d_weights"]
+__all__ = ["ENVIRONMENT", "SHA256", "find_i3d_weights", "read_i3d_weights"]
 
 ENVIRONMENT = "KVDIFF_I3D_WEIGHTS"
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
@@ -58,15 +58,6 @@ def find_i3d_weights() -> pathlib.Path:
         if path.is_file():
             return path
     raise FileNotFoundError(_HINT)
-
-
-def i3d_weights_missing() -> str | None:
-    """Why there are no weights here, in words; None where there are."""
-    try:
-        find_i3d_weights()
-    except FileNotFoundError as error:
-        return str(error)
-    return None
 
 
 def read_i3d_weights(path: pathlib.Path | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kvdiff.evaluation.charts import DARK, LIGHT, frame_curves
 from kvdiff.evaluation.evaluation import Evaluation
 from kvdiff.evaluation.page import escaped, figure, page, picture, table, themed_picture
 from kvdiff.evaluation.real import RealClips
-from kvdiff.evaluation.result import NUMBERS, flat_numbers
+from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
 from kvdiff.media import write_bytes
 
 __all__ = ["report_pictures", "result_html", "write_report"]
@@ -99,7 +99,7 @@ def _task(name: str, task: Mapping[str, Any], result: Mapping[str, Any], content
     parts = [
         f"<section><h2>{escaped(name.capitalize())}</h2><p>{text}</p>",
         f'<div class="pair">{figure(moving, _key() if known else "The first clips of each.", screen=True)}',
-        f"<figure>{table(('', 'value'), rows)}<figcaption>{_frechet_words(task)}</figcaption></figure></div>",
+        f"<figure>{table(('', 'value'), rows)}<figcaption>{frechet_words(task)}</figcaption></figure></div>",
         _curve_figures(name, task, content),
         _nearest(content) if not known and "nearest.gif" in content else "",
         "</section>",
@@ -111,18 +111,6 @@ def _key() -> str:
     return (
         f'Frames <span class="key" style="background:rgb{pictures.KNOWN}"></span>given &nbsp;'
         f'<span class="key" style="background:rgb{pictures.MADE}"></span>made. One clip a row, the first sample.'
-    )
-
-
-def _frechet_words(task: Mapping[str, Any]) -> str:
-    if "frechet" not in task:
-        return "The Fréchet video distance was not measured."
-    made, floor = task["frechet"]["made"], task["frechet"]["floor"]
-    real, others = (" and ".join(map(str, estimate["num_clips"])) for estimate in (made, floor))
-    return (
-        f"The Fréchet distance is of {real} clips, real and made, with the interval {made['low']:.1f} … "
-        f"{made['high']:.1f} (95 %, bootstrap); {others} real clips are {floor['distance']:.1f} apart. Its bias "
-        "shrinks with more clips: compare at one number of clips alone."
     )
 
 

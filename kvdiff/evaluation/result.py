@@ -13,7 +13,17 @@ from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
 from kvdiff.training.environment import machine, versions, write_json
 
-__all__ = ["FORMAT", "I3D_RECORD", "NUMBERS", "compare", "flat_numbers", "read_result", "result_of", "write_result"]
+__all__ = [
+    "FORMAT",
+    "I3D_RECORD",
+    "NUMBERS",
+    "compare",
+    "flat_numbers",
+    "frechet_words",
+    "read_result",
+    "result_of",
+    "write_result",
+]
 
 FORMAT = "kvdiff-evaluation"
 FORMAT_VERSION = 1
@@ -127,6 +137,19 @@ def flat_numbers(task: Mapping[str, Any]) -> dict[str, float]:
         numbers |= {"frechet_extrapolated": made["extrapolated"], "frechet_floor": floor["distance"]}
         numbers |= {"frechet_floor_extrapolated": floor["extrapolated"]}
     return {name: numbers[name] for name in NUMBERS if name in numbers}
+
+
+def frechet_words(task: Mapping[str, Any]) -> str:
+    """How far a task's Fréchet distance can be trusted, as a sentence or two."""
+    if "frechet" not in task:
+        return "The Fréchet video distance was not measured."
+    made, floor = task["frechet"]["made"], task["frechet"]["floor"]
+    real, others = (" and ".join(map(str, estimate["num_clips"])) for estimate in (made, floor))
+    return (
+        f"The Fréchet distance is of {real} clips, real and made, with the interval {made['low']:.1f} … "
+        f"{made['high']:.1f} (95 %, bootstrap); {others} real clips are {floor['distance']:.1f} apart. Its bias "
+        "shrinks with more clips: compare at one number of clips alone."
+    )
 
 
 def compare(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, ...]]:

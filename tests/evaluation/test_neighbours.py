@@ -32,12 +32,12 @@ def test_a_missing_mode_lowers_recall_and_coverage_but_not_precision(rng):
 
 
 def test_values_on_a_line_by_hand():
-    """k = 1. Real balls: radii 1, 1, 2. Made balls: radii 3, 3, 97."""
-    real, made = (np.array(x, float)[:, None] for x in ([0, 1, 3], [0.5, 3.5, 100.5]))
+    """k = 1. Balls of the real clips -5, 0, 3 have radii 5, 3, 3; those of the made clips 0, 1, 10 have 1, 1, 9."""
+    real, made = (np.array(x, float)[:, None] for x in ([-5, 0, 3], [0, 1, 10]))
     score = manifold_score(real, made, k=1)
-    assert score.precision == pytest.approx(2 / 3)  # 0.5 and 3.5 lie in real balls.
-    assert score.recall == 1.0
-    assert score.density == pytest.approx((2 + 1) / 3)  # 0.5 lies in those of 0 and 1, 3.5 in that of 3.
+    assert score.precision == pytest.approx(2 / 3)  # 10 lies in no real ball.
+    assert score.recall == pytest.approx(2 / 3)  # -5 lies in no made ball.
+    assert score.density == pytest.approx((3 + 2 + 0) / 3)
     assert score.coverage == 1.0
 
 
