@@ -58,7 +58,8 @@ def evaluate(
 ) -> Evaluation:
     """Sample and measure everything that the protocol asks for.
 
-    Sample k of clip i is made with the noise of sample number i K + k, so figures do not depend on `batch_size`.
+    Sample k of clip i is made with the noise of sample number i K + k, so but for rounding figures do not depend on
+    `batch_size`.
 
     Args:
         sampler: a sampler of any runtime, for frames of the protocol's shape.
