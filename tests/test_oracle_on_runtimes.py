@@ -13,34 +13,42 @@ from kvdiff.diffusion import ClipSpec, Prediction, frames, plans
 from kvdiff.diffusion.conditions import FrameTimes
 from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
 from kvdiff.diffusion.schedules import cosine
-from kvdiff.sampling import KerasSampler
+from kvdiff.export import export_onnx, export_onnx_sampler
+from kvdiff.layers.condition_embedding import ConditionEmbedding
+from kvdiff.models.video_diffusion import VideoDiffusion
+from kvdiff.runtime import FusedOrtSampler, OrtSampler
 
-WINDOW, LONG = 5, 9
+WINDOW, LONG = 5, 18  # Such that all windows of all plans are of one length, as `eliminated` needs.
 STD, CORRELATION = 0.15, 0.8
 PAST = np.float32([0.2, 0.1]).reshape(1, 2, 1, 1, 1).repeat(3, axis=0)
 SPEC, SCHEDULE, PREDICTION = ClipSpec(WINDOW, 1, 1, 1), cosine(1000), Prediction("v")
 TOLERANCE = 1e-4  # float32 elimination; five times what was measured.
 
 
-class MarkovDenoiser(keras.layers.Layer):
+class MarkovDenoiser(ConditionEmbedding):
     """The best F for frames x_i, N(0, STD²), of correlation CORRELATION^|t_i - t_j|: equation (10) in float32."""
 
-    def __init__(self, solve, **kwargs):
-        super().__init__(**kwargs)
-        self.solve = solve
+    def build(self, *shapes):
+        """No weights."""
 
-    def call(self, noisy_clip, noise_label, times):
-        angle = np.float32(np.pi / 2) * noise_label
-        alpha, sigma = ops.cos(angle), ops.where(noise_label > 0, ops.sin(angle), 0.0)
+    def call(self, noisy_clip, inputs):
+        label, times = inputs["noise_label"], inputs["frame_times"]
+        angle = np.float32(np.pi / 2) * label
+        alpha, sigma = ops.cos(angle), ops.where(label > 0, ops.sin(angle), 0.0)
         distance = ops.abs(times[:, :, None] - times[:, None, :])
         covariance = STD**2 * ops.exp(np.float32(np.log(CORRELATION)) * distance)
-        here = ops.eye(ops.shape(noisy_clip)[1])
-        noisy = alpha[:, :, None] * covariance * alpha[:, None, :] + ops.square(sigma)[:, :, None] * here
+        noisy = alpha[:, :, None] * covariance * alpha[:, None, :] + ops.square(sigma)[:, :, None] * IDENTITY
         x = noisy_clip[..., 0, 0, 0]
-        weights = self.solve(noisy, x)  # (A C A + S²)^-1 x
+        weights = eliminated(noisy, x)  # (A C A + S²)^-1 x
         clean = ops.sum(covariance * alpha[:, None, :] * weights[:, None, :], axis=2)
         v = (alpha * x - clean) / ops.where(sigma > 0, sigma, 1.0)
         return ops.where(sigma > 0, v, 0.0)[:, :, None, None, None]
+
+    def compute_output_shape(self, noisy_clip_shape, inputs_shape):
+        return noisy_clip_shape
+
+
+IDENTITY = np.eye(WINDOW, dtype="float32")
 
 
 def eliminated(matrix, right):
@@ -48,7 +56,7 @@ def eliminated(matrix, right):
     table = ops.concatenate([matrix, right[:, :, None]], axis=2)
     for pivot in range(WINDOW):
         row = table[:, pivot : pivot + 1, :] / table[:, pivot : pivot + 1, pivot : pivot + 1]
-        here = np.eye(WINDOW, dtype="float32")[pivot][None, :, None]
+        here = IDENTITY[pivot][None, :, None]
         table = (1.0 - here) * (table - table[:, :, pivot : pivot + 1] * row) + here * row
     return table[:, :, -1]
 
@@ -60,35 +68,41 @@ def on_numpy():
     return OracleSampler(GaussianClips(np.zeros((LONG, 1, 1, 1)), covariance), SPEC, SCHEDULE, PREDICTION)
 
 
-def denoiser(*, told_times):
-    size = None if told_times else WINDOW  # Windows with gaps may be shorter.
-    clip, label = keras.Input((size, 1, 1, 1), name="noisy_clip"), keras.Input((size,), name="noise_label")
-    inputs, times, solve = (
-        {"noisy_clip": clip, "noise_label": label},
-        np.arange(WINDOW, dtype="float32")[None],
-        eliminated,
-    )
-    if told_times:
-        times, solve = keras.Input((size,), name="frame_times"), keras.ops.solve
-        inputs["frame_times"] = times
-    return keras.Model(inputs, MarkovDenoiser(solve)(clip, label, times))
+@pytest.fixture(scope="module")
+def model():
+    inputs = {
+        "noisy_clip": keras.Input((WINDOW, 1, 1, 1), name="noisy_clip"),
+        "noise_label": keras.Input((WINDOW,), name="noise_label"),
+        "frame_times": keras.Input((WINDOW,), name="frame_times"),
+    }
+    exact = keras.Model(inputs, MarkovDenoiser({"frame_times": FrameTimes()})(inputs["noisy_clip"], inputs))
+    return VideoDiffusion((WINDOW, 1, 1, 1), exact, schedule=SCHEDULE, prediction=PREDICTION)
 
 
 @pytest.fixture(scope="module")
-def on_keras():
-    return KerasSampler(denoiser(told_times=True), SPEC, SCHEDULE, PREDICTION, conditions={"frame_times": FrameTimes()})
+def on_keras(model):
+    return model.sampler
 
 
 @pytest.fixture(scope="module")
-def on_onnxruntime(tmp_path_factory):
-    from kvdiff.export import export_onnx
-    from kvdiff.models.video_diffusion import VideoDiffusion
-    from kvdiff.runtime import OrtSampler
-
-    model = VideoDiffusion((WINDOW, 1, 1, 1), denoiser(told_times=False), schedule=SCHEDULE, prediction=PREDICTION)
-    return OrtSampler(export_onnx(model, tmp_path_factory.mktemp("run")), providers=["CPUExecutionProvider"])
+def run(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    export_onnx(model, folder)
+    export_onnx_sampler(folder, folder)
+    return folder
 
 
+@pytest.fixture(scope="module")
+def on_onnxruntime(run):
+    return OrtSampler(run, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def in_one_graph(run):
+    return FusedOrtSampler(run, providers=["CPUExecutionProvider"])
+
+
+RUNTIMES = ["on_keras", "on_onnxruntime", "in_one_graph"]
 MASKS = {
     "none": frames.none(WINDOW),
     "first": frames.first(WINDOW, 2),
@@ -100,7 +114,7 @@ MASKS = {
 SAMPLING = [dict(solver="ddim", num_steps=8), dict(solver="ddpm", num_steps=8), dict(solver="dpmpp_2m", num_steps=12)]
 
 
-@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("sampling", SAMPLING, ids=lambda sampling: sampling["solver"])
 def test_every_mask(runtime, sampling, on_numpy, request):
     sampler = request.getfixturevalue(runtime)
@@ -111,14 +125,11 @@ def test_every_mask(runtime, sampling, on_numpy, request):
         assert (made[:, known] == clip[:, known]).all()
 
 
-@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", ["autoregressive", "hierarchical", "hierarchy_2", "rolling"])
 def test_every_plan(runtime, name, on_numpy, request):
     sampler, plan = request.getfixturevalue(runtime), plans.PLANS[name](LONG, WINDOW, known=2)
-    if plan.has_gaps and runtime == "on_onnxruntime":
-        with pytest.raises(ValueError, match="`plan`: expected windows of neighbouring frames"):
-            sampler.rollout(LONG, PAST, plan=plan)
-        return
+    assert {len(window.frames) for window in plan.windows} == {WINDOW}
     for sampling in SAMPLING:
         made = sampler.rollout(LONG, PAST, plan=plan, seed=5, **sampling)
         expected = on_numpy.rollout(LONG, PAST, plan=plan, seed=5, **sampling)
@@ -126,7 +137,7 @@ def test_every_plan(runtime, name, on_numpy, request):
         assert (made[:, :2] == PAST).all()
 
 
-@pytest.mark.parametrize("runtime", ["on_keras", "on_onnxruntime"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_context_noise_is_the_same_everywhere(runtime, on_numpy, request):
     sampler = request.getfixturevalue(runtime)
     sampling = dict(num_steps=6, seed=6, context_noise=0.1)
