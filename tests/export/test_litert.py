@@ -17,6 +17,7 @@ from kvdiff.export.litert_file import at_most_4d
 from kvdiff.runtime import ArtefactError, LiteRtSampler
 from kvdiff.runtime.litert import METADATA, _metadata
 from kvdiff.runtime.manifest import manifest_path
+from tests.export.hostile import assert_damage_is_refused
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
 
@@ -123,6 +124,10 @@ def test_smaller_precisions(model, file: Path, tmp_path: Path, precision: str, s
     assert np.isfinite(sampler.generate(1, num_steps=2)).all()
     assert_builtin_and_flat(path)
     assert_all_delegated(path)
+
+
+def test_200_flipped_bytes_and_cut_off_files(file: Path, tmp_path: Path) -> None:
+    assert_damage_is_refused(file, tmp_path, lambda path: LiteRtSampler(path, threads=1))
 
 
 def test_refusals(model, file: Path, lite: LiteRtSampler, tmp_path: Path) -> None:
