@@ -55,6 +55,11 @@ class FusedOrtSampler(ClipSampler):
         self.manifest, self.path = artefact.manifest, artefact.path
         self._session = artefact_session(artefact, providers, threads)
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers in use, most wanted first."""
+        return tuple(self._session.get_providers())
+
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """Not to be had: the network is inside the loop."""
         raise NotImplementedError("FusedOrtSampler makes whole clips; for single network calls use OrtSampler.")

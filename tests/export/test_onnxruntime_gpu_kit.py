@@ -27,8 +27,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run_kit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, str(KIT / "sample.py"), *arguments]
+def run_kit(folder: Path, *arguments: str, program: str = "sample.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_FRAMEWORKS, str(KIT / program), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
 
@@ -48,6 +48,21 @@ def test_it_falls_back_loudly(exported: Path, tmp_path: Path) -> None:
     assert "RuntimeWarning: `providers`: expected ['CUDAExecutionProvider'] to run the model" in done.stderr
     assert "on CPUExecutionProvider" in done.stdout
     assert np.load(tmp_path / "clips.npy").shape == (4, 4, 8, 8, 1)
+
+
+def test_the_benchmark_compares_every_way_of_running(exported: Path, tmp_path: Path) -> None:
+    done = run_kit(
+        tmp_path, str(exported.parent), "--cpu", "--num-steps", "3", "--repeats", "1", program="benchmark.py"
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all(line.endswith("CPUExecutionProvider: ok") for line in lines)
+    assert "clips by way of the host" in lines[0] and "clips stay on the device" in lines[1]
+
+
+@pytest.mark.gpu
+def test_the_benchmark_on_a_gpu(exported: Path, tmp_path: Path) -> None:
+    done = run_kit(tmp_path, str(exported.parent), "--num-steps", "20", program="benchmark.py")
+    assert done.stdout.count("CUDAExecutionProvider: ok") == 3
 
 
 def test_it_needs_the_deployment_extra_alone() -> None:
