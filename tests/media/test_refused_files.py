@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("av")
 
 from kvdiff import media
-from tests.media.conftest import random_clip, smooth_clip
+from tests.media.conftest import encoded, random_clip, smooth_clip
 
 
 def test_missing_unknown_and_special_files(tmp_path):
@@ -108,3 +109,15 @@ def test_npy_with_objects_or_wrong_values_is_refused(tmp_path):
     np.save(tmp_path / "rank.npy", np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match=r"Received: \[4, 4\]"):
         media.read_clip(tmp_path / "rank.npy")
+
+
+def test_an_avi_cut_off_between_two_frames_is_refused(tmp_path):
+    """Its frames decode without complaint, and its count proves nothing; its size tells."""
+    content = encoded("mpeg4.avi")
+    path = tmp_path / "clip.avi"
+    path.write_bytes(content)
+    assert len(media.read_clip(path)) == 10
+    starts = [match.start() for match in re.finditer(b"00dc", content)]
+    path.write_bytes(content[: starts[6]])
+    with pytest.raises(media.VideoError, match=rf"{starts[6]} of its {len(content)} bytes \(cut off\?\)"):
+        media.read_clip(path)
