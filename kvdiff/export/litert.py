@@ -123,7 +123,7 @@ def _quantised(content: bytes, precision: str) -> bytes:
     from ai_edge_quantizer import quantizer, recipe
 
     chosen = recipe.weight_only_wi8_afp32() if precision == "int8-weights" else recipe.dynamic_wi8_afp32()
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints its own summary.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # It draws bars.
         return bytes(quantizer.Quantizer(bytearray(content), chosen).quantize().quantized_model)
 
 

@@ -23,7 +23,7 @@ def at_most_4d(model: bytes) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    content = schema.ModelT.InitFromPackedBuf(model)
+    content = _unpacked(schema, model)
     for graph in content.subgraphs:
         _Squeeze(schema, content, graph).run()
     return _packed(content)
@@ -33,7 +33,7 @@ def with_metadata(model: bytes, entries: Mapping[str, str]) -> bytes:
     """The same LiteRT model with named texts in its metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
-    content = schema.ModelT.InitFromPackedBuf(model)
+    content = _unpacked(schema, model)
     content.metadata = list(content.metadata or [])
     for name, text in entries.items():
         buffer, entry = schema.BufferT(), schema.MetadataT()
@@ -48,7 +48,7 @@ def signatures(model: bytes) -> dict[str, dict[str, Any]]:
     """What a manifest says of the inputs and outputs of a LiteRT model's one signature."""
     from ai_edge_litert import schema_py_generated as schema
 
-    content = schema.ModelT.InitFromPackedBuf(model)
+    content = _unpacked(schema, model)
     (signature,) = content.signatureDefs
     dtypes = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
 
@@ -153,6 +153,16 @@ _INDIFFERENT = {
 
 def _shape(tensor: Any) -> list[int]:
     return [] if tensor.shape is None else [int(size) for size in tensor.shape]
+
+
+def _unpacked(schema: Any, model: bytes) -> Any:
+    """The content of a file, with the buffers in their places that large files keep behind it."""
+    content = schema.ModelT.InitFromPackedBuf(model)
+    for buffer in content.buffers:
+        if buffer.size:
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return content
 
 
 def _packed(content: Any) -> bytes:

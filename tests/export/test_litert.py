@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from kvdiff.diffusion import StepTable
 from kvdiff.diffusion.noise import video_noise
 from kvdiff.export import export_litert
-from kvdiff.export.litert_file import at_most_4d
+from kvdiff.export.litert_file import _packed, at_most_4d, with_metadata
 from kvdiff.runtime import ArtefactError, LiteRtSampler
 from kvdiff.runtime.litert import METADATA, _metadata
 from kvdiff.runtime.manifest import manifest_path
@@ -76,6 +77,22 @@ def test_the_rewrite_to_four_axes_refuses_what_it_does_not_know(file: Path) -> N
         at_most_4d(converted(lambda x: x[:, ::2], (1, 2, 3, 4, 5)))
     with pytest.raises(NotImplementedError, match=r"expected tensors of one clip.*Received: \[2, 2, 3, 4, 5\]"):
         at_most_4d(converted(lambda x: x + 1.0, (2, 2, 3, 4, 5)))
+
+
+def test_weights_behind_the_file_are_brought_in(file: Path, lite: LiteRtSampler, tmp_path: Path) -> None:
+    """As in files that a quantizer wrote of a larger model: the buffer says where in the file its bytes are."""
+    content = schema.ModelT.InitFromPackedBuf(file.read_bytes())
+    buffer = max(content.buffers, key=lambda each: 0 if each.data is None else len(each.data))
+    weights, buffer.data = bytes(buffer.data), None
+    buffer.offset, buffer.size = 1, len(weights)
+    buffer.offset = len(_packed(content))
+    large = _packed(content) + weights
+    assert len(_packed(content)) == buffer.offset and len(large) > len(weights) + 1000
+    (tmp_path / "one.tflite").write_bytes(with_metadata(large, {"note": "x"}))
+    denoise = Interpreter(str(tmp_path / "one.tflite"), num_threads=1).get_signature_runner("denoise")
+    label = np.full((1, 4), 0.5, np.float32)
+    raw = denoise(noisy_clip=CLIPS[0], noise_label=label)["raw_output"]
+    assert np.array_equal(raw, lite.denoise(CLIPS[:1], label)[0])
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpmpp_2m"])
