@@ -1,10 +1,12 @@
-"""The examples run as they stand, on real camera clips."""
+"""The examples run as they stand, on real camera clips and a real game."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -77,3 +79,48 @@ def test_predicts_camera_footage(run_python: Callable[..., str], tmp_path: Path)
     printed = run_python(program("predict_real_camera.py", *few))
     assert "32 training crops of [125, 60] frames, 64 held out" in printed
     assert len(read_clip(tmp_path / "out" / "real_camera.gif")) == 8
+
+
+@pytest.fixture(scope="module")
+def game_example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("controllable_game", EXAMPLES / "controllable_game.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_game_forks_into_other_futures_of_the_same_past(game_example: ModuleType) -> None:
+    pytest.importorskip("vizdoom")
+    clips, actions = game_example.forks(game_example.Game(), num_pasts=2, walked=6)
+    past, future = game_example.PAST, game_example.FUTURE
+    assert clips.shape == (2, 4, past + future, 24, 32, 3) and clips.dtype == np.uint8
+    assert (clips[:, :1, :past] == clips[:, :, :past]).all() and (actions[:, :1, :past] == actions[:, :, :past]).all()
+    np.testing.assert_array_equal(actions[:, :, past:], np.broadcast_to(np.arange(4)[:, None], (2, 4, future)))
+    for one in range(4):
+        for other in range(one):
+            assert np.abs(clips[:, one, past + 1 :].astype(int) - clips[:, other, past + 1 :]).mean() > 1.0
+    left, right = clips[:, 0].astype(int), clips[:, 1].astype(int)  # Turning left, the picture moves to the right.
+    last, shift = past - 1, 3
+    for turned, at, was in ((left, slice(shift, None), slice(-shift)), (right, slice(-shift), slice(shift, None))):
+        moved = np.abs(turned[:, past, :, at] - turned[:, last, :, was]).mean()
+        assert moved < np.abs(turned[:, past] - turned[:, last]).mean()
+
+
+def test_the_network_is_told_what_was_done_since_the_present(game_example: ModuleType) -> None:
+    told = game_example.told(np.array([[3, 3, 2, 0, 0, 1, 2, 2]]))
+    assert told.shape == (1, 8, 8)
+    np.testing.assert_array_equal(told[0, 5, :4], [0, 1, 0, 0])
+    np.testing.assert_allclose(5 * told[0, [2, 4, 7], 4:], [[0, 0, 0, 0], [2, 0, 0, 0], [2, 1, 2, 0]], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_controls_a_game(run_python: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    few = ("--steps", "2", "--num-walks", "2", "--num-pasts", "4", "--batch-size", "2", "--output", "out")
+    for _ in range(2):  # The second time everything is trained already.
+        printed = run_python(program("controllable_game.py", *few))
+        assert "42 training clips of 2 walks, 4 held-out pasts" in printed
+        numbers = json.loads((tmp_path / "out" / "controllable_game.json").read_text())
+        assert numbers["steps trained"] == 2 and numbers["conditioning accuracy"]["chance"] == 0.25
+        assert len(read_clip(tmp_path / "out" / "controllable_game.gif")) == 10
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}  # The game leaves no files about.

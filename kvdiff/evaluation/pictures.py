@@ -9,7 +9,7 @@ import numpy as np
 from kvdiff.evaluation.tasks import MadeFrames
 from kvdiff.media import encode_clip, encode_png, enlarge, filmstrip, framed, grid, labelled, side_by_side
 
-__all__ = ["KNOWN", "MADE", "comparison", "halves", "strip"]
+__all__ = ["KNOWN", "MADE", "PLAIN", "comparison", "halves", "strip"]
 
 KNOWN = (74, 144, 217)
 MADE = (240, 150, 50)
