@@ -19,6 +19,7 @@ from kvdiff.media import Clip, ClipReader, ClipRequest, VideoError, write_bytes
 __all__ = ["VideoStore"]
 
 _Measure = TypeVar("_Measure")
+_SHORT = 32 * 2**20  # Bytes of a file.
 _LAYOUT = "1"  # Of the cache: a change of pixels or files makes it another.
 
 
@@ -49,6 +50,7 @@ class VideoStore:
         self.options: dict[str, Any] = dict(size=image_size, crop=crop, channels=channels)
         self._folder = None if cache in (None, "memory") else pathlib.Path(str(cache))
         self._in_memory = cache == "memory"
+        self._caches = cache is not None
         self._default_fps = default_fps
         self._kept: dict[Video, np.ndarray] = {}
         self._times: dict[Video, np.ndarray] = {}
@@ -69,7 +71,7 @@ class VideoStore:
                 `measure` in its place.
         """
         with self._locks[video]:
-            self._find(video, keep=self._in_memory or self._folder is not None)
+            self._find(video, keep=self._caches)
             times = self._times[video]
         try:
             return measure(times)
@@ -83,7 +85,7 @@ class VideoStore:
             VideoError: as `measured` does.
         """
         with self._locks[video]:
-            pixels = self._find(video, keep=True)
+            pixels = self._find(video, keep=self._caches or _is_short(video.path))
             times = self._times[video]
         try:
             wanted = choose(times)
@@ -151,6 +153,11 @@ class VideoStore:
         key = repr((_LAYOUT, stamps, video.member, sorted(self.options.items())))
         digest = hashlib.sha256(key.encode()).hexdigest()
         return str(folder / digest[:2] / digest[2:34])
+
+
+def _is_short(path: pathlib.Path) -> bool:
+    """Whether all frames may be kept for a moment to spare a second decoding; of others the times are taken first."""
+    return path.is_dir() or (path.is_file() and path.stat().st_size <= _SHORT)
 
 
 def _write(stem: str, frames: np.ndarray, times: np.ndarray) -> None:

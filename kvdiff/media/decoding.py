@@ -113,8 +113,8 @@ class _Keeper:
             picture = self._scaler.frame(frame)
             self._kept[index] = picture
             if len(self._kept) * picture.nbytes > self._limits.clip_bytes:
-                limit = f"{self._limits.clip_bytes >> 10} KiB of pixels"
-                raise ValueError(f"more than {limit}; pass `max_frames` or `size`")
+                limit = f"{self._limits.clip_bytes} bytes of pixels"
+                raise ValueError(f"more than {limit} (`clip_bytes`; a smaller `size` or `max_frames` helps)")
         return index == self._last
 
     def _check(self, index: int, frame: Any) -> None:

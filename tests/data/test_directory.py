@@ -237,3 +237,19 @@ def test_paths_may_be_files_and_folders(folder):
         list_paths([])
     with pytest.raises(VideoError, match="no such file"):
         clip_batches(list_paths([folder / "none.gif"]), num_workers=1, clip_sampling="all")
+
+
+def test_long_videos_are_measured_before_their_frames_are_kept(folder, monkeypatch):
+    asked = []
+    read = media.ClipReader.read
+    monkeypatch.setattr(
+        "kvdiff.media.ClipReader.read", lambda self, request: asked.append(request.wanted) or read(self, request)
+    )
+    options = dict(**{**SMALL, "batch_size": 1}, clip_sampling="uniform", shuffle=False)
+    whole = video_dataset_from_directory(folder, None, **options).batches.sample(0, 0)[0]
+    assert asked == [None]
+    monkeypatch.setattr("kvdiff.data.store._SHORT", 10)
+    batches = video_dataset_from_directory(folder, None, **options).batches
+    np.testing.assert_array_equal(batches.sample(0, 0)[0], whole)
+    np.testing.assert_array_equal(batches.sample(1, 0)[0], whole)
+    assert asked == [None, (), (4, 5, 6, 7), (4, 5, 6, 7)]

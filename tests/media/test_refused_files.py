@@ -72,7 +72,7 @@ def test_a_file_cut_off_is_refused(tmp_path, suffix):
     [
         (dict(frame_pixels=16 * 24 - 1), "expected a readable .mp4"),
         (dict(frames=5), "more than 5 frames"),
-        (dict(clip_bytes=1000), "`max_frames` or `size`"),
+        (dict(clip_bytes=1000), "`clip_bytes`"),
         (dict(file_bytes=100), "expected at most 100 bytes"),
     ],
 )
