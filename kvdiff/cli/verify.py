@@ -17,9 +17,7 @@ __all__ = ["print_verdicts", "verify"]
 
 
 def verify(
-    run: Annotated[
-        pathlib.Path, typer.Argument(metavar="RUN", help="Folder with model.keras, or the model's own with --exports.")
-    ],
+    run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder with model.keras.")],
     exports: Annotated[
         pathlib.Path | None,
         typer.Option("--exports", metavar="FOLDER", help="Folder with the exported files. [default: RUN itself]"),

@@ -68,7 +68,7 @@ def export_litert(
     for module in ("ai_edge_litert", "ai_edge_quantizer"):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f'export_litert needs {module}: pip install "keras-video-diffusion[export]"')
-    check_model(model, conditions=True)
+    check_model(model)
     directory, file = pathlib.Path(directory), file_name(FILE, precision)
     with staging(directory, KIND, file, overwrite=overwrite) as stage:
         denoiser, config = float32_twin(model.denoiser), model.sampler.config

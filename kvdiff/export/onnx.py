@@ -71,7 +71,7 @@ def export_onnx(
     """
     check_choice("precision", precision, PRECISIONS)
     _check_tools()
-    check_model(model, conditions=True)
+    check_model(model)
     directory, file = pathlib.Path(directory), file_name(FILE, precision)
     with staging(directory, KIND, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
@@ -117,19 +117,14 @@ def _check_tools() -> None:
         raise ImportError(f'export_onnx needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
 
 
-def check_model(model: Any, *, conditions: bool = False) -> None:
-    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process, be it with `conditions`."""
+def check_model(model: Any) -> None:
+    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process."""
     import keras
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
     if not isinstance(model, VideoDiffusion):
         raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
-    if not conditions and set(model.denoiser.input) != {"noisy_clip", "noise_label"}:
-        raise ValueError(
-            "`model`: expected a denoiser of noisy_clip and noise_label; this format takes no conditions. "
-            f"Received: one of {sorted(model.denoiser.input)}"
-        )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             f"export: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "

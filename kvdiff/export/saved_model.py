@@ -79,7 +79,7 @@ def export_saved_model(
         ImportError: a package of the extra "export" is missing.
     """
     _check_tools()
-    check_model(model, conditions=True)
+    check_model(model)
     check_choice("pixels", pixels, PIXELS)
     spec = model.clip_spec
     if num_frames is not None:
