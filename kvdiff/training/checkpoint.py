@@ -265,7 +265,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         if any(not metric.variables for metric in self.model.metrics):
-            self.model._symbolic_build(data_batch=self.model.noised(self.model.blank_batch(), 0))
+            self.model._symbolic_build()
 
     def _put_back(self, state: TrainingState) -> None:
         for name, variable in self._variables().items():

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.layers.sample_dropout import dropout_keys
 from kvdiff.training.averaging import RawWeights
 from kvdiff.training.nan_guard import FiniteLoss, finite_or_stop, naming_the_step
 from kvdiff.training.replicas import sample_numbers
@@ -97,8 +98,7 @@ class DiffusionTrainer(keras.Model):
     def train_step(self, *args: Any) -> Any:
         """One update; on JAX `args` are Keras' state and the data, elsewhere the data alone."""
         if keras.backend.backend() != "tensorflow":
-            *state, data = args
-            return super().train_step(*state, self.noised(data, self.optimizer.iterations))
+            return self._train_step_of_keras(*args)
         from kvdiff.training.update import mean_gradients
 
         samples = sample_numbers(_count(args[0]))
@@ -107,6 +107,13 @@ class DiffusionTrainer(keras.Model):
         with finite_or_stop(gradients, self.optimizer):
             self.optimizer.apply(gradients, self.trainable_variables)
         return self.get_metrics_result()
+
+    def _train_step_of_keras(self, state: Any, data: Any) -> Any:
+        """Keras' own step on JAX; the number of updates is in `state`, where tracing sees it change."""
+        numbers = [variable is self.optimizer.iterations for variable in self.optimizer.variables]
+        step, samples = state[2][numbers.index(True)], sample_numbers(_count(data))
+        with dropout_keys(self.seed, step, samples):
+            return super().train_step(state, self.noised(data, step, samples=samples))
 
     def test_step(self, *args: Any) -> Any:
         """The training loss with the noise of step 0 for every batch, so that epochs compare."""
@@ -128,7 +135,7 @@ class DiffusionTrainer(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function that `fit` calls."""
-        if self._distribute_strategy is None:
+        if getattr(self, "_distribute_strategy", None) is None:
             return super().make_train_function(force)
         from kvdiff.training.update import distributed_function, leave_reduction_to_us
 
@@ -139,7 +146,7 @@ class DiffusionTrainer(keras.Model):
 
     def make_test_function(self, force: bool = False) -> Any:
         """The function that `evaluate` calls."""
-        if self._distribute_strategy is None:
+        if getattr(self, "_distribute_strategy", None) is None:
             return super().make_test_function(force)
         from kvdiff.training.update import distributed_function
 
@@ -148,13 +155,14 @@ class DiffusionTrainer(keras.Model):
         return self.test_function
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Under `tf.distribute`, build loss and optimizer from what `noised` makes.
-
-        Keras would call the model on raw data instead, having taken (and lost) the first batch to see it.
-        """
+        """Keep Keras from taking (and losing) the first batch of data to see it."""
         if self._distribute_strategy is not None:
             with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=self.noised(self.blank_batch(), 0))
+                self._symbolic_build()
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build loss, metrics and optimizer from what `noised` makes, not from raw data."""
+        super()._symbolic_build(data_batch=self.noised(self.blank_batch(), 0))
 
 
 def _count(data: Any) -> Any:
