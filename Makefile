@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
+# Files of tests side by side: most of their time is tracing, which takes one core. More than four cost memory for little.
+TOGETHER := -n logical --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-videos test-peers test-serving lint format docs clean
 .DELETE_ON_ERROR:
@@ -16,11 +19,11 @@ demo: $(VENV)/.installed-demo ## Train, predict, interpolate, generate and expor
 	$(BIN)/kvdiff demo
 
 test: $(VENV)/.installed-test ## Run the tests (fast set, no network, no GPU)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 
 # Where a marker's set is empty, pytest exits with 5.
 test-slow: $(VENV)/.i3d-weights ## Run the slow tests
-	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest $(TOGETHER) -m slow || [ $$? -eq 5 ]
 
 test-videos: ## Fetch clips of UCF-101, Kinetics-400 and HMDB51 for the slow tests (on Debian, from its archive)
 	bash tests/media/fetch_videos.sh build/test-videos
