@@ -194,11 +194,3 @@ def test_clear_errors(bright_and_dark, every_kind):
             (2, 6, 6, 1),
             UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), conditions={"s": LowResolution(4)}),
         )
-
-
-def test_a_conditional_model_is_not_exported_yet(tmp_path):
-    from kvdiff.export import export_onnx
-
-    with pytest.raises(ValueError, match="conditions are not exported"):
-        export_onnx(tiny(), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
