@@ -209,6 +209,7 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     pytest.importorskip("matplotlib")
     options = ("--protocol", "tiny@1", "--num-steps", 2)
     out = ("-o", tmp_path / "onnx")
+    monkeypatch.setattr("sys.argv", ["kvdiff", "evaluate", "my run"])
     result = call("evaluate", run, *options, *out, "--no-frechet")
     assert "prediction: The Fréchet video distance was not measured." in result.output
     assert "PSNR above the baseline" in result.output and "report.html" in result.output
@@ -216,7 +217,7 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     written = json.loads((tmp_path / "onnx" / "result.json").read_text())
     assert written["protocol"]["sha256"] == tiny_protocol.sha256 and written["features"] is None
     assert written["model"]["file"] == "denoiser.onnx" and written["sampling"]["num_steps"] == 2
-    assert written["command"].startswith("kvdiff ")
+    assert written["command"] == "kvdiff evaluate 'my run'"
 
     # The same by Keras, with a network's features.
     monkeypatch.setattr("kvdiff.evaluation.i3d_weights.find_i3d_weights", lambda: None)
