@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-videos test-peers test-serving lint format docs clean
+.PHONY: help demo test test-slow test-videos test-peers test-serving bench bench-full lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -30,6 +30,14 @@ test-videos: ## Fetch clips of UCF-101, Kinetics-400 and HMDB51 for the slow tes
 
 test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
+
+BENCH := $(VENV)/.installed-test .venv-peers/.video-diffusion-pytorch
+
+bench: $(BENCH) ## Measure speed against video-diffusion-pytorch: the short set (ten minutes on two cores)
+	$(BIN)/python -m tests.benchmarks
+
+bench-full: $(BENCH) ## The same, everything (hours)
+	$(BIN)/python -m tests.benchmarks --full
 
 test-serving: .venv-serving/.installed-serving ## Serve exported models by KServe and Ray Serve (in .venv-serving)
 	.venv-serving/bin/python -m pytest -m serving tests/export/serving
@@ -56,6 +64,11 @@ $(VENV)/.i3d-weights: $(VENV)/.installed-test
 # Its sampling module is compared with; what the rest of it requires (CLIP, wandb, …) is not installed.
 .venv-peers/.k-diffusion: .venv-peers/.installed-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps k-diffusion==0.1.1.post1
+	@touch $@
+
+# What speed is compared with; its tools for training on files need torchvision, and are not used.
+.venv-peers/.video-diffusion-pytorch: .venv-peers/.installed-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps video-diffusion-pytorch==0.7.0
 	@touch $@
 
 .PRECIOUS: %/bin/python

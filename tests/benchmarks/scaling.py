@@ -1,7 +1,7 @@
 """How training scales: measured here with one and two replicas or workers, and computed for many devices.
 
-    python tests/benchmarks/scaling.py measure     # five minutes on idle cores; writes results/scaling.json
-    python tests/benchmarks/scaling.py cost        # the tables of docs/scaling.md, from that file and the assumptions
+    python -m tests.benchmarks.scaling measure     # five minutes on idle cores; writes results/scaling.json
+    python -m tests.benchmarks.scaling cost        # the tables of docs/scaling.md, from that file and the assumptions
 
 Every configuration runs in processes of its own with one thread a replica or worker, 4 clips each, so that perfect
 scaling would double the clips a second.
@@ -19,6 +19,8 @@ import time
 from typing import Any
 
 from kvdiff.cli.workers import worker_environments
+from kvdiff.training.environment import machine, versions
+from tests.benchmarks.results import Row, load, write_document
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "scaling.json"
 SHAPE = (8, 32, 32, 3)
@@ -156,9 +158,18 @@ def measure() -> None:
         found["speedup_by_clock"] = found["clips_per_second"] / one_result["clips_per_second"]
         # What two idle cores would reach; the clock says so too where nothing else runs (see the load).
         found["speedup_by_cpu_time"] = 2 * one_result["cpu_seconds_a_clip"] / found["cpu_seconds_a_clip"]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    about = {"machine": machine(), "versions": versions(), "load": load(), "details": results}
+    write_document(RESULTS, [_row(name, results) for name in ("two_replicas", "two_workers")], about)
     print(RESULTS.read_text())
+
+
+def _row(name: str, results: dict[str, Any]) -> Row:
+    """Two against one."""
+    one, two = results["one"], results[name]
+    rates = {"ours": two["clips_per_second"], "peer": one["clips_per_second"], "ratio": two["speedup_by_clock"]}
+    modes = {"ours_mode": name, "peer_mode": "one", "cpu": {"ratio": two["speedup_by_cpu_time"]}}
+    size = "x".join(map(str, (CLIPS_EACH, *SHAPE)))
+    return Row("scaling", size, "clips a second", rounds=STEPS - 1, load=results["load_after"], **rates, **modes)
 
 
 def _cluster(environment: dict[str, str]) -> dict[str, str]:
@@ -167,7 +178,7 @@ def _cluster(environment: dict[str, str]) -> dict[str, str]:
 
 def _run(kind: str, environments: list[dict[str, str]]) -> list[dict[str, float]]:
     """`kind` in one process for each environment."""
-    command = [sys.executable, __file__, "process", kind]
+    command = [sys.executable, "-m", "tests.benchmarks.scaling", "process", kind]
     processes = [subprocess.Popen(command, env=e, stdout=subprocess.PIPE, text=True) for e in environments]
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
@@ -179,7 +190,7 @@ def cost(arguments: argparse.Namespace) -> None:
     """Print hours, efficiency and price of two trainings on 1 to 256 devices."""
     from kvdiff.training.cost import training_cost
 
-    large = json.loads(RESULTS.read_text())["large"]
+    large = json.loads(RESULTS.read_text())["details"]["large"]
     clip_seconds = large["flops"] / (arguments.tflops * 1e12 * arguments.utilisation)
     if arguments.clip_ms:
         clip_seconds = arguments.clip_ms / 1e3

@@ -1,0 +1,1 @@
+"""Measurements, not timed tests: `python -m tests.benchmarks --help`, and README.md."""
