@@ -4,7 +4,8 @@
     KERAS_BACKEND=jax python tests/benchmarks/train_on_gpu.py --precision mixed_bfloat16
 
 It needs neither TensorFlow nor data: the clips are squares that move over a gradient. The results go to
-results/train_on_gpu.json; give `clip_ms` to `python -m tests.benchmarks.scaling cost --clip-ms`. `--quick` only checks that it runs.
+results/train_on_gpu.json; give `clip_ms` to `python -m tests.benchmarks.scaling cost --clip-ms`. `--quick` only checks
+that it runs.
 """
 
 from __future__ import annotations
