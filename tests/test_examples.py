@@ -135,3 +135,15 @@ def test_makes_camera_footage_larger(run_python: Callable[..., str], tmp_path: P
     numbers = json.loads((tmp_path / "out" / "super_resolution.json").read_text())
     assert numbers["bicubic"]["psnr"] > 20 and numbers["bicubic"]["sharpness"] < numbers["truth"]["sharpness"]
     assert len(read_clip(tmp_path / "out" / "super_resolution.gif")) == 8
+
+
+@pytest.mark.slow
+def test_distils_and_goes_on_with_what_is_there(run_python: Callable[..., str], tmp_path: Path) -> None:
+    few = ("--num-steps", "4", "2", "--steps", "2", "--num-clips", "9", "--output", "out")
+    for _ in range(2):  # The second time everything is trained already.
+        run_python(program("distil.py", *few))
+        results = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert [(row["sampler"], row["num_steps"]) for row in results["rows"]][::3] == [("student", 4), ("student", 2)]
+    assert min(row["psnr_prediction"] for row in results["rows"]) > 15  # They begin as good as their teacher.
+    assert read_clip(tmp_path / "out" / "distillation.gif").shape[0] == 8
+    assert all((tmp_path / "out" / f"{count}_steps.keras").stat().st_size > 0 for count in (4, 2))

@@ -1,4 +1,4 @@
-"""What `model.fit` needs beyond Keras: exact resume, averaged weights, previews, monitors, records, replicas.
+"""What `model.fit` needs beyond Keras: exact resume, averages, distillation, previews, monitors, records, replicas.
 
 The names below load on first use, so that one of them does not import Keras for the others.
 """
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kvdiff.training.averaging import averaged
     from kvdiff.training.batches import ClipBatches
     from kvdiff.training.checkpoint import TrainingCheckpoint
+    from kvdiff.training.distillation import ProgressiveDistillation, distillation_stages
     from kvdiff.training.hybrid_loss import HybridLoss
     from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
     from kvdiff.training.previews import Previews, SampleMonitor
@@ -24,12 +25,14 @@ _HOMES = {
     "ImportanceSampling": "timesteps",
     "PostHocEMA": "posthoc_ema",
     "Previews": "previews",
+    "ProgressiveDistillation": "distillation",
     "RunRecord": "run_record",
     "SampleMonitor": "previews",
     "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
     "assign_ema": "posthoc_ema",
     "averaged": "averaging",
+    "distillation_stages": "distillation",
 }
 
 __all__ = [
@@ -38,12 +41,14 @@ __all__ = [
     "ImportanceSampling",
     "PostHocEMA",
     "Previews",
+    "ProgressiveDistillation",
     "RunRecord",
     "SampleMonitor",
     "Throughput",
     "TrainingCheckpoint",
     "assign_ema",
     "averaged",
+    "distillation_stages",
 ]
 
 

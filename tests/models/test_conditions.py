@@ -194,3 +194,24 @@ def test_clear_errors(bright_and_dark, every_kind):
             (2, 6, 6, 1),
             UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), conditions={"s": LowResolution(4)}),
         )
+
+
+def test_outside_its_interval_guidance_doubles_no_batch_of_the_network(trained, monkeypatch):
+    """The rows of every call that the network itself sees, in the compiled loop run eagerly."""
+    sampler, rows = trained.sampler, []
+    network = sampler._denoiser
+
+    def counted(inputs, training):
+        rows.append(len(inputs["told"]))
+        return network(inputs, training=training)
+
+    monkeypatch.setattr(sampler, "_denoiser", counted)
+    tf.config.run_functions_eagerly(True)
+    try:
+        of_class(trained, 1, 3, guidance=3.0, guidance_interval=(0.0, 0.5), solver="ddim")
+    finally:
+        tf.config.run_functions_eagerly(False)
+    labels = trained.forward_diffusion.schedule.levels(np.array([999, 799, 599, 399, 199]))
+    acts = np.arctan2(labels.sigma, labels.alpha)[:-1] <= 0.25 * np.pi
+    assert 0 < acts.sum() < 5
+    assert rows == [6 if guided else 3 for guided in acts]
