@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,9 +28,6 @@ from kvdiff.diffusion.spacing import timesteps
 from kvdiff.diffusion.steps import step
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer
-
-if TYPE_CHECKING:
-    from kvdiff.models.video_diffusion import VideoDiffusion
 
 __all__ = ["ProgressiveDistillation", "distillation_stages"]
 
@@ -64,7 +61,7 @@ class ProgressiveDistillation(DiffusionTrainer):
         sampling: the keywords with which the student samples on the grid that it is trained on.
     """
 
-    def __init__(self, teacher: VideoDiffusion, num_steps: int, *, guidance: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, teacher: keras.Model, num_steps: int, *, guidance: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.autocast = False  # As in `VideoDiffusion`: noise labels are told apart in float32 alone.
         diffusion = teacher.forward_diffusion
@@ -150,7 +147,7 @@ class ProgressiveDistillation(DiffusionTrainer):
 
 
 def distillation_stages(
-    teacher: VideoDiffusion, num_steps: Sequence[int] = (8, 4, 2), *, guidance: float = 1.0
+    teacher: keras.Model, num_steps: Sequence[int] = (8, 4, 2), *, guidance: float = 1.0
 ) -> Iterator[ProgressiveDistillation]:
     """One `ProgressiveDistillation` after the other, each student the next one's teacher: train each as it comes.
 
@@ -176,14 +173,14 @@ def distillation_stages(
         teacher, guidance = stage.student, 1.0
 
 
-def _copy(model: VideoDiffusion) -> VideoDiffusion:
+def _copy(model: keras.Model) -> keras.Model:
     """The same network with weights of its own, not compiled."""
     twin = type(model).from_config(model.get_config())
     twin.set_weights(model.get_weights())
     return twin
 
 
-def _pairs_of_rows(teacher: VideoDiffusion, num_steps: int) -> tuple[list[Row], np.ndarray]:
+def _pairs_of_rows(teacher: keras.Model, num_steps: int) -> tuple[list[Row], np.ndarray]:
     """The teacher's two rows for every step of the student, and the first one's share in the student's D.
 
     Rows' fields are [num_steps, 2, 1, 1, 1] and the share is [num_steps, 2]: for a frame to make, and for a known one.
