@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
     from kvdiff.diffusion import KnownFrames, NoiseSchedule, Prediction, StepTable, step_table
+    from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.loading import load_model
+    from kvdiff.models.torch_weights import load_torch_weights
     from kvdiff.models.unet3d import UNet3D
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "FactorisedUNet3D": "kvdiff.models.factorised_unet3d",
     "KnownFrames": "kvdiff.diffusion",
     "NoiseSchedule": "kvdiff.diffusion",
     "Prediction": "kvdiff.diffusion",
@@ -25,11 +28,13 @@ _HOMES = {
     "step_table": "kvdiff.diffusion",
     "UNet3D": "kvdiff.models.unet3d",
     "load_model": "kvdiff.models.loading",
+    "load_torch_weights": "kvdiff.models.torch_weights",
     "VideoDiffusion": "kvdiff.models.video_diffusion",
 }
 _ROOMS = ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training")
 
 __all__ = [
+    "FactorisedUNet3D",
     "KnownFrames",
     "NoiseSchedule",
     "Prediction",
@@ -42,6 +47,7 @@ __all__ = [
     "export",
     "layers",
     "load_model",
+    "load_torch_weights",
     "models",
     "runtime",
     "step_table",

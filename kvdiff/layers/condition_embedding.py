@@ -21,6 +21,7 @@ from kvdiff.diffusion.conditions import (
     noise_input,
     told_names,
 )
+from kvdiff.layers.condition_concatenation import ConditionConcatenation
 
 __all__ = ["ConditionEmbedding", "conditions_of"]
 
@@ -116,5 +117,5 @@ def _waves(value: Any, frequencies: np.ndarray) -> Any:
 
 def conditions_of(denoiser: keras.Model) -> dict[str, Condition]:
     """What `denoiser` may be told, by name; empty for an unconditional one."""
-    found = [layer for layer in denoiser.layers if isinstance(layer, ConditionEmbedding)]
+    found = [layer for layer in denoiser.layers if isinstance(layer, (ConditionEmbedding, ConditionConcatenation))]
     return dict(found[0].conditions) if found else {}

@@ -18,7 +18,7 @@ from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
 
-__all__ = ["UNet3D", "check_frame_size"]
+__all__ = ["UNet3D", "check_frame_size", "condition_inputs"]
 
 
 def UNet3D(
@@ -76,7 +76,7 @@ def UNet3D(
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
     embedding = NoiseEmbedding(4 * widths[0], name="noise_embedding")(label)
     if conditions:
-        inputs |= _condition_inputs(conditions, channels)
+        inputs |= condition_inputs(conditions, channels)
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
 
     def stage(x: Any, level: int, name: str) -> Any:
@@ -96,7 +96,7 @@ def UNet3D(
     return keras.Model(inputs, head(x), name=name)
 
 
-def _condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
+def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
     """The denoiser's inputs for `conditions`."""
     inputs = {}
     for name, condition in conditions.items():

@@ -173,7 +173,7 @@ class VideoDiffusion(DiffusionTrainer):
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
             the others that every clip counts the same, times the weight of its timestep.
         """
-        clips, told = data if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
+        clips, told = data[:2] if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
         x_0 = self._clips(clips[0] if isinstance(clips, (tuple, list)) else clips)
         batch, frames = ops.shape(x_0)[:2]
         where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)

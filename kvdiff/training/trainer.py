@@ -75,9 +75,6 @@ class DiffusionTrainer(keras.Model):
         """
         guards = [FiniteLoss()] if self.jit_compile else []
         callbacks = [self._raw_weights, *guards, *keras.tree.flatten(callbacks or [])]
-        optimizer, spread = getattr(self, "optimizer", None), getattr(self, "_distribute_strategy", None)
-        if optimizer is not None and spread is None and not optimizer.built:
-            optimizer.build(self.trainable_variables)  # Not in the first step's graph, which may be given up.
         try:
             with naming_the_step(self):
                 return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
@@ -134,8 +131,11 @@ class DiffusionTrainer(keras.Model):
     # What Keras cannot do under `tf.distribute`.
 
     def make_train_function(self, force: bool = False) -> Any:
-        """The function that `fit` calls."""
+        """The function that `fit` and `train_on_batch` call."""
         if getattr(self, "_distribute_strategy", None) is None:
+            if not self.optimizer.built:
+                # Not in the first step's graph, which may be given up; and one that makes variables is traced twice.
+                self.optimizer.build(self.trainable_variables)
             return super().make_train_function(force)
         from kvdiff.training.update import distributed_function, leave_reduction_to_us
 

@@ -1,0 +1,267 @@
+"""Attention over time, over the pixels of a frame, and in linear time over the pixels of a frame.
+
+The attention of `video-diffusion-pytorch`'s `Unet3D`, written so that little moves. Every layer normalises its input
+over the channels, attends with a fixed head size whatever the channels, and adds the result to its input. Three
+rewritings change none of the results:
+
+- What is linear in the pixels' features is multiplied into the weights first: the normalisation's gain, the rotary
+  positions (a rotation of each frame's projection in place of its queries and keys), the scale of the scores.
+- Values are not projected before they are summed: sum_j a_j (W x_j) = W sum_j a_j x_j. The projection of the sum and
+  the output's are one matrix. Where channels are many and pixels few the usual order is cheaper, and is taken.
+- The softmax of linear attention is over the last axis, its keys being made that way round; its gradient's row sums
+  come from the small result, sum_n y_n dy_n = <context, dcontext> (Dao et al. 2022, arXiv:2205.14135, equation 4).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvdiff.layers.fused_norm import centred_norm
+
+__all__ = ["LinearSpaceAttention", "RelativePositionBias", "SpaceAttention", "TimeAttention"]
+
+
+class _Attention(keras.layers.Layer):
+    """What the three share: separate projections of queries, keys, values and output, and the normalisation's gain."""
+
+    _output_bias = False
+
+    def __init__(self, heads: int = 8, head_size: int = 32, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.head_size = heads, head_size
+
+    def build(self, input_shape: Any, *_: Any) -> None:
+        """Make gain [channels], three projections [channels, heads · head_size] and their inverse in shape."""
+        self.channels = input_shape[-1]
+        hidden = self.heads * self.head_size
+
+        def weight(name: str, *shape: int, initializer: str = "glorot_uniform") -> Any:
+            return self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
+
+        self.gain = weight("gain", self.channels, initializer="ones")
+        self.query, self.key, self.value = (weight(name, self.channels, hidden) for name in ("query", "key", "value"))
+        self.out = weight("out", hidden, self.channels)
+        self.bias = weight("bias", self.channels, initializer="zeros") if self._output_bias else None
+
+    def _projection(self, weight: Any) -> Any:
+        """A projection of normalised pixels, the gain multiplied in: float32 [channels, heads · head_size]."""
+        return self.gain[:, None] * weight
+
+    def _per_head(self, weight: Any) -> Any:
+        """[channels, heads · head_size] -> [heads, channels, head_size]."""
+        return ops.transpose(ops.reshape(weight, (self.channels, self.heads, self.head_size)), (1, 0, 2))
+
+    def _out_per_head(self) -> Any:
+        """The output's projection, [heads, head_size, channels]."""
+        return ops.reshape(self.out, (self.heads, self.head_size, self.channels))
+
+    def _cast(self, x: Any) -> Any:
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any, *_: Any) -> tuple[int | None, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "heads": self.heads, "head_size": self.head_size}
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class LinearSpaceAttention(_Attention):
+    """Attention over a frame's pixels at a cost linear in them (Shen et al. 2018, arXiv:1812.01243).
+
+    Queries are normalised over a head's features, keys over the pixels; their product with the values is a small matrix
+    a head.
+
+    Args:
+        heads, head_size: their number and features.
+
+    Input and output: [batch, frames, height, width, channels].
+    """
+
+    _output_bias = True
+
+    def call(self, x: Any) -> Any:
+        """Attend within each frame."""
+        shape = ops.shape(x)
+        pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
+        queries = ops.matmul(ops.reshape(pixels, (-1, self.channels)), self._cast(self._projection(self.query)))
+        queries = ops.softmax(ops.reshape(queries, (-1, self.heads, self.head_size)), axis=-1)
+        queries = ops.reshape(queries, (-1, shape[2] * shape[3], self.heads * self.head_size))
+        out = ops.matmul(queries, self._cast(self._context(pixels))) + self._cast(self.bias)
+        return x + ops.reshape(out, shape)
+
+    def _context(self, pixels: Any) -> Any:
+        """What to multiply a frame's queries with: float32 [batch · frames, heads · head_size, channels]."""
+        weight = ops.transpose(self._cast(self._projection(self.key)))
+        weight = ops.broadcast_to(weight[None], (ops.shape(pixels)[0], *weight.shape))
+        keys = ops.matmul(weight, ops.transpose(pixels, (0, 2, 1)))
+        seen = ops.reshape(_softmax_product(keys, pixels), (-1, self.heads, self.head_size, self.channels))
+        values = ops.matmul(ops.cast(seen, "float32"), self._per_head(self._projection(self.value)))
+        context = ops.matmul(values, self._out_per_head() * self.head_size**-0.5)
+        return ops.reshape(context, (-1, self.heads * self.head_size, self.channels))
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class SpaceAttention(_Attention):
+    """Softmax attention over a frame's pixels; its cost grows with their square.
+
+    Args:
+        heads, head_size: their number and features.
+
+    Input and output: [batch, frames, height, width, channels].
+    """
+
+    def call(self, x: Any) -> Any:
+        """Attend within each frame."""
+        shape = ops.shape(x)
+        pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
+        query, key, value = (self._projection(weight) for weight in (self.query, self.key, self.value))
+        q, k, v = (self._heads(pixels, weight) for weight in (query * self.head_size**-0.5, key, value))
+        weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))), axis=-1)
+        out = ops.reshape(ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3)), (-1, self.heads * self.head_size))
+        return x + ops.reshape(ops.matmul(out, self._cast(self.out)), shape)
+
+    def _heads(self, pixels: Any, weight: Any) -> Any:
+        """[frames, pixels, channels] -> [frames, heads, pixels, head_size]."""
+        projected = ops.matmul(pixels, self._cast(weight))
+        projected = ops.reshape(projected, (-1, ops.shape(pixels)[1], self.heads, self.head_size))
+        return ops.transpose(projected, (0, 2, 1, 3))
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class TimeAttention(_Attention):
+    """Softmax attention over the frames of each pixel, with rotary positions and a bias of relative ones.
+
+    Rotary positions: Su et al. 2021, arXiv:2104.09864, over all features of a head, neighbours in pairs.
+
+    Args:
+        heads, head_size: their number and features; head_size is even.
+
+    Inputs: features [batch, frames, height, width, channels] and the bias [heads, frames, frames] of
+    `RelativePositionBias`. Output: as the features.
+    """
+
+    def call(self, x: Any, bias: Any) -> Any:
+        """Attend along the frames."""
+        batch, frames, height, width, _ = ops.shape(x)
+        pixels = height * width
+        tokens = ops.transpose(ops.reshape(centred_norm(x), (-1, frames, pixels, self.channels)), (1, 0, 2, 3))
+        tokens = ops.reshape(tokens, (frames, -1, self.channels))
+        query, key = self._projection(self.query) * self.head_size**-0.5, self._projection(self.key)
+        q, k = (self._heads(ops.matmul(tokens, self._cast(self._rotated(w, frames))), frames) for w in (query, key))
+        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + self._cast(bias)
+        weights = ops.softmax(scores, axis=-1)
+        by_pixel = self._sum_of_inputs if self.channels <= 2 * self.head_size else self._sum_of_values
+        out = ops.reshape(by_pixel(weights, tokens, frames), (-1, pixels, frames, self.channels))
+        return x + ops.reshape(ops.transpose(out, (0, 2, 1, 3)), (batch, frames, height, width, self.channels))
+
+    def _sum_of_inputs(self, weights: Any, tokens: Any, frames: Any) -> Any:
+        """Sum, then project: [batch · pixels · frames, channels]."""
+        rows = ops.reshape(ops.transpose(weights, (0, 2, 1, 3)), (-1, frames * self.heads, frames))
+        sums = ops.matmul(rows, ops.transpose(tokens, (1, 0, 2)))
+        projection = ops.matmul(self._per_head(self._projection(self.value)), self._out_per_head())
+        projection = ops.reshape(projection, (self.heads * self.channels, self.channels))
+        return ops.matmul(ops.reshape(sums, (-1, self.heads * self.channels)), self._cast(projection))
+
+    def _sum_of_values(self, weights: Any, tokens: Any, frames: Any) -> Any:
+        """Project, then sum: [batch · pixels · frames, channels]."""
+        values = self._heads(ops.matmul(tokens, self._cast(self._projection(self.value))), frames)
+        out = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))
+        return ops.matmul(ops.reshape(out, (-1, self.heads * self.head_size)), self._cast(self.out))
+
+    def _heads(self, projected: Any, frames: Any) -> Any:
+        """[frames, batch · pixels, heads · head_size] -> [batch · pixels, heads, frames, head_size]."""
+        projected = ops.reshape(projected, (frames, -1, self.heads, self.head_size))
+        return ops.transpose(projected, (1, 2, 0, 3))
+
+    def _rotated(self, weight: Any, frames: Any) -> Any:
+        """The projection of each frame, turned by its position: float32 [frames, channels, heads · head_size]."""
+        pairs = self.head_size // 2
+        frequencies = np.exp(-math.log(10_000.0) * np.arange(pairs) / pairs).astype(np.float32)
+        angle = ops.cast(ops.arange(frames), "float32")[:, None, None, None] * frequencies
+        cos, sin = ops.cos(angle), ops.sin(angle)
+        weight = ops.reshape(weight, (1, self.channels, self.heads, pairs, 2))
+        even, odd = weight[..., 0], weight[..., 1]
+        turned = ops.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+        return ops.reshape(turned, (-1, self.channels, self.heads * self.head_size))
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class RelativePositionBias(keras.layers.Layer):
+    """A learned score for every distance in frames (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
+
+    Half of the buckets are for frames that follow, half for frames before; in each half the first half are for single
+    distances, the others grow geometrically to `max_distance`.
+
+    Args:
+        heads: their number.
+        num_buckets, max_distance: as above.
+
+    Input: any clip [batch, frames, height, width, channels]. Output: float32 [heads, frames, frames].
+    """
+
+    def __init__(self, heads: int = 8, num_buckets: int = 32, max_distance: int = 32, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.heads, self.num_buckets, self.max_distance = heads, num_buckets, max_distance
+
+    def build(self, input_shape: Any) -> None:
+        """Make the table [buckets, heads]."""
+        shape = (self.num_buckets, self.heads)
+        self.table = self.add_weight(shape=shape, initializer="random_normal", name="table")
+
+    def call(self, clip: Any) -> Any:
+        """The scores of frame i (rows) for frame j (columns)."""
+        frame = ops.cast(ops.arange(ops.shape(clip)[1]), "float32")
+        ahead = frame[None, :] - frame[:, None]
+        # Counts with arithmetic on whole numbers in place of comparisons, which edge delegates do not take.
+        steps = ops.clip(ops.abs(ahead)[:, :, None] - self._bounds() + 1.0, 0.0, 1.0)
+        bucket = ops.sum(steps, axis=-1) + (self.num_buckets // 2) * ops.clip(ahead, 0.0, 1.0)
+        chosen = ops.maximum(1.0 - ops.abs(bucket[:, :, None] - np.arange(self.num_buckets, dtype=np.float32)), 0.0)
+        return ops.transpose(ops.matmul(chosen, self.table), (2, 0, 1))
+
+    def _bounds(self) -> np.ndarray:
+        """The least distance of every bucket after the first: float32 [buckets / 2 - 1]."""
+        half = self.num_buckets // 2
+        exact = half // 2
+        distances = np.arange(1, 2 * self.max_distance, dtype=np.float32)
+        growth = np.log(distances / exact) / np.float32(math.log(self.max_distance / exact)) * np.float32(half - exact)
+        buckets = np.where(distances < exact, distances, np.minimum(exact + np.trunc(growth), half - 1))
+        return distances[np.searchsorted(buckets, np.arange(1, half))].astype(np.float32)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """[heads, frames, frames]."""
+        return (self.heads, input_shape[1], input_shape[1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("heads", "num_buckets", "max_distance")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _softmax_product(keys: Any, pixels: Any) -> Any:
+    """softmax(keys) pixels: [n, features, pixels] and [n, pixels, channels] -> [n, features, channels]."""
+
+    @ops.custom_gradient
+    def product(keys: Any, pixels: Any) -> tuple[Any, Any]:
+        weights = ops.softmax(keys, axis=-1)
+        context = ops.matmul(weights, pixels)
+
+        def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+            up = args[0] if upstream is None else upstream
+            row = ops.sum(ops.cast(up, "float32") * ops.cast(context, "float32"), axis=-1, keepdims=True)
+            # One product makes both terms of the softmax' gradient: [up, -row] [pixels, 1]ᵀ.
+            both = ops.concatenate([up, ops.cast(-row, up.dtype)], axis=-1)
+            ones = ops.concatenate([pixels, ops.ones_like(pixels[..., :1])], axis=-1)
+            to_weights = ops.matmul(both, ops.transpose(ones, (0, 2, 1)))
+            return weights * to_weights, ops.matmul(ops.transpose(weights, (0, 2, 1)), up)
+
+        return context, gradient
+
+    return product(keys, pixels)

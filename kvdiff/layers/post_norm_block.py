@@ -1,0 +1,81 @@
+"""The residual block that normalises after it convolves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kvdiff.layers.folded_conv3d import FoldedConv3D
+from kvdiff.layers.fused_norm import modulated_norm
+
+__all__ = ["PostNormBlock3D"]
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class PostNormBlock3D(keras.layers.Layer):
+    """(1, 3, 3) convolution → RMS norm → FiLM → SiLU, and again without FiLM, added to the input.
+
+    The block of `video-diffusion-pytorch`'s `Unet3D`.
+
+    Args:
+        filters: output channels.
+
+    Inputs: features [batch, frames, height, width, channels] and, where the block is modulated, an embedding [batch,
+    frames, units]. Output: [batch, frames, height, width, filters].
+    """
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.conv_in = FoldedConv3D(filters, (1, 3, 3), dtype=self.dtype_policy, name="conv_in")
+        self.conv_out = FoldedConv3D(filters, (1, 3, 3), dtype=self.dtype_policy, name="conv_out")
+        self.film: keras.layers.Dense | None = None
+        self.project: FoldedConv3D | None = None
+
+    def build(self, x_shape: Any, embedding_shape: Any = None) -> None:
+        """Build the parts; a 1×1×1 projection carries the input where the channels change."""
+        self.conv_in.build(x_shape)
+        self.conv_out.build((*x_shape[:-1], self.filters))
+        gain = dict(shape=(self.filters,), initializer="ones", autocast=False)
+        self.gain_in, self.gain_out = (self.add_weight(name=name, **gain) for name in ("gain_in", "gain_out"))
+        if embedding_shape is not None:
+            self.film = keras.layers.Dense(2 * self.filters, dtype="float32", name="film")
+            self.film.build(embedding_shape)
+        if x_shape[-1] != self.filters:
+            self.project = FoldedConv3D(self.filters, (1, 1, 1), dtype=self.dtype_policy, name="project")
+            self.project.build(x_shape)
+
+    def call(self, x: Any, embedding: Any = None) -> Any:
+        """Features and embedding -> features with `filters` channels."""
+        y = _normed(self.conv_in(x), *self._film(embedding))
+        y = _normed(self.conv_out(y), self.gain_out, ops.zeros_like(self.gain_out))
+        return y + (x if self.project is None else self.project(x))
+
+    def _film(self, embedding: Any) -> tuple[Any, Any]:
+        """(gain, shift) of the first normalisation: FiLM (Perez et al. 2018, arXiv:1709.07871) times the learned gain.
+
+        Of [batch, frames, filters], or [filters] without an embedding.
+        """
+        if self.film is None:
+            return self.gain_in, ops.zeros_like(self.gain_in)
+        scale, shift = ops.split(self.film(ops.silu(ops.cast(embedding, "float32"))), 2, axis=-1)
+        return self.gain_in * (1.0 + scale), shift
+
+    def compute_output_shape(self, x_shape: Any, embedding_shape: Any = None) -> tuple[int | None, ...]:
+        """The input's shape with `filters` channels."""
+        return (*x_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "filters": self.filters}
+
+
+def _normed(x: Any, gain: Any, shift: Any) -> Any:
+    """`modulated_norm` of a clip's frames, by one gain and shift a frame or by one for all."""
+    shape = ops.shape(x)
+    frames = ops.reshape(x, (-1, *shape[2:]))
+    each = (ops.shape(frames)[0], 1, 1, shape[-1])
+    gain, shift = (ops.broadcast_to(ops.reshape(t, (-1, 1, 1, shape[-1])), each) for t in (gain, shift))
+    return ops.reshape(modulated_norm(frames, gain, shift), shape)

@@ -1,0 +1,65 @@
+"""Halving and doubling a frame's size by convolutions of stride 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["FrameDownsample", "FrameUpsample"]
+
+
+class _Strided(keras.layers.Layer):
+    """What the two share: a 4×4 kernel of stride 2 over frames folded into the batch."""
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.conv = self._conv_type(
+            filters, 4, strides=2, padding="same", data_format="channels_last", dtype=self.dtype_policy, name="conv"
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Build the convolution."""
+        self.conv.build((None, *input_shape[2:]))
+
+    def call(self, x: Any) -> Any:
+        """Convolve."""
+        shape = ops.shape(x)
+        x = self.conv(ops.reshape(x, (-1, *shape[2:])))
+        return ops.reshape(x, (-1, shape[1], *ops.shape(x)[1:]))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[batch, frames, height, width, filters] with the new height and width."""
+        return (*input_shape[:2], *self.conv.compute_output_shape((None, *input_shape[2:]))[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class FrameDownsample(_Strided):
+    """A (1, 4, 4) convolution of stride (1, 2, 2), zeros around it.
+
+    Args:
+        filters: output channels.
+
+    Input: [batch, frames, height, width, channels], height and width even. Output: half as high and wide.
+    """
+
+    _conv_type = keras.layers.Conv2D
+
+
+@keras.saving.register_keras_serializable(package="kvdiff")
+class FrameUpsample(_Strided):
+    """The transpose of a (1, 4, 4) convolution of stride (1, 2, 2).
+
+    Args:
+        filters: output channels.
+
+    Input: [batch, frames, height, width, channels]. Output: twice as high and wide.
+    """
+
+    _conv_type = keras.layers.Conv2DTranspose
