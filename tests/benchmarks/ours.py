@@ -6,9 +6,10 @@ is a runtime and a precision.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from tests.benchmarks.answering import Call, answer, grown_mib, timed
 from tests.benchmarks.networks import PEERS, build_model
 from tests.benchmarks.sizes import Size
 
-__all__ = ["TASKS"]
+__all__ = ["ANSWERS", "TASKS", "noisy_inputs", "peer_labels", "prepare", "relative_differences", "trainable"]
 
-_CALLS: dict[str, Call] = {}
-_ANSWERS: dict[str, Any] = {}
+CALLS: dict[str, Call] = {}
+ANSWERS: dict[str, Any] = {}
 
 
 # What is timed.
@@ -49,9 +50,9 @@ def train_step(key: str, mode: str, size: Size, network: str = PEERS, weights: s
     model = trainable(mode, network, size, weights)
     model.optimizer.build(model.trainable_variables)
     model._symbolic_build()
-    step, data = model.make_train_function() or model.train_function, iter(batches(size))
-    denoiser = model.denoiser
-    _ANSWERS[key] = lambda noisy_clip, noise_label: denoiser(
+    model.make_train_function()
+    step, data, denoiser = model.train_function, iter(batches(size)), model.denoiser
+    ANSWERS[key] = lambda noisy_clip, noise_label: denoiser(
         {"noisy_clip": noisy_clip, "noise_label": noise_label}, training=False
     )
     return Call(lambda: data, lambda clips: float(step(clips)["loss"]))
@@ -62,7 +63,7 @@ def denoiser_call(key: str, mode: str, size: Size, network: str = PEERS, weights
     from tests.benchmarks.runtimes import denoise_on
 
     denoise = denoise_on(mode, network, size, weights)
-    _ANSWERS[key] = denoise
+    ANSWERS[key] = denoise
     inputs = noisy_inputs(size)
     return Call(lambda: next(inputs), lambda made: denoise(*made))
 
@@ -103,14 +104,16 @@ _KINDS = {"train_step": train_step, "denoiser_call": denoiser_call, "sampling": 
 # The tasks.
 
 
-def prepare(key: str, what: str, mode: str, size: dict[str, Any], **options: Any) -> None:
-    """Make a call ready for `time`."""
-    _CALLS[key] = _KINDS[what](key, mode, Size.received(size), **options)
+def prepare(
+    kinds: Mapping[str, Callable[..., Call]], key: str, what: str, mode: str, size: dict[str, Any], **options: Any
+) -> None:
+    """Make a call of one of `kinds` ready for `time`."""
+    CALLS[key] = kinds[what](key, mode, Size.received(size), **options)
 
 
 def time_call(key: str) -> dict[str, float]:
     """Seconds of one call."""
-    return timed(_CALLS[key])
+    return timed(CALLS[key])
 
 
 def forget() -> None:
@@ -119,8 +122,8 @@ def forget() -> None:
 
     from tests.benchmarks.runtimes import forget_models
 
-    _CALLS.clear()
-    _ANSWERS.clear()
+    CALLS.clear()
+    ANSWERS.clear()
     forget_models()
     gc.collect()
 
@@ -130,7 +133,7 @@ def compare(key: str, folder: str) -> dict[str, float]:
     import numpy as np
 
     found = np.load(Path(folder) / "reference.npz")
-    output = np.asarray(_ANSWERS[key](found["noisy_clip"], _labels(found)), np.float64)
+    output = np.asarray(ANSWERS[key](found["noisy_clip"], peer_labels(found)), np.float64)
     error = output - found["output"]
     relative = np.sqrt(np.mean(error**2) / np.mean(found["output"].astype(np.float64) ** 2))
     return {"max_abs": float(np.abs(error).max()), "relative_rms": float(relative)}
@@ -141,12 +144,12 @@ def compare_keys(key: str, other: str, size: dict[str, Any]) -> dict[str, float]
     import numpy as np
 
     inputs = next(noisy_inputs(Size.received(size)))
-    here, there = (np.asarray(_ANSWERS[name](*inputs), np.float64) for name in (key, other))
+    here, there = (np.asarray(ANSWERS[name](*inputs), np.float64) for name in (key, other))
     relative = np.sqrt(np.mean((here - there) ** 2) / np.mean(there**2))
     return {"max_abs": float(np.abs(here - there).max()), "relative_rms": float(relative)}
 
 
-def _labels(found: Any) -> Any:
+def peer_labels(found: Any) -> Any:
     """The noise labels of the peer's timesteps, [batch, frames]."""
     import numpy as np
 
@@ -162,11 +165,15 @@ def compare_gradients(mode: str, size: dict[str, Any], folder: str) -> dict[str,
     weights = str(Path(folder) / "weights.safetensors")
     denoiser = trainable(mode, PEERS, Size.received(size), weights).denoiser
     with tf.GradientTape() as tape:
-        output = denoiser({"noisy_clip": found["noisy_clip"], "noise_label": _labels(found)}, training=True)
+        output = denoiser({"noisy_clip": found["noisy_clip"], "noise_label": peer_labels(found)}, training=True)
         loss = tf.reduce_mean(tf.abs(found["target"] - tf.cast(output, tf.float32)))
     gradients = tape.gradient(loss, denoiser.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     norm = np.sqrt(sum(float(np.sum(np.square(gradient, dtype=np.float64))) for gradient in gradients))
-    figures = {"loss": float(loss), "gradient_norm": norm}
+    return relative_differences(found, loss=float(loss), gradient_norm=norm)
+
+
+def relative_differences(found: Mapping[str, Any], **figures: float) -> dict[str, float]:
+    """How far figures lie from the peer's of their names, relatively."""
     return {name: abs(value / float(found[name]) - 1) for name, value in figures.items()}
 
 
@@ -199,6 +206,16 @@ def first_step(mode: str, size: dict[str, Any], network: str = PEERS) -> dict[st
     return {**seconds, "process_cpu": time.process_time()}
 
 
+def export(folder: str, size: dict[str, Any], precisions: Sequence[str]) -> None:
+    """Write ONNX files of the network with the weights in `folder`, beside them."""
+    from kvdiff.export import export_onnx
+
+    weights = str(Path(folder) / "weights.safetensors")
+    model = build_model(PEERS, Size.received(size), "float32", weights=weights)
+    for precision in precisions:
+        export_onnx(model, folder, precision=precision, overwrite=True)
+
+
 def about() -> dict[str, Any]:
     """The machine and the versions of everything."""
     from kvdiff.training.environment import machine, versions
@@ -208,7 +225,7 @@ def about() -> dict[str, Any]:
 
 
 TASKS = {
-    "prepare": prepare,
+    "prepare": functools.partial(prepare, _KINDS),
     "time": time_call,
     "forget": forget,
     "compare": compare,
@@ -217,6 +234,7 @@ TASKS = {
     "memory": memory,
     "import": import_time,
     "first_step": first_step,
+    "export": export,
     "about": about,
 }
 

@@ -5,91 +5,32 @@ Answers the requests of `TASKS`. A mode is "float32" or "bfloat16" (autocast), a
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
-import os
-import sys
 import time
-import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.answering import Call, answer, grown_mib, timed
+from tests.benchmarks.costs import counted
+from tests.benchmarks.peer_network import (
+    autocast,
+    channels_first,
+    channels_last,
+    clip_size,
+    device,
+    diffusion,
+    exact,
+    import_peer,
+    network,
+    synchronise,
+)
 from tests.benchmarks.sizes import Size
 
 __all__ = ["TASKS"]
 
-_TORCHVISION = ("torchvision", "torchvision.transforms", "torchvision.utils")
 _CALLS: dict[str, Call] = {}
-
-
-def import_peer() -> Any:
-    """The peer's package; torchvision, which only its reading of files uses, is an empty stand-in meanwhile."""
-    stubs = {name: types.ModuleType(name) for name in _TORCHVISION if name not in sys.modules}
-    if "video_diffusion_pytorch" not in sys.modules and len(stubs) == len(_TORCHVISION):
-        whole, transforms, utils = stubs.values()
-        transforms.ToTensor = lambda: None  # type: ignore[attr-defined]  # Called once, for a default argument.
-        whole.transforms, whole.utils = transforms, utils  # type: ignore[attr-defined]
-        sys.modules.update(stubs)
-    try:
-        import video_diffusion_pytorch
-    finally:
-        for name, stub in stubs.items():
-            if sys.modules.get(name) is stub:
-                del sys.modules[name]
-    return video_diffusion_pytorch
-
-
-def device() -> str:
-    """Where to compute."""
-    return os.environ.get("BENCHMARK_DEVICE", "cpu")
-
-
-def network(size: Size, weights: str | None = None) -> Any:
-    """The peer's U-Net, its own initial weights (the same each time) or those of a safetensors file."""
-    import torch
-    from safetensors.torch import load_file
-
-    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on a CPU.
-    torch.manual_seed(0)
-    unet = import_peer().Unet3D(dim=size.width, dim_mults=size.multipliers, channels=size.channels)
-    if weights is not None:
-        unet.load_state_dict(load_file(weights))
-    return unet.to(device())
-
-
-def diffusion(unet: Any, size: Size, timesteps: int = 1000) -> Any:
-    """The peer's training and sampling around its network: eps, L1, cosine."""
-    made = import_peer().GaussianDiffusion(
-        unet, image_size=size.pixels, num_frames=size.frames, channels=size.channels, timesteps=timesteps
-    )
-    return made.to(device())
-
-
-def autocast(mode: str) -> Any:
-    """The context of a mode's precision."""
-    import torch
-
-    return torch.autocast(device(), torch.bfloat16, enabled="bfloat16" in mode.split())
-
-
-def synchronise() -> None:
-    """Wait until the device is done."""
-    import torch
-
-    if device() == "cuda":
-        torch.cuda.synchronize()
-
-
-def channels_first(clips: Any) -> Any:
-    """From [batch, frames, height, width, channels] to the peer's order, on its device."""
-    import torch
-
-    return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).contiguous().to(device())
-
-
-def clip_size(size: Size) -> tuple[int, ...]:
-    """[batch, channels, frames, height, width]."""
-    return size.batch, size.channels, size.frames, size.pixels, size.pixels
 
 
 # What is timed.
@@ -100,7 +41,7 @@ def train_step(mode: str, size: Size, weights: str | None = None) -> Call:
     import torch
 
     model = diffusion(network(size, weights), size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=device() == "cuda")
     loss_of = torch.compile(model) if "compiled" in mode.split() else model
 
     def run(clips: Any) -> None:
@@ -168,41 +109,44 @@ def forget() -> None:
     _CALLS.clear()
 
 
-def reference(size: dict[str, Any], folder: str) -> dict[str, dict[str, float]]:
+def save_weights(size: dict[str, Any], folder: str) -> None:
+    """Write weights.safetensors, the network's initial weights."""
+    _save(network(Size.received(size)), folder)
+
+
+def _save(unet: Any, folder: str) -> None:
+    from safetensors.torch import save_file
+
+    # Modules share their rotary frequencies, which the format does not allow tensors to do.
+    values = {name: value.detach().cpu().clone() for name, value in unet.state_dict().items()}
+    save_file(values, str(Path(folder) / "weights.safetensors"))
+
+
+def reference(size: dict[str, Any], folder: str, weights: str | None = None) -> dict[str, dict[str, float]]:
     """Write weights.safetensors and reference.npz: inputs, the answer to them, and the gradient of its L1 loss.
 
     Returns how far the peer's own bfloat16 lies from its float32.
     """
     import numpy as np
     import torch
-    from safetensors.torch import save_file
 
     wanted, rng = Size.received(size), np.random.default_rng(0)
-    shape = (wanted.batch, *wanted.clip_shape)
-    noisy_clip, target = rng.standard_normal((2, *shape)).astype(np.float32)
+    noisy_clip, target = rng.standard_normal((2, wanted.batch, *wanted.clip_shape)).astype(np.float32)
     timestep = rng.integers(0, 1000, wanted.batch)
-    unet = network(wanted)
-    # Modules share their rotary frequencies, which the format does not allow tensors to do.
-    save_file({name: value.detach().cpu().clone() for name, value in unet.state_dict().items()}, _weights(folder))
+    unet = network(wanted, weights)
+    _save(unet, folder)
     inputs = channels_first(noisy_clip), torch.from_numpy(timestep).to(device())
-    output = unet(*inputs)
-    loss = torch.nn.functional.l1_loss(channels_first(target), output)
-    loss.backward()
+    with exact():
+        output = unet(*inputs)
+        loss = torch.nn.functional.l1_loss(channels_first(target), output)
+        loss.backward()
     norm = torch.sqrt(sum((p.grad.double() ** 2).sum() for p in unet.parameters() if p.grad is not None)).item()
-    answer_there = _channels_last(output)
+    answer_there = channels_last(output)
     arrays = dict(noisy_clip=noisy_clip, timestep=timestep, target=target, output=answer_there)
     np.savez(Path(folder) / "reference.npz", **arrays, loss=loss.item(), gradient_norm=norm)
     with torch.inference_mode(), autocast("bfloat16"):
-        lowered = _channels_last(unet(*inputs))
+        lowered = channels_last(unet(*inputs))
     return {"bfloat16": difference(lowered, answer_there)}
-
-
-def _weights(folder: str) -> str:
-    return str(Path(folder) / "weights.safetensors")
-
-
-def _channels_last(output: Any) -> Any:
-    return output.detach().float().cpu().permute(0, 2, 3, 4, 1).numpy()
 
 
 def difference(answer_here: Any, answer_there: Any) -> dict[str, float]:
@@ -212,6 +156,48 @@ def difference(answer_here: Any, answer_there: Any) -> dict[str, float]:
     error = answer_here.astype(np.float64) - answer_there
     relative = np.sqrt(np.mean(error**2) / np.mean(answer_there.astype(np.float64) ** 2))
     return {"max_abs": float(np.abs(error).max()), "relative_rms": float(relative)}
+
+
+def cost(what: str, size: dict[str, Any]) -> list[list[float]]:
+    """[FLOPs, elements read and written] of every convolution and matrix product of a "train_step" or "denoiser_call".
+
+    Counted at batches of 1 and 2 and continued to the size's, for both are linear in the batch.
+    """
+    wanted = Size.received(size)
+    one, two = (counted(_costly(what, dataclasses.replace(wanted, batch=batch))) for batch in (1, 2))
+    return [
+        [a + (wanted.batch - 1) * (b - a) for a, b in zip(*pair, strict=True)] for pair in zip(one, two, strict=True)
+    ]
+
+
+def parameters(size: dict[str, Any]) -> int:
+    """How many the network has."""
+    return sum(parameter.numel() for parameter in network(Size.received(size)).parameters())
+
+
+def _costly(what: str, size: Size) -> Callable[[], Any]:
+    call = _KINDS[what]("float32", size)
+    return lambda: call.run(call.fresh())
+
+
+def peaks(elements: int = 2**28, side: int = 8192, repeats: int = 10) -> dict[str, float]:
+    """What this device reaches: FLOPs a second of a bfloat16 matrix product, bytes a second of a copy; the best."""
+    import torch
+
+    a, b = (torch.randn(side, side, device=device(), dtype=torch.bfloat16) for _ in range(2))
+    source = torch.empty(elements, device=device())
+    target = torch.empty_like(source)
+    product = min(_seconds(lambda: torch.mm(a, b)) for _ in range(repeats))
+    copy = min(_seconds(lambda: target.copy_(source)) for _ in range(repeats))
+    return {"flops": 2 * side**3 / product, "bytes": 2 * 4 * elements / copy}
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    def whole(_: Any) -> None:
+        run()
+        synchronise()
+
+    return timed(Call(synchronise, whole))["wall"]
 
 
 def memory(mode: str, size: dict[str, Any], steps: int = 3) -> dict[str, float]:
@@ -248,7 +234,11 @@ TASKS = {
     "prepare": prepare,
     "time": time_call,
     "forget": forget,
+    "save_weights": save_weights,
     "reference": reference,
+    "cost": cost,
+    "parameters": parameters,
+    "peaks": peaks,
     "memory": memory,
     "import": import_time,
     "first_step": first_step,

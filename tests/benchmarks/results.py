@@ -33,6 +33,7 @@ class Row:
         cpu: the same five figures for processor time.
         modes: every figure: by system, mode and clock, one a round.
         parity: how far the answers that were timed lie from the peer's.
+        floor: the least seconds that the device allows, and what that follows from.
         load: of the machine, in the minute before the row was done.
     """
 
@@ -48,6 +49,7 @@ class Row:
     cpu: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     modes: Mapping[str, Times] = dataclasses.field(default_factory=dict)
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    floor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     load: float = 0.0
 
     @property

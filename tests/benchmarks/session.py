@@ -81,25 +81,26 @@ class Session:
         ask = self.worker(system).ask
         return [Contestant(system, mode, functools.partial(ask, "time", key=key)) for mode, key in keys.items()]
 
-    def reference(self, size: Size) -> tuple[str, dict[str, Any]]:
+    def reference(self, size: Size, **options: Any) -> tuple[str, dict[str, Any]]:
         """The folder of the peer's weights and answers, and the differences of its own lower precisions."""
         if size not in self._references:
             folder = str(Path(self._folder.name) / f"reference{next(self._numbers)}")
             os.mkdir(folder)
-            self._references[size] = folder, self.worker("peer").ask("reference", size=size.sent(), folder=folder)
+            found = self.worker("peer").ask("reference", size=size.sent(), folder=folder, **options)
+            self._references[size] = folder, found
         return self._references[size]
 
     def weights(self, size: Size) -> str:
         """The file of the peer's weights."""
         return str(Path(self.reference(size)[0]) / "weights.safetensors")
 
-    def parity(self, size: Size, keys: dict[str, str]) -> dict[str, Any]:
+    def parity(self, size: Size, keys: dict[str, str], system: str = "ours") -> dict[str, Any]:
         """The differences from the peer, by system and mode; `ParityError` where they are too large."""
         folder, peers = self.reference(size)
-        found = {mode: self.worker("ours").ask("compare", key=key, folder=folder) for mode, key in keys.items()}
+        found = {mode: self.worker(system).ask("compare", key=key, folder=folder) for mode, key in keys.items()}
         for mode, differences in found.items():
             check_parity(mode, differences)
-        return {"ours": found, "peer": peers}
+        return {system: found, "peer": peers}
 
     def forget(self) -> None:
         """Free what the workers have prepared."""
