@@ -24,9 +24,9 @@ def build_denoiser(network: str, size: Size, precision: str, *, weights: str | N
     finally:
         keras.config.set_dtype_policy(before)
     if weights is not None:
-        from kvdiff.models.peer_weights import load_peer_weights
+        import kvdiff
 
-        load_peer_weights(denoiser, weights)
+        kvdiff.load_torch_weights(denoiser, weights)
     return denoiser
 
 
@@ -37,10 +37,8 @@ def _build(network: str, size: Size, remat: bool) -> Any:
         denoiser = kvdiff.UNet3D(size.channels, remat=remat)
         _fill_zeros(denoiser)
         return denoiser
-    from kvdiff.models.factorised_unet3d import FactorisedUNet3D
-
     options = {"remat": True} if remat else {}
-    return FactorisedUNet3D(channels=size.channels, width=size.width, multipliers=size.multipliers, **options)
+    return kvdiff.FactorisedUNet3D(size.channels, width=size.width, multipliers=size.multipliers, **options)
 
 
 def _fill_zeros(denoiser: Any) -> None:
@@ -54,14 +52,13 @@ def _fill_zeros(denoiser: Any) -> None:
 
 
 def build_model(network: str, size: Size, precision: str, **options: Any) -> Any:
-    """`VideoDiffusion` around it, training as the peer does: eps, cosine up to betas of 0.9999, no known frames."""
+    """`VideoDiffusion` around it, training as the peer does: eps, the cosine schedule, no known frames."""
     import kvdiff
     from kvdiff.diffusion.known_frames import Nothing
 
     return kvdiff.VideoDiffusion(
         size.clip_shape,
         build_denoiser(network, size, precision, **options),
-        schedule={"name": "cosine", "max_beta": 0.9999},
         prediction="eps",
         known_frames=Nothing(),
     )

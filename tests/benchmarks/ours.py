@@ -85,7 +85,7 @@ def noise_labels() -> Any:
     from kvdiff.diffusion.predictions import noise_label
     from kvdiff.diffusion.schedules import cosine
 
-    schedule = cosine(max_beta=0.9999)
+    schedule = cosine()
     return noise_label(schedule.alpha, schedule.sigma).astype(np.float32)
 
 
