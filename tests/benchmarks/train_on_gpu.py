@@ -1,7 +1,7 @@
 """Training measured on a GPU, through Keras on JAX: milliseconds a clip, and the loss curve.
 
     pip install "jax[cuda13]" "keras>=3.15,<3.16"
-    KERAS_BACKEND=jax python tests/benchmarks/train_on_gpu.py --precision mixed_bfloat16
+    KERAS_BACKEND=jax python -m tests.benchmarks.train_on_gpu --precision mixed_bfloat16
 
 It needs neither TensorFlow nor data: the clips are squares that move over a gradient. The results go to
 results/train_on_gpu.json; give `clip_ms` to `python -m tests.benchmarks.scaling cost --clip-ms`. `--quick` only checks
@@ -23,6 +23,8 @@ import keras
 import numpy as np
 
 import kvdiff
+from kvdiff.training.environment import machine, versions
+from tests.benchmarks.results import load, write_document
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "train_on_gpu.json"
 LARGE = dict(shape=(16, 64, 64, 3), network=dict(widths=(96, 192, 384), attention=(None, None, "space_time")))
@@ -86,7 +88,7 @@ def main() -> None:
     }
     print(json.dumps(results, indent=2))
     if not arguments.quick:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        write_document(RESULTS, [], {"machine": machine(), "versions": versions(), "load": load(), "details": results})
 
 
 def device_name() -> str:
