@@ -141,9 +141,11 @@ def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:
     """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
     import keras
 
+    from kvdiff.training import FusedAdam
+
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
+    model.compile(FusedAdam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
 
 
 def _batches(

@@ -155,7 +155,7 @@ class TimeAttention(_Attention):
         tokens = ops.transpose(ops.reshape(centred_norm(x), (-1, frames, pixels, self.channels)), (1, 0, 2, 3))
         tokens = ops.reshape(tokens, (frames, -1, self.channels))
         query, key = self._projection(self.query) * self.head_size**-0.5, self._projection(self.key)
-        q, k = (self._heads(ops.matmul(tokens, self._cast(self._rotated(w, frames))), frames) for w in (query, key))
+        q, k = (self._heads(self._turned(tokens, weight, frames, pixels), frames) for weight in (query, key))
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + self._cast(bias)
         weights = ops.softmax(scores, axis=-1)
         by_pixel = self._sum_of_inputs if self.channels <= 2 * self.head_size else self._sum_of_values
@@ -181,16 +181,29 @@ class TimeAttention(_Attention):
         projected = ops.reshape(projected, (frames, -1, self.heads, self.head_size))
         return ops.transpose(projected, (1, 2, 0, 3))
 
-    def _rotated(self, weight: Any, frames: Any) -> Any:
-        """The projection of each frame, turned by its position: float32 [frames, channels, heads · head_size]."""
+    def _turned(self, tokens: Any, weight: Any, frames: Any, pixels: Any) -> Any:
+        """Project and turn each frame by its position: [frames, batch · pixels, heads · head_size].
+
+        The even features of a head come first, then the odd ones; of queries and keys alike, so scores do not change.
+        """
+        pairs = self.head_size // 2
+        both = ops.transpose(ops.reshape(weight, (self.channels, self.heads * pairs, 2)), (2, 0, 1))
+        even, odd = ops.unstack(both[:, None], 2)
+        if isinstance(pixels, int) and pixels < self.channels:  # Then the projected pixels are less than the weight.
+            even, odd = (ops.matmul(tokens, self._cast(half[0])) for half in (even, odd))
+            return self._rotated(even, odd, frames)
+        return ops.matmul(tokens, self._cast(self._rotated(even, odd, frames)))
+
+    def _rotated(self, even: Any, odd: Any, frames: Any) -> Any:
+        """Two of [frames or 1, n, heads · head_size / 2] -> [frames, n, heads · head_size]."""
         pairs = self.head_size // 2
         frequencies = np.exp(-math.log(10_000.0) * np.arange(pairs) / pairs).astype(np.float32)
         angle = ops.cast(ops.arange(frames), "float32")[:, None, None, None] * frequencies
-        cos, sin = ops.cos(angle), ops.sin(angle)
-        weight = ops.reshape(weight, (1, self.channels, self.heads, pairs, 2))
-        even, odd = weight[..., 0], weight[..., 1]
-        turned = ops.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-        return ops.reshape(turned, (-1, self.channels, self.heads * self.head_size))
+        cos, sin = (ops.cast(turn, even.dtype) for turn in (ops.cos(angle), ops.sin(angle)))
+        start, count = ops.shape(even)[:2]
+        even, odd = (ops.reshape(half, (start, count, self.heads, pairs)) for half in (even, odd))
+        turned = ops.concatenate([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+        return ops.reshape(turned, (frames, count, self.heads * self.head_size))
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

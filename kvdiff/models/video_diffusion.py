@@ -23,6 +23,7 @@ from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.unet3d import UNet3D, check_frame_size
 from kvdiff.sampling import KerasSampler
 from kvdiff.training.conditions import NoiseKey, training_conditions
+from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
@@ -136,7 +137,7 @@ class VideoDiffusion(DiffusionTrainer):
         export use them; a further `fit` goes on from the raw weights.
         """
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
+            optimizer = FusedAdam(1e-3, use_ema=True, ema_momentum=0.99)
         learned = self.forward_diffusion.learned_variance
         if loss is None:
             loss = HybridLoss(self.forward_diffusion.schedule.num_timesteps) if learned else "mse"

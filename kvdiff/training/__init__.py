@@ -1,4 +1,4 @@
-"""What `model.fit` needs beyond Keras: exact resume, averages, distillation, previews, monitors, records, replicas.
+"""What `model.fit` needs beyond Keras: exact resume, averages, a fused Adam, distillation, previews, monitors, records, replicas.
 
 The names below load on first use, so that one of them does not import Keras for the others.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvdiff.training.batches import ClipBatches
     from kvdiff.training.checkpoint import TrainingCheckpoint
     from kvdiff.training.distillation import ProgressiveDistillation, distillation_stages
+    from kvdiff.training.fused_adam import FusedAdam
     from kvdiff.training.hybrid_loss import HybridLoss
     from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
     from kvdiff.training.previews import Previews, SampleMonitor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ClipBatches": "batches",
+    "FusedAdam": "fused_adam",
     "HybridLoss": "hybrid_loss",
     "ImportanceSampling": "timesteps",
     "PostHocEMA": "posthoc_ema",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "ClipBatches",
+    "FusedAdam",
     "HybridLoss",
     "ImportanceSampling",
     "PostHocEMA",

@@ -26,6 +26,7 @@ from kvdiff.diffusion.rows import Row
 from kvdiff.diffusion.solver_table import step_table
 from kvdiff.diffusion.spacing import timesteps
 from kvdiff.diffusion.steps import step
+from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer
 
@@ -87,7 +88,7 @@ class ProgressiveDistillation(DiffusionTrainer):
     def compile(self, optimizer: Any = None, loss: Any = "mse", **kwargs: Any) -> None:
         """As `VideoDiffusion.compile`, with a smaller step by default: the student is nearly right to begin with."""
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(3e-4, use_ema=True, ema_momentum=0.99)
+            optimizer = FusedAdam(3e-4, use_ema=True, ema_momentum=0.99)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
