@@ -1,4 +1,4 @@
-"""What `model.fit` needs beyond Keras: exact resume, averages, a fused Adam, distillation, previews, monitors, records, replicas.
+"""What `model.fit` needs beyond Keras: exact resume, averages, distillation, previews, records, replicas, Adam.
 
 The names below load on first use, so that one of them does not import Keras for the others.
 """
