@@ -22,7 +22,7 @@ from tests.benchmarks.results import RESULTS, Row, load, write_document
 from tests.benchmarks.session import Options, Session
 from tests.benchmarks.sizes import SIZES
 from tests.benchmarks.table import table
-from tests.benchmarks.workers import ROOT
+from tests.benchmarks.workers import ROOT, WorkerError
 
 __all__ = ["BENCHMARKS", "SHORT", "main"]
 
@@ -78,25 +78,38 @@ def options(found: argparse.Namespace) -> Options:
 
 
 def main(argv: Sequence[str] | None = None) -> list[Row]:
-    """Measure, print the table, write the results."""
+    """Measure, print the table, write the results.
+
+    Raises:
+        ParityError: at once, where ours does not compute what the peer computes.
+        SystemExit: at the end, where a worker failed; what else was measured is written.
+    """
     found = arguments(argv)
     output = found.output or (None if found.names else RESULTS / f"{'full' if found.full else 'short'}.json")
     rows: list[Row] = []
+    failed: list[str] = []
     with Session(options(found)) as session:
         about = session.about()
         print(f"{about['machine']}\nload {load()}, {found.threads} threads each", flush=True)
         for name in found.names or (BENCHMARKS if found.full else SHORT):
             began = time.perf_counter()
-            for row in BENCHMARKS[name](session):
-                rows.append(row)
-                print(table([row]).splitlines()[-1], flush=True)
-                if output is not None:  # After every row: what was measured outlives what fails later.
-                    write_document(output, rows, {**about, "load": {"before": about["load"], "after": load()}})
+            try:
+                for row in BENCHMARKS[name](session):
+                    rows.append(row)
+                    print(table([row]).splitlines()[-1], flush=True)
+                    if output is not None:  # After every row: what was measured outlives what fails later.
+                        write_document(output, rows, {**about, "load": {"before": about["load"], "after": load()}})
+            except WorkerError as error:
+                failed.append(name)
+                print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+                session.restart()
             print(f"[{name}: {time.perf_counter() - began:.0f} s, load {load()[0]}]", flush=True)
     print("", table(rows), sep="\n")
     if output is not None:
         plot(rows, output.with_suffix(".png"))
         print(f"\n{output}\n{output.with_suffix('.png')}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
     return rows
 
 

@@ -76,9 +76,9 @@ def denoiser_call(mode: str, size: Size, weights: str | None = None) -> Call:
     return Call(fresh, run)
 
 
-def sampling(mode: str, size: Size, num_steps: int) -> Call:
+def sampling(mode: str, size: Size, num_steps: int, weights: str | None = None) -> Call:
     """New clips from noise, by the peer's own loop over a schedule of `num_steps` timesteps."""
-    model = diffusion(network(size).eval(), size, num_steps)
+    model = diffusion(network(size, weights).eval(), size, num_steps)
 
     def run(_: None) -> None:
         with autocast(mode):

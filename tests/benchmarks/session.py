@@ -114,10 +114,15 @@ class Session:
         machine = {**ours["machine"], "threads": threads, "peer_device": peer["device"]}
         return {"machine": machine, "versions": {**ours["versions"], **peer["versions"]}, "load": load()}
 
-    def close(self) -> None:
-        """End the workers."""
+    def restart(self) -> None:
+        """End the workers; new ones start when they are asked."""
         for worker in self._workers.values():
             worker.close()
+        self._workers.clear()
+
+    def close(self) -> None:
+        """End the workers, and delete their files."""
+        self.restart()
         self._folder.cleanup()
 
     def __enter__(self) -> Session:

@@ -1,6 +1,6 @@
 """A worker that computes nothing, for tests of the harness: it answers as `ours` and `peer` do.
 
-STAND_IN_DIFFERENCE is how far its answers lie from the peer's.
+STAND_IN_DIFFERENCE is how far its answers lie from the peer's; STAND_IN_DIES is a request that ends it.
 """
 
 from __future__ import annotations
@@ -62,4 +62,6 @@ TASKS: dict[str, Callable[..., Any]] = {
 }
 
 if __name__ == "__main__":
+    if dying := os.environ.get("STAND_IN_DIES"):
+        TASKS[dying] = die
     answer(TASKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,19 @@ from tests.benchmarks import __main__ as program
 from tests.benchmarks import denoiser_call, train_step
 from tests.benchmarks.parity import ParityError, check_parity
 from tests.benchmarks.session import Options, Session
+from tests.benchmarks.workers import ROOT
+
+PEER = Path(os.environ.get("BENCHMARK_PYTHON_PEER", ROOT / ".venv-peers" / "bin" / "python"))
 
 
 @pytest.fixture
 def session() -> Callable[..., Session]:
-    def made(difference: float = 0.0, **options: object) -> Session:
+    def made(difference: float = 0.0, dies: str = "", **options: object) -> Session:
         return Session(
             Options(
                 pythons=dict.fromkeys(("ours", "peer"), sys.executable),
                 modules=dict.fromkeys(("ours", "peer"), "tests.benchmarks.stand_in"),
-                environment={"STAND_IN_DIFFERENCE": str(difference)},
+                environment={"STAND_IN_DIFFERENCE": str(difference), "STAND_IN_DIES": dies},
                 **{"rounds": 3, **options},  # type: ignore[arg-type]
             )
         )
@@ -71,6 +75,34 @@ def test_a_selection(session: Callable[..., Session], monkeypatch: pytest.Monkey
     monkeypatch.setattr(program, "Session", lambda options: session(sizes=options.sizes))
     rows = program.main(["train_step", "--sizes", "tiny,M"])
     assert [(row.name, row.size, row.rounds) for row in rows] == [("train_step", "tiny", 3), ("train_step", "M", 3)]
+
+
+def test_what_fails_is_named_and_the_rest_is_measured(
+    session: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(program, "Session", lambda options: session(dies="memory", processes=1))
+    with pytest.raises(SystemExit, match="failed: memory"):
+        program.main(["train_step", "memory", "sampling", "--output", str(tmp_path / "found.json")])
+    written = json.loads((tmp_path / "found.json").read_text())
+    assert [row["name"] for row in written["rows"]] == ["train_step", "sampling_10_steps"]
+    assert "the last words" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEER.exists(), reason="needs .venv-peers: make bench")
+def test_real_workers_at_a_tiny_size(tmp_path: Path) -> None:
+    pythons = ["--python-ours", sys.executable, "--python-peer", str(PEER)]
+    names = ["train_step", "denoiser_call", "sampling", "memory"]
+    output = ["--output", str(tmp_path / "found.json")]
+    rows = program.main([*names, "--sizes", "tiny", "--rounds", "2", "--processes", "1", *pythons, *output])
+    assert all(row.ours > 0 and row.peer > 0 for row in rows)
+    training = next(row for row in rows if row.name == "train_step")
+    assert set(training.modes["ours"]) == set(training.modes["peer"]) == {"float32", "bfloat16"}
+    assert 0 < training.parity["ours"]["float32"]["max_abs"] < 1e-4
+    assert training.parity["gradients"]["gradient_norm"] < 1e-4
 
 
 @pytest.mark.parametrize("argv", [["trane_step"], ["--sizes", "XL"]])
