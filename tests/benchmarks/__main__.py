@@ -21,7 +21,7 @@ from tests.benchmarks.plot import plot
 from tests.benchmarks.results import RESULTS, Row, load, write_document
 from tests.benchmarks.session import Options, Session
 from tests.benchmarks.sizes import SIZES
-from tests.benchmarks.table import table
+from tests.benchmarks.table import left_out_lines, table
 from tests.benchmarks.workers import ROOT, WorkerError
 
 __all__ = ["BENCHMARKS", "SHORT", "main"]
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
                 print(f"{name} failed: {error}", file=sys.stderr, flush=True)
                 session.restart()
             print(f"[{name}: {time.perf_counter() - began:.0f} s, load {load()[0]}]", flush=True)
-    print("", table(rows), sep="\n")
+    print("", table(rows), *left_out_lines(rows), sep="\n")
     if output is not None:
         plot(rows, output.with_suffix(".png"))
         print(f"\n{output}\n{output.with_suffix('.png')}")

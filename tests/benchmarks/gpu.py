@@ -23,7 +23,7 @@ from tests.benchmarks.plot import plot
 from tests.benchmarks.results import RESULTS, Row, load, write_document
 from tests.benchmarks.session import Options, Session
 from tests.benchmarks.sizes import SIZES
-from tests.benchmarks.table import table
+from tests.benchmarks.table import left_out_lines, table
 
 __all__ = ["main"]
 
@@ -103,8 +103,7 @@ def _keep(output: Path, header: Sequence[str], measured: Sequence[Row]) -> None:
         lines.append(
             f"{row.name}: floor {1e3 * seconds:.3f} ms; ours {row.ours / seconds:.1f}x, peer {row.peer / seconds:.1f}x"
         )
-    for mode, why in (measured[0].parity["left_out"] if measured else {}).items():
-        lines.append(f"left out: {mode}: {why}")
+    lines += left_out_lines(measured)
     print(*lines, sep="\n")
     output.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     plot(measured, output.with_suffix(".png"))

@@ -13,7 +13,7 @@ from tests.benchmarks.results import Row, compared
 from tests.benchmarks.rounds import Contestant, measure_rounds
 from tests.benchmarks.session import Session
 from tests.benchmarks.sizes import Size
-from tests.benchmarks.workers import WorkerError
+from tests.benchmarks.workers import WorkerError, last_line
 
 __all__ = ["Device", "rows", "systems_of"]
 
@@ -86,8 +86,7 @@ def _rows(device: Device, what: str, systems: Mapping[str, Sequence[str]], parit
         if system != "peer" and system in times:
             pair = {"ours": times[system], "peer": times["peer"]}
             name = what if system == "ours" else f"{what} {system}"
-            kept = {**parity, "left_out": left_out}
-            yield compared(name, device.size.name, pair, parity=kept, floor=floor)
+            yield compared(name, device.size.name, pair, parity=parity, floor=floor, left_out=left_out)
     device.session.forget()
 
 
@@ -115,7 +114,7 @@ def _enter(
         # Not every PyTorch can compile, and not every GPU holds every mode.
         if "compiled" not in mode.split() and not any(words in str(error) for words in _NO_MEMORY):
             raise
-        left_out[f"{system} {mode}"] = str(error).strip().splitlines()[-1]
+        left_out[f"{system} {mode}"] = last_line(error)
         return
     contestants.append(contestant)
 

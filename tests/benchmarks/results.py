@@ -34,6 +34,7 @@ class Row:
         modes: every figure: by system, mode and clock, one a round.
         parity: how far the answers that were timed lie from the peer's.
         floor: the least seconds that the device allows, and what that follows from.
+        left_out: modes that do not run, and why.
         load: of the machine, in the minute before the row was done.
     """
 
@@ -50,6 +51,7 @@ class Row:
     modes: Mapping[str, Times] = dataclasses.field(default_factory=dict)
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     floor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     load: float = 0.0
 
     @property

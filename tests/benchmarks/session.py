@@ -15,7 +15,7 @@ from tests.benchmarks.parity import check_parity
 from tests.benchmarks.results import load
 from tests.benchmarks.rounds import Contestant
 from tests.benchmarks.sizes import Size
-from tests.benchmarks.workers import Worker
+from tests.benchmarks.workers import Worker, WorkerError, last_line
 
 __all__ = ["Options", "Session"]
 
@@ -75,6 +75,18 @@ class Session:
         for mode, key in keys.items():
             self.worker(system).ask("prepare", key=key, what=what, mode=mode, size=size.sent(), **options)
         return keys
+
+    def prepare_what_runs(
+        self, system: str, what: str, modes: Sequence[str], size: Size, **options: Any
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """As `prepare`, and why of modes that cannot be prepared, by system and mode."""
+        keys, left_out = {}, {}
+        for mode in modes:
+            try:
+                keys |= self.prepare(system, what, (mode,), size, **options)
+            except WorkerError as error:
+                left_out[f"{system} {mode}"] = last_line(error)
+        return keys, left_out
 
     def contestants(self, system: str, keys: dict[str, str]) -> list[Contestant]:
         """Of prepared calls."""

@@ -38,7 +38,7 @@ class Size:
 SIZES = {
     size.name: size
     for size in (
-        Size("tiny", batch=1, frames=4, pixels=8, width=8, multipliers=(1, 2)),
+        Size("tiny", batch=2, frames=4, pixels=8, width=8, multipliers=(1, 2)),
         Size("S", batch=2, frames=10, pixels=32, width=32, multipliers=(1, 2, 4)),
         Size("M", batch=1, frames=10, pixels=64, width=32, multipliers=(1, 2, 4)),
         Size("L", batch=1, frames=10, pixels=32, width=64, multipliers=(1, 2, 4, 8)),

@@ -1,6 +1,7 @@
 """A worker that computes nothing, for tests of the harness: it answers as `ours` and `peer` do.
 
-STAND_IN_DIFFERENCE is how far its answers lie from the peer's; STAND_IN_DIES is a request that ends it.
+STAND_IN_DIFFERENCE is how far its answers lie from the peer's; STAND_IN_DIES is a request that ends it,
+STAND_IN_REFUSES are modes that it cannot prepare.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ def time_call(**_: Any) -> dict[str, float]:
 def compare(**_: Any) -> dict[str, float]:
     """The difference that the environment asks for."""
     return dict.fromkeys(("max_abs", "relative_rms"), float(os.environ.get("STAND_IN_DIFFERENCE", "0")))
+
+
+def prepare(mode: str, **_: Any) -> None:
+    """Refuse the modes that the environment names."""
+    if mode in os.environ.get("STAND_IN_REFUSES", "").split(","):
+        raise NotImplementedError(f"no {mode} here")
 
 
 def die(**_: Any) -> None:
@@ -55,7 +62,7 @@ TASKS: dict[str, Callable[..., Any]] = {
     "forget": lambda: None,
     "import": time_call,
     "memory": lambda **_: {"mib": 100.0, "cpu": 1.0},
-    "prepare": lambda **_: None,
+    "prepare": prepare,
     "reference": lambda **_: {},
     "shout": shout,
     "time": time_call,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.benchmarks.results import Row
 
-__all__ = ["table"]
+__all__ = ["left_out_lines", "table"]
 
 _HEADER = ("what", "size", "ours", "peer", "ratio", "CPU ratio", "goal", "rounds", "load", "modes")
 
@@ -17,6 +17,11 @@ def table(rows: Sequence[Row]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def left_out_lines(rows: Sequence[Row]) -> list[str]:
+    """A line for each mode that did not run, with the reason."""
+    return list(dict.fromkeys(f"left out: {mode}: {why}" for row in rows for mode, why in row.left_out.items()))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import RESULTS, Row, check_document, compared, write_document
-from tests.benchmarks.table import table
+from tests.benchmarks.table import left_out_lines, table
 
 TIMES = {
     "ours": {"fast": {"wall": [1.0, 2.0, 3.0], "cpu": [2.0, 2.0, 2.0]}},
@@ -69,6 +69,11 @@ def test_the_table_says_which_goals_are_met() -> None:
     assert "ours <= 6 met" in shown[1]
     assert "<= 0.25 MISSED" in shown[2]
     assert "<=" not in shown[3]
+
+
+def test_modes_that_do_not_run_are_named_once() -> None:
+    rows = [row(left_out={"ours xla": "no compiler"}), row(left_out={"ours xla": "no compiler", "peer x": "no memory"})]
+    assert left_out_lines(rows) == ["left out: ours xla: no compiler", "left out: peer x: no memory"]
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:

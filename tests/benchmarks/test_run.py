@@ -21,12 +21,16 @@ PEER = Path(os.environ.get("BENCHMARK_PYTHON_PEER", ROOT / ".venv-peers" / "bin"
 
 @pytest.fixture
 def session() -> Callable[..., Session]:
-    def made(difference: float = 0.0, dies: str = "", **options: object) -> Session:
+    def made(difference: float = 0.0, dies: str = "", refuses: str = "", **options: object) -> Session:
         return Session(
             Options(
                 pythons=dict.fromkeys(("ours", "peer"), sys.executable),
                 modules=dict.fromkeys(("ours", "peer"), "tests.benchmarks.stand_in"),
-                environment={"STAND_IN_DIFFERENCE": str(difference), "STAND_IN_DIES": dies},
+                environment={
+                    "STAND_IN_DIFFERENCE": str(difference),
+                    "STAND_IN_DIES": dies,
+                    "STAND_IN_REFUSES": refuses,
+                },
                 **{"rounds": 3, **options},  # type: ignore[arg-type]
             )
         )
@@ -89,6 +93,16 @@ def test_what_fails_is_named_and_the_rest_is_measured(
     written = json.loads((tmp_path / "found.json").read_text())
     assert [row["name"] for row in written["rows"]] == ["train_step", "sampling_10_steps"]
     assert "the last words" in capsys.readouterr().err
+
+
+def test_a_runtime_that_does_not_run_is_left_out_and_named(session: Callable[..., Session]) -> None:
+    with session(refuses="litert float32,xla float32", full=True, sizes=("tiny",)) as started:
+        call, *_ = denoiser_call.rows(started)
+        first, *_ = runtimes = list(denoiser_call.runtime_rows(started))
+    assert call.left_out == first.left_out
+    assert call.left_out["ours litert float32"] == "NotImplementedError: no litert float32 here"
+    assert set(call.modes["ours"]) == {"tensorflow float32", "tensorflow bfloat16", "onnxruntime float32"}
+    assert not any("litert float32" in row.name for row in runtimes) and len(runtimes) == 2 * 6
 
 
 @pytest.mark.slow

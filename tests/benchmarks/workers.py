@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["ROOT", "Worker", "WorkerError"]
+__all__ = ["ROOT", "Worker", "WorkerError", "last_line"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHOWN = 4000  # Characters of what a worker said last.
@@ -20,6 +20,11 @@ _SHOWN = 4000  # Characters of what a worker said last.
 
 class WorkerError(RuntimeError):
     """A worker failed or died; the message holds its own error output."""
+
+
+def last_line(error: WorkerError) -> str:
+    """What failed, without the way there."""
+    return str(error).strip().splitlines()[-1]
 
 
 class Worker:
