@@ -14,6 +14,7 @@ from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
 from kvdiff.diffusion.plans import PLANS
 from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING
 
 __all__ = ["compare", "evaluate"]
 
@@ -42,9 +43,9 @@ def evaluate(
     frechet: Annotated[
         bool, typer.Option(help="Measure the Fréchet video distance, which needs the I3D weights.")
     ] = True,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
-    spacing: Annotated[str, typer.Option(metavar="NAME", help="Which noise levels the steps visit.")] = "trailing",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
+    spacing: Annotated[str, typer.Option(metavar="NAME", help="Which noise levels the steps visit.")] = DEFAULT_SPACING,
     eta: Eta = None,
     plan: Annotated[
         str,

@@ -28,6 +28,7 @@ from kvdiff.cli.sampling import check_output, read, sampling_keywords, write
 from kvdiff.diffusion import ClipSampler
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.plans import PLANS
+from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 from kvdiff.diffusion.windows import Plan
 
 __all__ = ["rollout"]
@@ -59,8 +60,8 @@ def rollout(
     ] = None,
     context_noise: ContextNoise = 0.0,
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
     eta: Eta = None,
     label: Label = None,
     actions: Actions = None,

@@ -33,6 +33,7 @@ from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import Runtime, open_run
 from kvdiff.diffusion import ClipSampler
 from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
+from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
 __all__ = ["generate", "infill", "interpolate", "predict"]
 
@@ -42,8 +43,8 @@ def generate(
     output: Output,
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips to make.")] = 1,
     num_frames: NumFrames = None,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
     eta: Eta = None,
     label: Label = None,
     actions: Actions = None,
@@ -78,8 +79,8 @@ def predict(
     num_frames: NumFrames = None,
     plan: PlanName = None,
     only_new: OnlyNew = False,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
     eta: Eta = None,
     label: Label = None,
     actions: Actions = None,
@@ -128,8 +129,8 @@ def interpolate(
     ] = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
     eta: Eta = None,
     label: Label = None,
     actions: Actions = None,
@@ -164,8 +165,8 @@ def infill(
         str, typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are made anew.')
     ],
     output: Output,
-    num_steps: NumSteps = 20,
-    solver: SolverName = "ddim",
+    num_steps: NumSteps = DEFAULT_NUM_STEPS,
+    solver: SolverName = DEFAULT_SOLVER,
     eta: Eta = None,
     label: Label = None,
     actions: Actions = None,

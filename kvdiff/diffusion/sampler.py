@@ -18,7 +18,7 @@ from kvdiff.diffusion.conditions import FrameTimes
 from kvdiff.diffusion.executor import Executor
 from kvdiff.diffusion.plans import PLANS, frame_rate
 from kvdiff.diffusion.rows import HeldLevel
-from kvdiff.diffusion.solver_table import step_table
+from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
 from kvdiff.diffusion.windows import Plan, Window, network_calls
 
 __all__ = ["ClipSampler"]
@@ -181,7 +181,7 @@ class ClipSampler(Executor):
         Keyword Args:
             num_steps: noise levels to visit, 1 … num_timesteps (20); each is one network call, with Heun's and other
                 two-call solvers two.
-            solver: a name in `kvdiff.diffusion.solvers.SOLVERS` ("ddim").
+            solver: a name in `kvdiff.diffusion.solvers.SOLVERS` ("dpmpp_2m").
             spacing: a name in `kvdiff.diffusion.spacing.SPACINGS` ("trailing"), or `num_steps` timesteps of your own,
                 falling.
             seed: of the noise (0). Noise depends on (seed, step, sample number) alone.
@@ -198,7 +198,7 @@ class ClipSampler(Executor):
             context_noise: the noise label at which known frames are shown (0, clean); a little, on a model trained with
                 `known_noise`, keeps long rollouts from drifting. They come back clean all the same.
             augmentation: the noise label at which `LowResolution` clips are shown (0).
-            **options: of the solver, e.g. `eta=1.0`.
+            **options: of the solver, e.g. `eta=1.0` of "ddim".
 
         Returns:
             float32 [batch, frames, height, width, channels] in [-1, 1].
@@ -214,9 +214,9 @@ class ClipSampler(Executor):
         known: np.ndarray,
         windows: Sequence[Window],
         *,
-        num_steps: int = 20,
-        solver: str = "ddim",
-        spacing: str | Sequence[int] | np.ndarray = "trailing",
+        num_steps: int = DEFAULT_NUM_STEPS,
+        solver: str = DEFAULT_SOLVER,
+        spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
         seed: int = 0,
         first_sample: int = 0,
         batch_size: int = 32,

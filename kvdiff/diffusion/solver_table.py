@@ -16,16 +16,22 @@ from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.spacing import sampling_levels
 from kvdiff.diffusion.steps import StepTable
 
-__all__ = ["step_table"]
+__all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "DEFAULT_SPACING", "step_table"]
+
+DEFAULT_SOLVER, DEFAULT_NUM_STEPS, DEFAULT_SPACING = "dpmpp_2m", 20, "trailing"
+"""How everything samples unless it is told; why, is in docs/fewer-calls.md.
+
+From 4 calls on DPM-Solver++(2M) makes clips nearer to the data than DDIM, and below 10 no other spacing does better.
+"""
 
 
 def step_table(
     schedule: NoiseSchedule,
     prediction: Prediction,
     *,
-    solver: str = "ddim",
-    num_steps: int = 20,
-    spacing: str | Sequence[int] | np.ndarray = "trailing",
+    solver: str = DEFAULT_SOLVER,
+    num_steps: int = DEFAULT_NUM_STEPS,
+    spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
     init_std: float | None = None,
     **options: Any,
 ) -> StepTable:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.solver_table import step_table
+from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
 from kvdiff.export.manifest import staging_version, versions, write_manifest
 from kvdiff.export.onnx import check_model, float32_twin
 from kvdiff.export.parity import ParityError, cases, check_parity, measure
@@ -40,9 +40,9 @@ def export_saved_model(
     *,
     version: int | None = None,
     overwrite: bool = False,
-    solver: str = "ddim",
-    num_steps: int = 20,
-    spacing: str | Sequence[int] | np.ndarray = "trailing",
+    solver: str = DEFAULT_SOLVER,
+    num_steps: int = DEFAULT_NUM_STEPS,
+    spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
     num_frames: int | None = None,
     max_calls: int = 100,
     pixels: str = "uint8",

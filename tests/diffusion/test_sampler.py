@@ -112,7 +112,7 @@ def test_defaults() -> None:
     sampler = Recorder()
     made = sampler.generate()
     assert len(sampler.calls) == 20
-    assert (made == Recorder().generate(1, num_steps=20, solver="ddim", spacing="trailing", seed=0)).all()
+    assert (made == Recorder().generate(1, num_steps=20, solver="dpmpp_2m", spacing="trailing", seed=0)).all()
 
 
 def test_pixels_are_scaled() -> None:
@@ -147,7 +147,7 @@ def test_init_std_scales_the_start() -> None:
 def test_step_table_defaults_and_options() -> None:
     of = cosine(50)
     assert step_table(of, Prediction("v")).num_steps == 20
-    assert (step_table(of, Prediction("v"), num_steps=2, eta=1.0).std[0] > 0).all()
+    assert (step_table(of, Prediction("v"), solver="ddim", num_steps=2, eta=1.0).std[0] > 0).all()
     assert step_table(of, Prediction("v"), num_steps=2, spacing=[30, 4]).alpha[0] == of.alpha[30]
     with pytest.raises(ValueError, match="`init_std`: expected a number in .0.0, inf.. Received: 0.0"):
         step_table(of, Prediction("v"), init_std=0.0)
@@ -174,9 +174,9 @@ def test_config_tells_everything_but_the_network() -> None:
         (
             lambda s: s.generate(1, steps=3),
             TypeError,
-            "solver 'ddim': expected options among .*'eta'.*Received: .'steps'",
+            "solver 'dpmpp_2m': expected options among .*Received: .'steps'",
         ),
-        (lambda s: s.generate(1, eta=2), ValueError, "`eta`: .*Received: 2"),
+        (lambda s: s.generate(1, solver="ddim", eta=2), ValueError, "`eta`: .*Received: 2"),
         (lambda s: s.generate(1, seed=2**64), ValueError, "`seed`: .*Received: 18446744073709551616"),
         (lambda s: s.generate(1, seed=-1), ValueError, "`seed`: .*Received: -1"),
         (lambda s: s.generate(1, batch_size=0), ValueError, "`batch_size`: .*Received: 0"),

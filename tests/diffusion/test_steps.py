@@ -12,7 +12,7 @@ from kvdiff.diffusion.steps import LearnedVarianceTable, clamp_unit
 
 from .helpers import schedule
 
-TABLE = step_table(schedule("cosine", 10), Prediction("v"), num_steps=3, eta=1.0)
+TABLE = step_table(schedule("cosine", 10), Prediction("v"), solver="ddim", num_steps=3, eta=1.0)
 
 
 def row(**values) -> Row:
