@@ -87,7 +87,7 @@ def test_bad_clips_are_refused(sampler: OrtSampler, past: np.ndarray, message: s
         ({"num_steps": 1001}, "`num_steps`: expected an integer .*Received: 1001"),
         ({"num_steps": 2.5}, "`num_steps`: expected an integer .*Received: 2.5"),
         ({"solver": "magic"}, r"`solver`: expected one of \['ddim', 'ddpm'.*Received: 'magic'"),
-        ({"eta": 2.0}, "`eta`: expected a number in .*Received: 2.0"),
+        ({"solver": "ddim", "eta": 2.0}, "`eta`: expected a number in .*Received: 2.0"),
         ({"etta": 1.0}, r"expected options among .*Received: \['etta'\]"),
         ({"spacing": "odd"}, "`spacing`: expected one of .*Received: 'odd'"),
         ({"seed": -1}, "`seed`: expected an integer .*Received: -1"),
