@@ -125,9 +125,13 @@ class Bench:
             return kvdiff.load_model(self.students / f"{way.num_steps}_steps.keras", compile=False).sampler
         return self.model.sampler if way.reuse == 1 else CachingSampler(self.model, way.reuse)
 
+    def path(self, way: Way) -> pathlib.Path:
+        """Where its clips are kept."""
+        return self.work / f"{way.name.replace(', ', '_').replace(' ', '_')}_{way.num_steps}.npz"
+
     def made(self, way: Way) -> tuple[np.ndarray, float | None]:
         """(generated clips uint8, PSNR of predicted frames in dB, which the slow reference goes without)."""
-        path = self.work / f"{way.name.replace(', ', '_').replace(' ', '_')}_{way.num_steps}.npz"
+        path = self.path(way)
         if not path.exists():
             sampler = self.sampler(way)
             found = {"clips": to_pixels(sampler.generate(NUM_CLIPS, **way.sampling))}
@@ -219,12 +223,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for the clips that are made")
     parser.add_argument("--students", type=pathlib.Path, help="folder with 8_steps.keras and so on")
+    parser.add_argument("--made-only", action="store_true", help="measure the ways whose clips --work holds already")
     parser.add_argument("--i3d", action="store_true", help="measure some ways in I3D's features too")
     args = parser.parse_args()
     students = [] if args.students is None else [int(p.stem.split("_")[0]) for p in args.students.glob("*_steps.keras")]
     bench = Bench(args.work, args.students, i3d=args.i3d)
     rows, reference = [], {}
     for way in ways(sorted(students)):
+        if args.made_only and not way.student and not bench.path(way).exists():
+            continue
         row = bench.row(way, reference)
         rows.append(row)
         shown = {space: round(row[space]["distance"], 1) for space in bench.spaces if space in row}
