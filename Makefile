@@ -36,7 +36,7 @@ BENCH := $(VENV)/.installed-test .venv-peers/.video-diffusion-pytorch
 bench: $(BENCH) ## Measure speed against video-diffusion-pytorch: the short set (ten minutes on two cores)
 	$(BIN)/python -m tests.benchmarks
 
-bench-full: $(BENCH) ## The same, everything (hours)
+bench-full: $(BENCH) ## The same, everything (two hours)
 	$(BIN)/python -m tests.benchmarks --full
 
 test-gpu-script: $(BENCH) .venv-jax/.installed-jax ## Rehearse the benchmarks' GPU script on the CPU (with JAX in .venv-jax)

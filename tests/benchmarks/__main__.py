@@ -45,8 +45,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="benchmark", help=f"some of {', '.join(BENCHMARKS)}")
     parser.add_argument("--full", action="store_true", help="all benchmarks, sizes and modes")
-    parser.add_argument("--rounds", type=int, help="of timings (7)")
-    parser.add_argument("--processes", type=int, help="rounds of what needs fresh processes (3, full 7)")
+    parser.add_argument("--rounds", type=int, help="of timings (5, full 7)")
+    parser.add_argument("--processes", type=int, help="rounds of what takes fresh processes or long (2, full 7)")
     parser.add_argument("--sizes", default="", help=f"some of {','.join(SIZES)} in place of a benchmark's own")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="that each system may use")
     parser.add_argument("--output", type=Path, help="JSON file; the plot lies beside it")
@@ -70,8 +70,8 @@ def options(found: argparse.Namespace) -> Options:
     return Options(
         pythons={"ours": found.python_ours, "peer": found.python_peer},
         full=found.full,
-        rounds=found.rounds or 7,
-        processes=found.processes or (7 if found.full else 3),
+        rounds=found.rounds or (7 if found.full else 5),
+        processes=found.processes or (7 if found.full else 2),
         sizes=split(found.sizes),
         threads=found.threads,
     )

@@ -27,8 +27,6 @@ def rows(session: Session) -> Iterator[Row]:
         for system, modes in _MODES.items():
             keys = session.prepare(system, "sampling", modes, size, num_steps=_STEPS, weights=weights)
             contestants += session.contestants(system, keys)
-        times = measure_rounds(
-            contestants, session.options.processes if not session.options.full else session.options.rounds
-        )
+        times = measure_rounds(contestants, session.options.processes)
         yield compared(f"sampling_{_STEPS}_steps", name, times)
         session.forget()

@@ -28,7 +28,7 @@ class Options:
         pythons: the interpreter of each system.
         full: everything, or the short set.
         rounds: of timings.
-        processes: rounds of what needs a fresh process each time.
+        processes: rounds of what needs a fresh process each time, or takes long.
         sizes: names of `SIZES`; empty for each benchmark's own.
         threads: that a worker may use.
         modules: the program of each system's worker.
