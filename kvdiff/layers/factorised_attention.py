@@ -31,13 +31,13 @@ class _Attention(keras.layers.Layer):
 
     _output_bias = False
 
-    def __init__(self, heads: int = 8, head_size: int = 32, **kwargs: Any) -> None:
+    def __init__(self, heads: int = 8, head_size: int = 32, *, remat: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.heads, self.head_size = heads, head_size
+        self.heads, self.head_size, self.remat = heads, head_size, remat
 
-    def build(self, input_shape: Any, *_: Any) -> None:
+    def build(self, x_shape: Any, bias_shape: Any = None) -> None:
         """Make gain [channels], three projections [channels, heads · head_size] and their inverse in shape."""
-        self.channels = input_shape[-1]
+        self.channels = x_shape[-1]
         hidden = self.heads * self.head_size
 
         def weight(name: str, *shape: int, initializer: str = "glorot_uniform") -> Any:
@@ -47,6 +47,14 @@ class _Attention(keras.layers.Layer):
         self.query, self.key, self.value = (weight(name, self.channels, hidden) for name in ("query", "key", "value"))
         self.out = weight("out", hidden, self.channels)
         self.bias = weight("bias", self.channels, initializer="zeros") if self._output_bias else None
+
+    def call(self, x: Any, bias: Any = None, training: bool | None = None) -> Any:
+        """Attend, and add the result to `x`."""
+        inputs = (x,) if bias is None else (x, bias)
+        return keras.remat(self._attend)(*inputs) if self.remat and training else self._attend(*inputs)
+
+    def _attend(self, *inputs: Any) -> Any:
+        raise NotImplementedError
 
     def _projection(self, weight: Any) -> Any:
         """A projection of normalised pixels, the gain multiplied in: float32 [channels, heads · head_size]."""
@@ -63,13 +71,14 @@ class _Attention(keras.layers.Layer):
     def _cast(self, x: Any) -> Any:
         return ops.cast(x, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: Any, *_: Any) -> tuple[int | None, ...]:
-        """The input's shape."""
-        return input_shape
+    def compute_output_shape(self, x_shape: Any, bias_shape: Any = None) -> tuple[int | None, ...]:
+        """The features' shape."""
+        return x_shape
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "heads": self.heads, "head_size": self.head_size}
+        names = ("heads", "head_size", "remat")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
@@ -81,14 +90,14 @@ class LinearSpaceAttention(_Attention):
 
     Args:
         heads, head_size: their number and features.
+        remat: in training, compute the attention a second time for its gradient in place of keeping what is inside it.
 
     Input and output: [batch, frames, height, width, channels].
     """
 
     _output_bias = True
 
-    def call(self, x: Any) -> Any:
-        """Attend within each frame."""
+    def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
         pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
         queries = ops.matmul(ops.reshape(pixels, (-1, self.channels)), self._cast(self._projection(self.query)))
@@ -114,17 +123,17 @@ class SpaceAttention(_Attention):
 
     Args:
         heads, head_size: their number and features.
+        remat: in training, compute the attention a second time for its gradient in place of keeping what is inside it.
 
     Input and output: [batch, frames, height, width, channels].
     """
 
-    def call(self, x: Any) -> Any:
-        """Attend within each frame."""
+    def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
         pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
         query, key, value = (self._projection(weight) for weight in (self.query, self.key, self.value))
         q, k, v = (self._heads(pixels, weight) for weight in (query * self.head_size**-0.5, key, value))
-        weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))), axis=-1)
+        weights = _softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))))
         out = ops.reshape(ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3)), (-1, self.heads * self.head_size))
         return x + ops.reshape(ops.matmul(out, self._cast(self.out)), shape)
 
@@ -143,13 +152,13 @@ class TimeAttention(_Attention):
 
     Args:
         heads, head_size: their number and features; head_size is even.
+        remat: as above.
 
     Inputs: features [batch, frames, height, width, channels] and the bias [heads, frames, frames] of
     `RelativePositionBias`. Output: as the features.
     """
 
-    def call(self, x: Any, bias: Any) -> Any:
-        """Attend along the frames."""
+    def _attend(self, x: Any, bias: Any) -> Any:
         batch, frames, height, width, _ = ops.shape(x)
         pixels = height * width
         tokens = ops.transpose(ops.reshape(centred_norm(x), (-1, frames, pixels, self.channels)), (1, 0, 2, 3))
@@ -157,7 +166,7 @@ class TimeAttention(_Attention):
         query, key = self._projection(self.query) * self.head_size**-0.5, self._projection(self.key)
         q, k = (self._heads(self._turned(tokens, weight, frames, pixels), frames) for weight in (query, key))
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + self._cast(bias)
-        weights = ops.softmax(scores, axis=-1)
+        weights = _softmax(scores)
         by_pixel = self._sum_of_inputs if self.channels <= 2 * self.head_size else self._sum_of_values
         out = ops.reshape(by_pixel(weights, tokens, frames), (-1, pixels, frames, self.channels))
         return x + ops.reshape(ops.transpose(out, (0, 2, 1, 3)), (batch, frames, height, width, self.channels))
@@ -258,12 +267,17 @@ class RelativePositionBias(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+def _softmax(scores: Any) -> Any:
+    """Over the last axis; of a single frame or pixel it is 1, of which Keras would warn."""
+    return ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
+
+
 def _softmax_product(keys: Any, pixels: Any) -> Any:
     """softmax(keys) pixels: [n, features, pixels] and [n, pixels, channels] -> [n, features, channels]."""
 
     @ops.custom_gradient
     def product(keys: Any, pixels: Any) -> tuple[Any, Any]:
-        weights = ops.softmax(keys, axis=-1)
+        weights = _softmax(keys)
         context = ops.matmul(weights, pixels)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:

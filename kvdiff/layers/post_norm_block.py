@@ -21,14 +21,15 @@ class PostNormBlock3D(keras.layers.Layer):
 
     Args:
         filters: output channels.
+        remat: in training, compute the block a second time for its gradient in place of keeping what is inside it.
 
     Inputs: features [batch, frames, height, width, channels] and, where the block is modulated, an embedding [batch,
     frames, units]. Output: [batch, frames, height, width, filters].
     """
 
-    def __init__(self, filters: int, **kwargs: Any) -> None:
+    def __init__(self, filters: int, *, remat: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters = filters
+        self.filters, self.remat = filters, remat
         self.conv_in = FoldedConv3D(filters, (1, 3, 3), dtype=self.dtype_policy, name="conv_in")
         self.conv_out = FoldedConv3D(filters, (1, 3, 3), dtype=self.dtype_policy, name="conv_out")
         self.film: keras.layers.Dense | None = None
@@ -47,8 +48,12 @@ class PostNormBlock3D(keras.layers.Layer):
             self.project = FoldedConv3D(self.filters, (1, 1, 1), dtype=self.dtype_policy, name="project")
             self.project.build(x_shape)
 
-    def call(self, x: Any, embedding: Any = None) -> Any:
+    def call(self, x: Any, embedding: Any = None, training: bool | None = None) -> Any:
         """Features and embedding -> features with `filters` channels."""
+        inputs = (x,) if embedding is None else (x, embedding)
+        return keras.remat(self._block)(*inputs) if self.remat and training else self._block(*inputs)
+
+    def _block(self, x: Any, embedding: Any = None) -> Any:
         y = _normed(self.conv_in(x), *self._film(embedding))
         y = _normed(self.conv_out(y), self.gain_out, ops.zeros_like(self.gain_out))
         return y + (x if self.project is None else self.project(x))
@@ -69,7 +74,7 @@ class PostNormBlock3D(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "filters": self.filters}
+        return {**super().get_config(), "filters": self.filters, "remat": self.remat}
 
 
 def _normed(x: Any, gain: Any, shift: Any) -> Any:

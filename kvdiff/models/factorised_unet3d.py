@@ -27,6 +27,7 @@ def FactorisedUNet3D(
     width: int = 64,
     multipliers: Sequence[int] = (1, 2, 4, 8),
     heads: int = 8,
+    remat: bool = False,
     conditions: Mapping[str, ClipVector] | None = None,
     schedule: NoiseSchedule | Mapping[str, Any] | None = None,
     name: str = "factorised_unet3d",
@@ -43,6 +44,7 @@ def FactorisedUNet3D(
         width: channels of the first features.
         multipliers: of the width, at each level; every level but the first halves height and width.
         heads: of all attention, of 32 features each.
+        remat: in training, compute every block twice and keep only what passes between them, as in `UNet3D`.
         conditions: vectors that the network may be told, by names of your choice, e.g. `{"text": ClipVector(768)}`.
         schedule: whose timesteps the network knows; by default the cosine one of 1000. A noise label becomes the
             timestep that has its noise.
@@ -64,22 +66,22 @@ def FactorisedUNet3D(
 
     def stage(x: Any, filters: int, name: str) -> Any:
         for block in range(2):
-            x = PostNormBlock3D(filters, name=f"{name}_block{block}")(x, embedding)
-        x = LinearSpaceAttention(heads, name=f"{name}_space")(x)
-        return TimeAttention(heads, name=f"{name}_time")(x, bias)
+            x = PostNormBlock3D(filters, remat=remat, name=f"{name}_block{block}")(x, embedding)
+        x = LinearSpaceAttention(heads, remat=remat, name=f"{name}_space")(x)
+        return TimeAttention(heads, remat=remat, name=f"{name}_time")(x, bias)
 
     x = FoldedConv3D(width, (1, 7, 7), name="stem")(noisy_clip)
-    first = x = TimeAttention(heads, name="stem_time")(x, bias)
+    first = x = TimeAttention(heads, remat=remat, name="stem_time")(x, bias)
     skips = []
     for level, filters in enumerate(widths):
         if level:
             x = FrameDownsample(widths[level - 1], name=f"down{level}")(x)
         x = stage(x, filters, f"encoder{level}")
         skips.append(x)
-    x = PostNormBlock3D(widths[-1], name="middle_block0")(x, embedding)
-    x = SpaceAttention(heads, name="middle_space")(x)
-    x = TimeAttention(heads, name="middle_time")(x, bias)
-    x = PostNormBlock3D(widths[-1], name="middle_block1")(x, embedding)
+    x = PostNormBlock3D(widths[-1], remat=remat, name="middle_block0")(x, embedding)
+    x = SpaceAttention(heads, remat=remat, name="middle_space")(x)
+    x = TimeAttention(heads, remat=remat, name="middle_time")(x, bias)
+    x = PostNormBlock3D(widths[-1], remat=remat, name="middle_block1")(x, embedding)
     for level in reversed(range(len(widths))):
         filters = widths[max(level - 1, 0)] if level else width
         x = keras.layers.Concatenate(name=f"join{level}")([x, skips.pop()])
@@ -87,7 +89,7 @@ def FactorisedUNet3D(
         if level:
             x = FrameUpsample(filters, name=f"up{level}")(x)
     x = keras.layers.Concatenate(name="join_first")([x, first])
-    x = PostNormBlock3D(width, name="head_block")(x)
+    x = PostNormBlock3D(width, remat=remat, name="head_block")(x)
     # The last map stays float32 under mixed precision: its output is the denoiser's answer.
     head = FoldedConv3D(out_channels or channels, (1, 1, 1), kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(inputs, head(x), name=name)
