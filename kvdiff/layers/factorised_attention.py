@@ -99,7 +99,7 @@ class LinearSpaceAttention(_Attention):
 
     def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
-        pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
+        pixels = centred_norm(ops.reshape(x, (-1, shape[2] * shape[3], self.channels)))
         queries = ops.matmul(ops.reshape(pixels, (-1, self.channels)), self._cast(self._projection(self.query)))
         queries = ops.softmax(ops.reshape(queries, (-1, self.heads, self.head_size)), axis=-1)
         queries = ops.reshape(queries, (-1, shape[2] * shape[3], self.heads * self.head_size))
@@ -130,7 +130,7 @@ class SpaceAttention(_Attention):
 
     def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
-        pixels = ops.reshape(centred_norm(x), (-1, shape[2] * shape[3], self.channels))
+        pixels = centred_norm(ops.reshape(x, (-1, shape[2] * shape[3], self.channels)))
         query, key, value = (self._projection(weight) for weight in (self.query, self.key, self.value))
         q, k, v = (self._heads(pixels, weight) for weight in (query * self.head_size**-0.5, key, value))
         weights = _softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))))
@@ -161,7 +161,7 @@ class TimeAttention(_Attention):
     def _attend(self, x: Any, bias: Any) -> Any:
         batch, frames, height, width, _ = ops.shape(x)
         pixels = height * width
-        tokens = ops.transpose(ops.reshape(centred_norm(x), (-1, frames, pixels, self.channels)), (1, 0, 2, 3))
+        tokens = ops.transpose(centred_norm(ops.reshape(x, (-1, frames, pixels, self.channels))), (1, 0, 2, 3))
         tokens = ops.reshape(tokens, (frames, -1, self.channels))
         query, key = self._projection(self.query) * self.head_size**-0.5, self._projection(self.key)
         q, k = (self._heads(self._turned(tokens, weight, frames, pixels), frames) for weight in (query, key))

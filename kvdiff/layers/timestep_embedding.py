@@ -24,8 +24,8 @@ class TimestepEmbedding(keras.layers.Layer):
     they take every solver's noise levels; below the first and beyond the last it is theirs.
 
     Args:
-        width: of the sinusoids, even (Ho et al. 2020, arXiv:2006.11239, as Vaswani et al. 2017 with width / 2 - 1 steps
-            from 1 to 1/10000).
+        width: of the sinusoids, even, at least 4 (Ho et al. 2020, arXiv:2006.11239, as Vaswani et al. 2017 with
+            width / 2 - 1 steps from 1 to 1/10000).
         units: of the dense layers.
         schedule: whose timesteps.
 
@@ -34,9 +34,12 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def __init__(self, width: int, units: int, schedule: NoiseSchedule | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
+        if width % 2 or width < 4:
+            raise ValueError(f"`width`: expected an even number >= 4. Received: {width}")
         self.width, self.units = width, units
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_config(schedule)
-        self._labels = noise_label(self.schedule.alpha, self.schedule.sigma)
+        # Rounded before gaps are taken, so that a label of the schedule is its timestep exactly.
+        self._labels = noise_label(self.schedule.alpha, self.schedule.sigma).astype(np.float32)
         self.hidden = keras.layers.Dense(units, dtype="float32", name="hidden")
         self.out = keras.layers.Dense(units, dtype="float32", name="out")
 
@@ -56,7 +59,7 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def timestep(self, label: Any) -> Any:
         """The timestep of a noise label, float32 of its shape: how many of the steps between timesteps lie below it."""
-        start, gap = self._labels[:-1].astype(np.float32), np.diff(self._labels).astype(np.float32)
+        start, gap = self._labels[:-1], np.diff(self._labels)
         return ops.sum(ops.clip((ops.cast(label, "float32")[:, :, None] - start) / gap, 0.0, 1.0), axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

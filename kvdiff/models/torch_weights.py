@@ -22,8 +22,8 @@ __all__ = ["load_torch_weights"]
 def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> None:
     """Fill a `FactorisedUNet3D` with the weights of `video-diffusion-pytorch` 0.7's `Unet3D`.
 
-    Write them there with `safetensors.torch.save_file(unet.state_dict(), path)`; the keys of a whole
-    `GaussianDiffusion` begin with `denoise_fn.`, which is taken off. Pickles (`.pt`) are not read, since they run code.
+    Write them there with `safetensors.torch.save_model(unet, path)`; the names of a whole `GaussianDiffusion` begin
+    with `denoise_fn.`, which is taken off. Pickles (`.pt`) are not read, since they run code.
 
     ```python
     denoiser = kvdiff.FactorisedUNet3D(3, width=64, multipliers=(1, 2, 4, 8))
@@ -31,32 +31,45 @@ def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> N
     model = kvdiff.VideoDiffusion((10, 64, 64, 3), denoiser, prediction="eps")
     ```
 
-    Its pixels are in [-1, 1] there too, and its schedule is kvdiff's default.
+    Its network sees pixels in [-1, 1] too. Its schedule is kvdiff's default but for the last of the 1000 timesteps,
+    which is pure noise in both: `{"name": "cosine", "max_beta": 0.9999}`.
 
     Args:
         denoiser: with the width, multipliers, heads and conditions that the weights were made with.
         path: of the file.
 
     Raises:
-        ValueError: names or shapes differ from what `denoiser` takes; it is left as it was.
+        ValueError: `path` is no safetensors file, or its names or shapes differ from what `denoiser` takes. `denoiser`
+            is left as it was.
     """
-    try:
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ImportError('Reading safetensors needs: pip install "keras-video-diffusion[safetensors]"') from error
-    state = {name.removeprefix("denoise_fn."): value for name, value in load_file(path).items()}
+    if not any(isinstance(layer, RelativePositionBias) for layer in denoiser.layers):
+        raise ValueError(f"`denoiser`: expected a FactorisedUNet3D. Received: {denoiser!r}")
     levels = sum(isinstance(layer, FrameDownsample) for layer in denoiser.layers) + 1
     wanted = [
         (f"{prefix}.{name}".lstrip("."), *rest)
         for prefix, layer in _homes(denoiser, levels)
         for name, *rest in _PARTS[type(layer)](layer)
     ]
-    values = _values(state, wanted)
+    values = _values(_state(path), wanted)
     for (_, variable, _), value in zip(wanted, values, strict=True):
         variable.assign(value)
 
 
 _Wanted = tuple[str, Any, Any]  # The peer's name, our variable, and the change from the peer's array to ours.
+
+
+def _state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The file's arrays by the names that they have in the network."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise ImportError('Reading safetensors needs: pip install "keras-video-diffusion[safetensors]"') from error
+    try:
+        content = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"`path`: expected a safetensors file. Received: {path} ({error})") from error
+    return {name.removeprefix("denoise_fn."): value for name, value in content.items()}
 
 
 def _values(state: Mapping[str, np.ndarray], wanted: list[_Wanted]) -> list[np.ndarray]:
@@ -70,14 +83,22 @@ def _values(state: Mapping[str, np.ndarray], wanted: list[_Wanted]) -> list[np.n
         raise ValueError(f"`path`: expected weights of the denoiser's shape. Received besides: {sorted(extra)[:3]}")
     values = []
     for name, variable, change in wanted:
-        value = change(state[name].astype(np.float32))
-        if value.shape != tuple(variable.shape):
+        value = _changed(state[name], change)
+        if value is None or value.shape != tuple(variable.shape):
             raise ValueError(
-                f"`path`: expected {name} for a variable of shape {tuple(variable.shape)}. Received: "
+                f"`path`: expected {name} for a variable of shape {list(variable.shape)}. Received: "
                 f"{list(state[name].shape)}"
             )
         values.append(value)
     return values
+
+
+def _changed(value: np.ndarray, change: Any) -> np.ndarray | None:
+    """None where the change cannot be made of this shape."""
+    try:
+        return change(value.astype(np.float32))
+    except (ValueError, IndexError):
+        return None
 
 
 _ROOTS = (

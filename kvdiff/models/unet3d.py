@@ -17,6 +17,7 @@ from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
+from kvdiff.layers.strided_conv import FrameDownsample
 
 __all__ = ["UNet3D", "check_frame_size", "condition_inputs"]
 
@@ -146,6 +147,7 @@ def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int], o
     The error names the nearest legal sizes.
     """
     multiple = math.prod(layer.patch_size for layer in denoiser.layers if isinstance(layer, PatchMerge))
+    multiple *= 2 ** sum(isinstance(layer, FrameDownsample) for layer in denoiser.layers)
     multiple = math.lcm(multiple, *(layer.scale for layer in denoiser.layers if isinstance(layer, Enlarge)))
     for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
         if size % multiple:
