@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks.quality_vs_calls import REFERENCE, REFERENCE_STEPS, fewest_equal, paired_difference, ways
+from tests.benchmarks.quality_vs_calls import (
+    REFERENCE,
+    REFERENCE_STEPS,
+    fewest_equal,
+    fewest_within_error,
+    paired_difference,
+    ways,
+)
 
 
 def row(name: str, calls: int, low: float, cost: float | None = None) -> dict[str, Any]:
@@ -27,6 +34,16 @@ def test_the_fewest_equal_calls_are_those_from_which_on_all_are_equal() -> None:
         "lucky": {"calls": 20, "cost": 20.0, "times": 50.0},
         "cached": {"calls": 8, "cost": 5.0, "times": 200.0},
     }
+
+
+def test_the_cheapest_within_the_references_own_interval() -> None:
+    def at(name: str, calls: int, distance: float) -> dict[str, Any]:
+        space = {"distance": distance, "high": distance + 5.0}
+        return {"name": name, "calls": calls, "cost": float(calls), "space": space}
+
+    rows = [at("reference", REFERENCE_STEPS, 50.0), at("a", 8, 60.0), at("a", 20, 54.0), at("b", 50, 49.0)]
+    assert fewest_within_error(rows, "space") == {"name": "a", "calls": 20, "times": 50.0}
+    assert fewest_within_error(rows[:2], "space") is None
 
 
 def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
