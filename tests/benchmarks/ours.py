@@ -30,10 +30,12 @@ def trainable(mode: str, network: str, size: Size, weights: str | None = None) -
     """A model compiled as the peer trains: Adam and L1, no averages."""
     import keras
 
+    from kvdiff.training import FusedAdam
+
     precision, *flags = mode.split()
     model = build_model(network, size, precision, weights=weights, remat="remat" in flags)
     parts = next((int(flag.partition("=")[2]) for flag in flags if flag.startswith("micro_batches=")), 1)
-    model.compile(keras.optimizers.Adam(1e-4), keras.losses.MeanAbsoluteError(), micro_batches=parts)
+    model.compile(FusedAdam(1e-4), keras.losses.MeanAbsoluteError(), micro_batches=parts)
     return model
 
 
