@@ -55,7 +55,7 @@ class PostNormBlock3D(keras.layers.Layer):
 
     def _block(self, x: Any, embedding: Any = None) -> Any:
         y = _normed(self.conv_in(x), *self._film(embedding))
-        y = _normed(self.conv_out(y), self.gain_out, ops.zeros_like(self.gain_out))
+        y = _normed(self.conv_out(y), self.gain_out, ops.zeros((self.filters,)))
         return y + (x if self.project is None else self.project(x))
 
     def _film(self, embedding: Any) -> tuple[Any, Any]:
@@ -64,7 +64,7 @@ class PostNormBlock3D(keras.layers.Layer):
         Of [batch, frames, filters], or [filters] without an embedding.
         """
         if self.film is None:
-            return self.gain_in, ops.zeros_like(self.gain_in)
+            return self.gain_in, ops.zeros((self.filters,))
         scale, shift = ops.split(self.film(ops.silu(ops.cast(embedding, "float32"))), 2, axis=-1)
         return self.gain_in * (1.0 + scale), shift
 

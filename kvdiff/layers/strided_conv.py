@@ -16,18 +16,19 @@ class _Strided(keras.layers.Layer):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv = self._conv_type(
-            filters, 4, strides=2, padding="same", data_format="channels_last", dtype=self.dtype_policy, name="conv"
-        )
+        options: dict[str, Any] = dict(strides=2, padding="same", data_format="channels_last", use_bias=False)
+        self.conv = self._conv_type(filters, 4, **options, dtype=self.dtype_policy, name="conv")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build the convolution."""
+        """Build the convolution, and the bias [filters]."""
         self.conv.build((None, *input_shape[2:]))
+        # Not the convolution's own: of no samples, TensorFlow on CPUs fails at the gradient of the two in one.
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any) -> Any:
         """Convolve."""
         shape = ops.shape(x)
-        x = self.conv(ops.reshape(x, (-1, *shape[2:])))
+        x = self.conv(ops.reshape(x, (-1, *shape[2:]))) + self.bias
         return ops.reshape(x, (-1, shape[1], *ops.shape(x)[1:]))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -137,7 +137,7 @@ def _conv(layer: FoldedConv3D, name: str = "") -> list[_Wanted]:
 def _strided(layer: FrameDownsample | FrameUpsample) -> list[_Wanted]:
     """[a, b, 1, height, width] -> [height, width, b, a]; torch's a is the output, of a transposed one the input."""
     kernel = ("weight", layer.conv.kernel, lambda kernel: kernel[:, :, 0].transpose(2, 3, 1, 0))
-    return [kernel, ("bias", layer.conv.bias, _same)]
+    return [kernel, ("bias", layer.bias, _same)]
 
 
 def _dense(layer: keras.layers.Dense, name: str) -> list[_Wanted]:

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.formulations            # a few minutes; results/formulations.json
 
-Each row is a layer at full resolution of size S, forwards alone and with its gradient: `ours` as it is in kvdiff, `peer`
-the textbook's formula in Keras operations on the same TensorFlow, with and without XLA. In float32 they agree to 1e-4,
-or the run stops. The README's notes of predictions and outcomes refer to it.
+Each row is a layer at full resolution of size S, forwards alone and with its gradient: `ours` as it is in kvdiff,
+`peer` the textbook's formula in Keras operations on the same TensorFlow, with and without XLA. In float32 they agree to
+1e-4, or the run stops. The README's notes of predictions and outcomes refer to it.
 """
 
 from __future__ import annotations
