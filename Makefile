@@ -28,7 +28,7 @@ test-slow: $(VENV)/.i3d-weights ## Run the slow tests
 test-videos: ## Fetch clips of UCF-101, Kinetics-400 and HMDB51 for the slow tests (on Debian, from its archive)
 	bash tests/media/fetch_videos.sh build/test-videos
 
-test-peers: .venv-peers/.k-diffusion ## Compare with other projects' code (in .venv-peers, with PyTorch)
+test-peers: .venv-peers/.k-diffusion .venv-peers/.video-diffusion-pytorch ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
 
 BENCH := $(VENV)/.installed-test .venv-peers/.video-diffusion-pytorch
@@ -69,7 +69,7 @@ $(VENV)/.i3d-weights: $(VENV)/.installed-test
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps k-diffusion==0.1.1.post1
 	@touch $@
 
-# What speed is compared with; its tools for training on files need torchvision, and are not used.
+# What speed and answers are compared with; its tools for training on files need torchvision, and are not used.
 .venv-peers/.video-diffusion-pytorch: .venv-peers/.installed-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps video-diffusion-pytorch==0.7.0
 	@touch $@

@@ -42,7 +42,7 @@ def _in_parts(model: DiffusionTrainer, batch: tuple[Any, ...], count: Any, parts
 
     def add_part(index: Any, sums: Sequence[Any]) -> tuple[Any, list[Any]]:
         part = tf.nest.map_structure(lambda tensor: tensor[index * size : (index + 1) * size], batch)
-        return index + 1, [a + b for a, b in zip(sums, summed(part), strict=True)]
+        return index + 1, [tf.ensure_shape(a + b, a.shape) for a, b in zip(sums, summed(part), strict=True)]
 
     start = (tf.constant(0), [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables])
     return list(tf.while_loop(lambda index, _: index < parts, add_part, start, parallel_iterations=1)[1])
