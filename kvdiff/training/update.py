@@ -57,7 +57,8 @@ def _summed(model: DiffusionTrainer) -> Callable[[Any], list[Any]]:
     def summed(batch: tuple[Any, ...]) -> list[Any]:
         inputs, target, weight, samples = batch
         count = tf.shape(target)[0]
-        variables, zero = model.trainable_variables, tf.UnconnectedGradients.ZERO
+        # TensorFlow's own variables: of Keras' it cannot make the zeros of one that the loss does not depend on.
+        variables, zero = [v.value for v in model.trainable_variables], tf.UnconnectedGradients.ZERO
         with dropout_keys(model.seed, model.optimizer.iterations, samples):
             with tf.GradientTape() as tape:
                 loss = model.weighted_loss(inputs, target, weight)

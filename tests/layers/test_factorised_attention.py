@@ -10,8 +10,8 @@ from tests.layers.differentiation import assert_layer_as_plain
 from tests.layers.harness import check_layer
 
 HEADS, HEAD_SIZE = 2, 4
-# Many and few channels for two heads' features; many and few pixels for the channels.
-SHAPES = [(2, 3, 4, 4, 6), (2, 3, 1, 2, 6), (1, 5, 4, 4, 12), (1, 5, 2, 2, 12)]
+# Few and many channels for two heads' features; many and few pixels for the channels; one frame; one pixel.
+SHAPES = [(2, 3, 4, 4, 6), (2, 3, 1, 2, 6), (1, 5, 4, 4, 12), (1, 5, 2, 2, 12), (2, 1, 2, 2, 6), (2, 3, 1, 1, 6)]
 LAYERS = [LinearSpaceAttention, SpaceAttention, TimeAttention]
 
 

@@ -112,6 +112,17 @@ def test_one_step_of_training_moves_every_weight(model):
     assert model.still == []
 
 
+def test_images_train_it_as_clips_of_one_frame():
+    """Of one frame queries and keys over time decide nothing, and have no gradient."""
+    model = kvdiff.VideoDiffusion((3, 2, 2, 1), network(width=4, multipliers=(1,)))
+    model.compile()
+    head = np.asarray(model.denoiser.get_layer("head").kernel)
+    query = np.asarray(model.denoiser.get_layer("stem_time").query)
+    assert np.isfinite(model.train_on_batch(np.ones((2, 1, 2, 2, 1), np.float32)))
+    assert (np.asarray(model.denoiser.get_layer("head").kernel) != head).any()
+    np.testing.assert_array_equal(model.denoiser.get_layer("stem_time").query, query)
+
+
 def test_the_verbs(model, rng):
     sampling = dict(num_steps=3, seed=1)
     free = model.generate(2, **sampling)
