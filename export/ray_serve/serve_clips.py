@@ -30,7 +30,7 @@ class Clips:
         try:
             sampling = {name: int(query.get(name, value)) for name, value in _DEFAULTS.items()}
             # In a thread, so that the replica goes on answering Ray that it is alive.
-            clips = await asyncio.to_thread(self._sample, past, solver=query.get("solver", "dpmpp_2m"), **sampling)
+            clips = await asyncio.to_thread(self._sample, past, solver=query.get("solver", "dpmpp_2m_sde"), **sampling)
         except (TypeError, ValueError) as error:
             return Response(str(error), status_code=400)
         file = io.BytesIO()

@@ -18,10 +18,10 @@ from kvdiff.diffusion.steps import StepTable
 
 __all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "DEFAULT_SPACING", "step_table"]
 
-DEFAULT_SOLVER, DEFAULT_NUM_STEPS, DEFAULT_SPACING = "dpmpp_2m", 20, "trailing"
+DEFAULT_SOLVER, DEFAULT_NUM_STEPS, DEFAULT_SPACING = "dpmpp_2m_sde", 20, "trailing"
 """How everything samples unless it is told; why, is in docs/fewer-calls.md.
 
-From 4 calls on DPM-Solver++(2M) makes clips nearer to the data than DDIM, and below 10 no other spacing does better.
+From 6 calls on SDE-DPM-Solver++(2M) makes clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts better.
 """
 
 

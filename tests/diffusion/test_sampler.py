@@ -112,7 +112,7 @@ def test_defaults() -> None:
     sampler = Recorder()
     made = sampler.generate()
     assert len(sampler.calls) == 20
-    assert (made == Recorder().generate(1, num_steps=20, solver="dpmpp_2m", spacing="trailing", seed=0)).all()
+    assert (made == Recorder().generate(1, num_steps=20, solver="dpmpp_2m_sde", spacing="trailing", seed=0)).all()
 
 
 def test_pixels_are_scaled() -> None:
@@ -174,7 +174,7 @@ def test_config_tells_everything_but_the_network() -> None:
         (
             lambda s: s.generate(1, steps=3),
             TypeError,
-            "solver 'dpmpp_2m': expected options among .*Received: .'steps'",
+            "solver 'dpmpp_2m_sde': expected options among .*Received: .'steps'",
         ),
         (lambda s: s.generate(1, solver="ddim", eta=2), ValueError, "`eta`: .*Received: 2"),
         (lambda s: s.generate(1, seed=2**64), ValueError, "`seed`: .*Received: 18446744073709551616"),

@@ -375,7 +375,7 @@ def test_refusals(trivial: kvdiff.VideoDiffusion, served: SavedModelSampler, ver
         export_saved_model(trivial, version.parent, version=1)
     with pytest.raises(ValueError, match=r"`pixels`: expected one of .* Received: 'jpeg'"):
         export_saved_model(trivial, tmp_path / "clips", pixels="jpeg")
-    with pytest.raises(TypeError, match="solver 'dpmpp_2m': expected options among"):
+    with pytest.raises(TypeError, match="solver 'dpmpp_2m_sde': expected options among"):
         export_saved_model(trivial, tmp_path / "clips", order=3)
     with pytest.raises(ValueError, match=r"expected clips of \[4, 8, 8, 1\].* Received: \[5, 8, 8, 1\]"):
         served.generate(1, num_frames=5, num_steps=1)
