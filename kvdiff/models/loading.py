@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+import kvdiff.models.factorised_unet3d  # noqa: F401 - Keras finds the classes that were imported.
 from kvdiff.models.video_diffusion import VideoDiffusion
 
 __all__ = ["load_model"]

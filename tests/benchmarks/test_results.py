@@ -54,7 +54,9 @@ def test_documents_say_where_they_were_made(key: str, tmp_path: Path) -> None:
         check_document(document)
 
 
-COMPARISONS = sorted(path for path in RESULTS.glob("*.json") if not path.name.startswith(("quality_", "distillation")))
+COMPARISONS = sorted(
+    path for path in RESULTS.glob("*.json") if not path.name.startswith(("quality_", "distillation", "where_"))
+)
 
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.name)

@@ -5,9 +5,11 @@ import pytest
 import kvdiff
 
 
-def test_a_fresh_process_needs_no_other_import(run_python, tmp_path):
-    denoiser = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,))
-    model = kvdiff.VideoDiffusion((2, 4, 4, 1), denoiser)
+@pytest.mark.parametrize("network", ["UNet3D", "FactorisedUNet3D"])
+def test_a_fresh_process_needs_no_other_import(network, run_python, tmp_path):
+    options = {"UNet3D": dict(widths=(12,), blocks=1, groups=4, attention=(None,))}
+    options["FactorisedUNet3D"] = dict(width=4, multipliers=(1,), heads=1)
+    model = kvdiff.VideoDiffusion((2, 4, 4, 1), getattr(kvdiff, network)(1, **options[network]))
     model.save(tmp_path / "model.keras")
     program = "import kvdiff, sys; print(kvdiff.load_model(sys.argv[1]).generate(1, num_steps=1).shape)"
     printed = run_python(program.replace("sys.argv[1]", repr(str(tmp_path / "model.keras"))))
