@@ -56,9 +56,10 @@ class _Attention(keras.layers.Layer):
     def _attend(self, *inputs: Any) -> Any:
         raise NotImplementedError
 
-    def _projection(self, weight: Any) -> Any:
-        """A projection of normalised pixels, the gain multiplied in: float32 [channels, heads · head_size]."""
-        return self.gain[:, None] * weight
+    def _projections(self) -> list[Any]:
+        """Those of normalised pixels, the gain multiplied in: three of float32 [channels, heads · head_size]."""
+        gain = ops.reshape(self.gain, (self.channels, 1))
+        return [gain * weight for weight in (self.query, self.key, self.value)]
 
     def _per_head(self, weight: Any) -> Any:
         """[channels, heads · head_size] -> [heads, channels, head_size]."""
@@ -100,21 +101,25 @@ class LinearSpaceAttention(_Attention):
     def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
         pixels = centred_norm(ops.reshape(x, (-1, shape[2] * shape[3], self.channels)))
-        queries = ops.matmul(ops.reshape(pixels, (-1, self.channels)), self._cast(self._projection(self.query)))
+        query, key, value = self._projections()
+        queries = ops.matmul(ops.reshape(pixels, (-1, self.channels)), self._cast(query))
         queries = ops.softmax(ops.reshape(queries, (-1, self.heads, self.head_size)), axis=-1)
         queries = ops.reshape(queries, (-1, shape[2] * shape[3], self.heads * self.head_size))
-        out = ops.matmul(queries, self._cast(self._context(pixels))) + self._cast(self.bias)
+        out = ops.matmul(queries, self._cast(self._context(pixels, key, value))) + self._cast(self.bias)
         return x + ops.reshape(out, shape)
 
-    def _context(self, pixels: Any) -> Any:
+    def _context(self, pixels: Any, key: Any, value: Any) -> Any:
         """What to multiply a frame's queries with: float32 [batch · frames, heads · head_size, channels]."""
-        weight = ops.transpose(self._cast(self._projection(self.key)))
-        weight = ops.broadcast_to(weight[None], (ops.shape(pixels)[0], *weight.shape))
-        keys = ops.matmul(weight, ops.transpose(pixels, (0, 2, 1)))
+        key = ops.transpose(self._cast(key))
+        key = ops.broadcast_to(key[None], (ops.shape(pixels)[0], *key.shape))
+        keys = ops.matmul(key, ops.transpose(pixels, (0, 2, 1)))
         seen = ops.reshape(_softmax_product(keys, pixels), (-1, self.heads, self.head_size, self.channels))
-        values = ops.matmul(ops.cast(seen, "float32"), self._per_head(self._projection(self.value)))
+        # Heads first, so that the frames' are one product a head, and so are the gradients of the weights.
+        seen = ops.reshape(ops.transpose(seen, (1, 0, 2, 3)), (self.heads, -1, self.channels))
+        values = ops.matmul(ops.cast(seen, "float32"), self._per_head(value))
         context = ops.matmul(values, self._out_per_head() * self.head_size**-0.5)
-        return ops.reshape(context, (-1, self.heads * self.head_size, self.channels))
+        context = ops.reshape(context, (self.heads, -1, self.head_size, self.channels))
+        return ops.reshape(ops.transpose(context, (1, 0, 2, 3)), (-1, self.heads * self.head_size, self.channels))
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
@@ -131,7 +136,7 @@ class SpaceAttention(_Attention):
     def _attend(self, x: Any) -> Any:
         shape = ops.shape(x)
         pixels = centred_norm(ops.reshape(x, (-1, shape[2] * shape[3], self.channels)))
-        query, key, value = (self._projection(weight) for weight in (self.query, self.key, self.value))
+        query, key, value = self._projections()
         q, k, v = (self._heads(pixels, weight) for weight in (query * self.head_size**-0.5, key, value))
         weights = _softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))))
         out = ops.reshape(ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3)), (-1, self.heads * self.head_size))
@@ -163,25 +168,28 @@ class TimeAttention(_Attention):
         pixels = height * width
         tokens = ops.transpose(centred_norm(ops.reshape(x, (-1, frames, pixels, self.channels))), (1, 0, 2, 3))
         tokens = ops.reshape(tokens, (frames, -1, self.channels))
-        query, key = self._projection(self.query) * self.head_size**-0.5, self._projection(self.key)
-        q, k = (self._heads(self._turned(tokens, weight, frames, pixels), frames) for weight in (query, key))
+        query, key, value = self._projections()
+        few_pixels, turns = isinstance(pixels, int) and pixels < self.channels, self._turns(frames)
+        turned = self._turned_pixels if few_pixels else self._turned_weights
+        q = self._heads(turned(tokens, query, turns * np.float32(self.head_size**-0.5), frames), frames)
+        k = self._heads(turned(tokens, key, turns, frames), frames)
         scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) + self._cast(bias)
         weights = _softmax(scores)
         by_pixel = self._sum_of_inputs if self.channels <= 2 * self.head_size else self._sum_of_values
-        out = ops.reshape(by_pixel(weights, tokens, frames), (-1, pixels, frames, self.channels))
+        out = ops.reshape(by_pixel(weights, tokens, value, frames), (-1, pixels, frames, self.channels))
         return x + ops.reshape(ops.transpose(out, (0, 2, 1, 3)), (batch, frames, height, width, self.channels))
 
-    def _sum_of_inputs(self, weights: Any, tokens: Any, frames: Any) -> Any:
+    def _sum_of_inputs(self, weights: Any, tokens: Any, value: Any, frames: Any) -> Any:
         """Sum, then project: [batch · pixels · frames, channels]."""
         rows = ops.reshape(ops.transpose(weights, (0, 2, 1, 3)), (-1, frames * self.heads, frames))
         sums = ops.matmul(rows, ops.transpose(tokens, (1, 0, 2)))
-        projection = ops.matmul(self._per_head(self._projection(self.value)), self._out_per_head())
+        projection = ops.matmul(self._per_head(value), self._out_per_head())
         projection = ops.reshape(projection, (self.heads * self.channels, self.channels))
         return ops.matmul(ops.reshape(sums, (-1, self.heads * self.channels)), self._cast(projection))
 
-    def _sum_of_values(self, weights: Any, tokens: Any, frames: Any) -> Any:
+    def _sum_of_values(self, weights: Any, tokens: Any, value: Any, frames: Any) -> Any:
         """Project, then sum: [batch · pixels · frames, channels]."""
-        values = self._heads(ops.matmul(tokens, self._cast(self._projection(self.value))), frames)
+        values = self._heads(ops.matmul(tokens, self._cast(value)), frames)
         out = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))
         return ops.matmul(ops.reshape(out, (-1, self.heads * self.head_size)), self._cast(self.out))
 
@@ -190,29 +198,31 @@ class TimeAttention(_Attention):
         projected = ops.reshape(projected, (frames, -1, self.heads, self.head_size))
         return ops.transpose(projected, (1, 2, 0, 3))
 
-    def _turned(self, tokens: Any, weight: Any, frames: Any, pixels: Any) -> Any:
-        """Project and turn each frame by its position: [frames, batch · pixels, heads · head_size].
+    def _turned_weights(self, tokens: Any, weight: Any, turns: Any, frames: Any) -> Any:
+        """Project each frame by a weight of its own, turned: [frames, batch · pixels, heads · head_size]."""
+        turns = ops.reshape(ops.transpose(turns, (1, 0, 2)), (self.head_size, -1))
+        weight = ops.matmul(ops.reshape(weight, (-1, self.head_size)), turns)
+        weight = ops.reshape(weight, (self.channels, self.heads, frames, self.head_size))
+        weight = ops.reshape(ops.transpose(weight, (2, 0, 1, 3)), (frames, self.channels, -1))
+        return ops.matmul(tokens, self._cast(weight))
 
-        The even features of a head come first, then the odd ones; of queries and keys alike, so scores do not change.
+    def _turned_pixels(self, tokens: Any, weight: Any, turns: Any, frames: Any) -> Any:
+        """The same the other way round: less where pixels are fewer than channels."""
+        projected = ops.matmul(tokens, self._cast(weight))
+        turned = ops.matmul(ops.reshape(projected, (frames, -1, self.head_size)), self._cast(turns))
+        return ops.reshape(turned, (frames, -1, self.heads * self.head_size))
+
+    def _turns(self, frames: Any) -> Any:
+        """What to multiply a head's features in each frame with: float32 [frames, head_size, head_size].
+
+        Rotates neighbours i, i + 1 (i even) by frame · 10000^(-i / head_size).
         """
-        pairs = self.head_size // 2
-        both = ops.transpose(ops.reshape(weight, (self.channels, self.heads * pairs, 2)), (2, 0, 1))
-        even, odd = ops.unstack(both[:, None], 2)
-        if isinstance(pixels, int) and pixels < self.channels:  # Then the projected pixels are less than the weight.
-            even, odd = (ops.matmul(tokens, self._cast(half[0])) for half in (even, odd))
-            return self._rotated(even, odd, frames)
-        return ops.matmul(tokens, self._cast(self._rotated(even, odd, frames)))
-
-    def _rotated(self, even: Any, odd: Any, frames: Any) -> Any:
-        """Two of [frames or 1, n, heads · head_size / 2] -> [frames, n, heads · head_size]."""
-        pairs = self.head_size // 2
-        frequencies = np.exp(-math.log(10_000.0) * np.arange(pairs) / pairs).astype(np.float32)
-        angle = ops.cast(ops.arange(frames), "float32")[:, None, None, None] * frequencies
-        cos, sin = (ops.cast(turn, even.dtype) for turn in (ops.cos(angle), ops.sin(angle)))
-        start, count = ops.shape(even)[:2]
-        even, odd = (ops.reshape(half, (start, count, self.heads, pairs)) for half in (even, odd))
-        turned = ops.concatenate([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-        return ops.reshape(turned, (frames, count, self.heads * self.head_size))
+        xp = np if isinstance(frames, int) else ops
+        feature = np.arange(self.head_size)
+        frequency = np.exp(-math.log(10_000.0) * (feature // 2 * 2) / self.head_size).astype(np.float32)
+        across = np.eye(self.head_size, k=1) * (feature % 2 == 1) - np.eye(self.head_size, k=-1) * (feature % 2 == 0)
+        angle = xp.reshape(xp.arange(frames, dtype="float32"), (-1, 1, 1)) * frequency
+        return xp.cos(angle) * np.eye(self.head_size, dtype=np.float32) + xp.sin(angle) * across.astype(np.float32)
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

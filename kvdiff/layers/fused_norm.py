@@ -34,36 +34,41 @@ def centred_norm(x: Any, epsilon: float = 1e-5) -> Any:
     return norm(x)
 
 
-def modulated_norm(x: Any, gain: Any, shift: Any, epsilon: float = 1e-24) -> Any:
+def modulated_norm(x: Any, gain: Any, shift: Any = None, epsilon: float = 1e-24) -> Any:
     """SiLU(gain · x / rms(x) + shift), rms over the channels (Zhang & Sennrich 2019, arXiv:1910.07467).
 
     Args:
         x: [samples, height, width, channels].
-        gain, shift: [samples, 1, 1, channels].
+        gain: [samples or 1, 1, 1, channels].
+        shift: as the gain; none is 0.
         epsilon: added to the mean square.
     """
+    axes = (0, 1, 2) if gain.shape[0] == 1 else (1, 2)
 
     @ops.custom_gradient
-    def norm(x: Any, gain: Any, shift: Any) -> tuple[Any, Any]:
+    def norm(x: Any, gain: Any, *shift: Any) -> tuple[Any, Any]:
         wide = ops.cast(x, "float32")
         scale = ops.rsqrt(_mean(ops.square(wide)) + epsilon)
-        wide_gain, wide_shift = ops.cast(gain, "float32"), ops.cast(shift, "float32")
-        out = ops.cast(ops.silu(wide * scale * wide_gain + wide_shift), x.dtype)
+        wide_gain, *wide_shift = (ops.cast(t, "float32") for t in (gain, *shift))
+        inside = sum(wide_shift, wide * scale * wide_gain)
+        out = ops.cast(inside * ops.sigmoid(inside), x.dtype)
 
-        def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
+        def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             up = ops.cast(args[0] if upstream is None else upstream, "float32")
             normed = ops.cast(x, "float32") * scale
-            inside = normed * wide_gain + wide_shift
+            inside = sum(wide_shift, normed * wide_gain)
             gate = ops.sigmoid(inside)
             up = up * gate * (1.0 + inside * (1.0 - gate))
-            to_gain, to_shift = (ops.sum(t, axis=(1, 2), keepdims=True) for t in (up * normed, up))
+            to_gain, *to_shift = (
+                ops.cast(ops.sum(t, axis=axes, keepdims=True), gain.dtype) for t in (up * normed, up)[: 1 + len(shift)]
+            )
             up = up * wide_gain
             to_x = scale * (up - normed * _mean(up * normed))
-            return ops.cast(to_x, x.dtype), ops.cast(to_gain, gain.dtype), ops.cast(to_shift, shift.dtype)
+            return ops.cast(to_x, x.dtype), to_gain, *to_shift
 
         return out, gradient
 
-    return norm(x, gain, shift)
+    return norm(x, gain) if shift is None else norm(x, gain, shift)
 
 
 def _mean(x: Any) -> Any:

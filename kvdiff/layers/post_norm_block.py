@@ -55,16 +55,16 @@ class PostNormBlock3D(keras.layers.Layer):
 
     def _block(self, x: Any, embedding: Any = None) -> Any:
         y = _normed(self.conv_in(x), *self._film(embedding))
-        y = _normed(self.conv_out(y), self.gain_out, ops.zeros((self.filters,)))
+        y = _normed(self.conv_out(y), self.gain_out)
         return y + (x if self.project is None else self.project(x))
 
-    def _film(self, embedding: Any) -> tuple[Any, Any]:
+    def _film(self, embedding: Any) -> tuple[Any, ...]:
         """(gain, shift) of the first normalisation: FiLM (Perez et al. 2018, arXiv:1709.07871) times the learned gain.
 
-        Of [batch, frames, filters], or [filters] without an embedding.
+        Of [batch, frames, filters]; without an embedding the gain alone, [filters].
         """
         if self.film is None:
-            return self.gain_in, ops.zeros((self.filters,))
+            return (self.gain_in,)
         scale, shift = ops.split(self.film(ops.silu(ops.cast(embedding, "float32"))), 2, axis=-1)
         return self.gain_in * (1.0 + scale), shift
 
@@ -77,10 +77,9 @@ class PostNormBlock3D(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters, "remat": self.remat}
 
 
-def _normed(x: Any, gain: Any, shift: Any) -> Any:
+def _normed(x: Any, *modulation: Any) -> Any:
     """`modulated_norm` of a clip's frames, by one gain and shift a frame or by one for all."""
     shape = ops.shape(x)
     frames = ops.reshape(x, (-1, *shape[2:]))
-    each = (ops.shape(frames)[0], 1, 1, shape[-1])
-    gain, shift = (ops.broadcast_to(ops.reshape(t, (-1, 1, 1, shape[-1])), each) for t in (gain, shift))
-    return ops.reshape(modulated_norm(frames, gain, shift), shape)
+    each = (ops.reshape(t, (-1, 1, 1, shape[-1])) for t in modulation)
+    return ops.reshape(modulated_norm(frames, *each), shape)

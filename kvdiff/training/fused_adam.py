@@ -18,25 +18,36 @@ class FusedAdam(keras.optimizers.Adam):
     it is Keras' own.
     """
 
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        """Update every variable; the scalars that all updates share are made once, and passed on as the rate."""
+        rate = self._shared(learning_rate) if self._is_fused() else learning_rate
+        super()._backend_update_step(grads, trainable_variables, rate)
+
+    def _is_fused(self) -> bool:
+        return not self.amsgrad and keras.backend.backend() == "tensorflow"
+
+    def _shared(self, learning_rate: Any) -> dict[str, Any]:
+        """The arguments that an update has besides the variables: float32 scalars."""
+        import tensorflow as tf
+
+        step = tf.cast(self.iterations + 1, "float32")
+        scalars = dict(lr=learning_rate, beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon)
+        scalars = {name: tf.cast(value, "float32") for name, value in scalars.items()}
+        powers = {f"{beta}_power": tf.pow(scalars[beta], step) for beta in ("beta1", "beta2")}
+        return scalars | powers
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable` and its moments."""
-        if self.amsgrad or keras.backend.backend() != "tensorflow":
+        if not self._is_fused():
             super().update_step(gradient, variable, learning_rate)
             return
         import tensorflow as tf
 
         index, dtype = self._get_variable_index(variable), variable.dtype
-        step = tf.cast(self.iterations + 1, dtype)
-        beta1, beta2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,  # Keras passes TensorFlow's own variable.
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(beta1, step),
-            beta2_power=tf.pow(beta2, step),
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=tf.cast(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
+            **{name: tf.cast(scalar, dtype) for name, scalar in learning_rate.items()},
         )

@@ -31,14 +31,16 @@ def mean_gradients(model: DiffusionTrainer, batch: tuple[Any, ...], parts: int) 
         parts: how many parts to compute the batch in, one after the other.
     """
     count = tf.shape(batch[1])[0]
-    sums = _summed(model)(batch) if parts == 1 else _in_parts(model, batch, count, parts)
-    *sums, total = sum_over_replicas([*sums, tf.cast(count, tf.float32)])
-    return [gradient / tf.cast(total, gradient.dtype) for gradient in sums]
+    (total,) = sum_over_replicas([tf.cast(count, tf.float32)])
+    summed = _summed(model, total)
+    return sum_over_replicas(summed(batch) if parts == 1 else _in_parts(model, summed, batch, count, parts))
 
 
-def _in_parts(model: DiffusionTrainer, batch: tuple[Any, ...], count: Any, parts: int) -> list[Any]:
-    """The sum of the parts' sums, in a loop that holds the activations of one part at a time."""
-    size, summed = -(-count // parts), _summed(model)
+def _in_parts(
+    model: DiffusionTrainer, summed: Callable[[Any], list[Any]], batch: tuple[Any, ...], count: Any, parts: int
+) -> list[Any]:
+    """The sum of what `summed` makes of the parts, in a loop that holds the activations of one part at a time."""
+    size = -(-count // parts)
 
     def add_part(index: Any, sums: Sequence[Any]) -> tuple[Any, list[Any]]:
         part = tf.nest.map_structure(lambda tensor: tensor[index * size : (index + 1) * size], batch)
@@ -48,21 +50,22 @@ def _in_parts(model: DiffusionTrainer, batch: tuple[Any, ...], count: Any, parts
     return list(tf.while_loop(lambda index, _: index < parts, add_part, start, parallel_iterations=1)[1])
 
 
-def _summed(model: DiffusionTrainer) -> Callable[[Any], list[Any]]:
-    """The function from a batch to the gradients of the sum of its samples' losses.
+def _summed(model: DiffusionTrainer, total: Any) -> Callable[[Any], list[Any]]:
+    """The function from samples to the gradients of the sum of their losses over `total`, the global batch's size.
 
-    With XLA, on one device all of the step is compiled; among replicas only what each computes alone.
+    The loss is divided in place of its gradients, each of which would be read and written once more. With XLA, on one
+    device all of the step is compiled; among replicas only what each computes alone.
     """
 
     def summed(batch: tuple[Any, ...]) -> list[Any]:
         inputs, target, weight, samples = batch
-        count = tf.shape(target)[0]
+        share = tf.cast(tf.shape(target)[0], tf.float32) / total
         # TensorFlow's own variables: of Keras' it cannot make the zeros of one that the loss does not depend on.
         variables, zero = [v.value for v in model.trainable_variables], tf.UnconnectedGradients.ZERO
         with dropout_keys(model.seed, model.optimizer.iterations, samples):
             with tf.GradientTape() as tape:
                 loss = model.weighted_loss(inputs, target, weight)
-                scaled = model.optimizer.scale_loss(loss * tf.cast(count, loss.dtype))
+                scaled = model.optimizer.scale_loss(loss * tf.cast(share, loss.dtype))
             gradients = tape.gradient(scaled, variables, unconnected_gradients=zero)
         return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
