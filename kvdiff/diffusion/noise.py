@@ -48,15 +48,14 @@ def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[A
     def u32(value: int) -> Any:
         return xp.array(value, dtype="uint32")
 
-    def rotated(word: Any, bits: int) -> Any:
-        return xp.bitwise_or(xp.left_shift(word, u32(bits)), xp.right_shift(word, u32(32 - bits)))
-
+    # Made once: in a graph each is an operation, and this is in every training step's.
+    rotations = [[(u32(bits), u32(32 - bits)) for bits in four] for four in _ROTATIONS]
     keys = (key[0], key[1], xp.bitwise_xor(xp.bitwise_xor(key[0], key[1]), u32(_PARITY)))
     x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
     for block in range(5):
-        for bits in _ROTATIONS[block % 2]:
+        for left, right in rotations[block % 2]:
             x0 = x0 + x1
-            x1 = xp.bitwise_xor(rotated(x1, bits), x0)
+            x1 = xp.bitwise_xor(xp.bitwise_or(xp.left_shift(x1, left), xp.right_shift(x1, right)), x0)
         x0, x1 = x0 + keys[(block + 1) % 3], x1 + keys[(block + 2) % 3] + u32(block + 1)
     return x0, x1
 

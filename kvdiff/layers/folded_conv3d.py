@@ -54,16 +54,25 @@ class FoldedConv3D(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Convolve: [batch, frames, height, width, channels] -> [batch, frames, height, width, filters]."""
-        taps, rows, columns = self.kernel_size
+        taps = self.kernel_size[0]
         _, frames, height, width, _ = ops.shape(x)
         if taps > 1:
             x = ops.reshape(x, (-1, frames, height * width, self.channels))
             padded = ops.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0)))
             x = ops.concatenate([padded[:, k : k + frames] for k in range(taps)], axis=-1)
-        folded = ops.reshape(x, (-1, height, width, taps * self.channels))
-        kernel = ops.reshape(self.kernel, (rows, columns, taps * self.channels, self.filters))
-        folded = ops.conv(folded, kernel, padding="same") + self.bias
-        return ops.reshape(folded, (-1, frames, height, width, self.filters))
+        convolved = self.convolve(ops.reshape(x, (-1, height, width, taps * self.channels)))
+        return ops.reshape(convolved, (-1, frames, height, width, self.filters))
+
+    def convolve(self, folded: Any) -> Any:
+        """The 2-D convolution inside: [batch · frames, height, width, taps · channels] -> [… , filters].
+
+        For layers that keep frames folded from one convolution to the next; `taps`, the kernel's frames, is 1 there.
+        """
+        taps, rows, columns = self.kernel_size
+        # Cast by hand: no layer's scope is open where `keras.remat` computes this a second time.
+        kernel, bias = (ops.cast(weight, folded.dtype) for weight in (self.kernel, self.bias))
+        kernel = ops.reshape(kernel, (rows, columns, taps * self.channels, self.filters))
+        return ops.conv(folded, kernel, padding="same") + bias
 
     @staticmethod
     def folded(kernel: Any) -> Any:

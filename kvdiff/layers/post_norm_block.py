@@ -24,7 +24,7 @@ class PostNormBlock3D(keras.layers.Layer):
         remat: in training, compute the block a second time for its gradient in place of keeping what is inside it.
 
     Inputs: features [batch, frames, height, width, channels] and, where the block is modulated, an embedding [batch,
-    frames, units]. Output: [batch, frames, height, width, filters].
+    frames, units], its SiLU taken. Output: [batch, frames, height, width, filters].
     """
 
     def __init__(self, filters: int, *, remat: bool = False, **kwargs: Any) -> None:
@@ -54,18 +54,22 @@ class PostNormBlock3D(keras.layers.Layer):
         return keras.remat(self._block)(*inputs) if self.remat and training else self._block(*inputs)
 
     def _block(self, x: Any, embedding: Any = None) -> Any:
-        y = _normed(self.conv_in(x), *self._film(embedding))
-        y = _normed(self.conv_out(y), self.gain_out)
-        return y + (x if self.project is None else self.project(x))
+        shape = ops.shape(x)
+        frames = ops.reshape(x, (-1, *shape[2:]))
+        y = modulated_norm(self.conv_in.convolve(frames), *self._film(embedding))
+        y = modulated_norm(self.conv_out.convolve(y), ops.reshape(self.gain_out, (1, 1, 1, -1)))
+        carried = frames if self.project is None else self.project.convolve(frames)
+        return ops.reshape(y + carried, (*shape[:-1], self.filters))
 
     def _film(self, embedding: Any) -> tuple[Any, ...]:
         """(gain, shift) of the first normalisation: FiLM (Perez et al. 2018, arXiv:1709.07871) times the learned gain.
 
-        Of [batch, frames, filters]; without an embedding the gain alone, [filters].
+        Of [batch · frames, 1, 1, filters]; without an embedding the gain alone, [1, 1, 1, filters].
         """
         if self.film is None:
-            return (self.gain_in,)
-        scale, shift = ops.split(self.film(ops.silu(ops.cast(embedding, "float32"))), 2, axis=-1)
+            return (ops.reshape(self.gain_in, (1, 1, 1, -1)),)
+        rows = self.film(ops.reshape(embedding, (-1, 1, 1, embedding.shape[-1])))
+        scale, shift = ops.split(rows, 2, axis=-1)
         return self.gain_in * (1.0 + scale), shift
 
     def compute_output_shape(self, x_shape: Any, embedding_shape: Any = None) -> tuple[int | None, ...]:
@@ -75,11 +79,3 @@ class PostNormBlock3D(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "filters": self.filters, "remat": self.remat}
-
-
-def _normed(x: Any, *modulation: Any) -> Any:
-    """`modulated_norm` of a clip's frames, by one gain and shift a frame or by one for all."""
-    shape = ops.shape(x)
-    frames = ops.reshape(x, (-1, *shape[2:]))
-    each = (ops.reshape(t, (-1, 1, 1, shape[-1])) for t in modulation)
-    return ops.reshape(modulated_norm(frames, *each), shape)

@@ -61,6 +61,7 @@ def FactorisedUNet3D(
     embedding = TimestepEmbedding(width, 4 * width, schedule or {"name": "cosine"}, name="timestep_embedding")(label)
     if conditions:
         embedding = ConditionConcatenation(conditions, name="condition_concatenation")(embedding, inputs)
+    embedding = keras.layers.Activation("silu", dtype="float32", name="embedding_silu")(embedding)
     bias = RelativePositionBias(heads, name="relative_position_bias")(noisy_clip)
     widths = [width * multiplier for multiplier in multipliers]
 

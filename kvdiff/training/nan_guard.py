@@ -20,11 +20,12 @@ def finite_or_stop(gradients: list[Any], optimizer: Any) -> Any:
     """A context in which `gradients` are applied in a TensorFlow graph, or nothing is and an error is raised.
 
     With a loss scale a step that overflows is skipped and the scale is halved; that is as it should be until the scale
-    falls below 1, where the gradients themselves are not finite.
+    falls below 1, where the gradients themselves are not finite. Looked at is the sum of their squares, one pass over
+    each, so that gradients beyond 1e19 count as infinite; their second moments are.
     """
     import tensorflow as tf
 
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    finite = tf.math.is_finite(tf.reduce_sum([tf.cast(tf.nn.l2_loss(gradient), "float32") for gradient in gradients]))
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and optimizer.built:
         finite |= optimizer.dynamic_scale >= 1.0
     check = tf.debugging.Assert(finite, [_MARK])

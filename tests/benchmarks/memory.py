@@ -13,8 +13,14 @@ from tests.benchmarks.sizes import SIZES, Size
 
 __all__ = ["default_rows", "rows"]
 
-_SHORT = ("float32", "bfloat16", "bfloat16 remat micro_batches=2")
-_FULL = (*_SHORT, "bfloat16 remat", "float32 micro_batches=2", "float32 remat", "float32 remat micro_batches=2")
+_SHORT = ("float32", "bfloat16", "bfloat16 remat")
+_FULL = (
+    *_SHORT,
+    "bfloat16 remat micro_batches=2",
+    "float32 micro_batches=2",
+    "float32 remat",
+    "float32 remat micro_batches=2",
+)
 _DEFAULT = ("float32", "float32 micro_batches=4", "float32 remat", "float32 remat micro_batches=4")
 _LARGE_BATCH = Size("8x16x32x32", batch=8, frames=16, pixels=32, width=48, multipliers=(1, 2))
 _CLOCKS = ("mib", "cpu")  # A row's CPU figures are the price: processor time a step.

@@ -31,7 +31,7 @@ def plain(x, *given, modulated, projected):
     y = rms_normed(convolved(x, *pairs[0])) * gain_in
     if modulated:
         kernel, bias = pairs[2]
-        scale, shift = tf.split((silu(embedding) @ kernel + bias)[:, :, None, None], 2, axis=-1)
+        scale, shift = tf.split((embedding @ kernel + bias)[:, :, None, None], 2, axis=-1)
         y = y * (scale + 1.0) + shift
     y = silu(rms_normed(convolved(silu(y), *pairs[1])) * gain_out)
     return y + (convolved(x, *pairs[-1]) if projected else x)
