@@ -120,11 +120,14 @@ def _quantised(content: bytes, precision: str) -> bytes:
     """The file with int8 weights, where that is asked for."""
     if not precision.startswith("int8"):
         return content
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import qtyping, quantizer, recipe
 
     chosen = recipe.weight_only_wi8_afp32() if precision == "int8-weights" else recipe.dynamic_wi8_afp32()
+    quantising = quantizer.Quantizer(bytearray(content), chosen)
+    # LiteRT multiplies no int8 constant on the left with floats on the right; the quantiser does not look which it is.
+    quantising.update_quantization_recipe(".*", qtyping.TFLOperationName.BATCH_MATMUL, algorithm_key="no_quantize")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # It draws bars.
-        return bytes(quantizer.Quantizer(bytearray(content), chosen).quantize().quantized_model)
+        return bytes(quantising.quantize().quantized_model)
 
 
 def _recipe(sampler: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def ways(students: list[int]) -> Iterator[Way]:
     yield from (Way("ddpm", "trailing", calls) for calls in (20, 40))
     yield from (Way(solver, "trailing", calls) for solver in ("unipc", "dpmpp_3m") for calls in FEW)
     yield from (Way(solver, "uniform_logsnr", calls) for solver in ("ddim", "unipc") for calls in FEW)
-    yield from (Way("dpmpp_2m", "linspace", calls) for calls in FEW)
+    yield from (Way(solver, "linspace", calls) for solver in ("dpmpp_2m", "dpmpp_2m_sde") for calls in (*FEW, 15, 20))
 
 
 def in_i3d(way: Way) -> bool:

@@ -47,6 +47,19 @@ def test_litert_on_four_axes_and_all_in_xnnpack(model: kvdiff.VideoDiffusion, tm
     assert_the_same_clips(LiteRtSampler(file, threads=1), model)
 
 
+@pytest.mark.parametrize("precision", ["int8", "int8-weights"])
+def test_litert_in_int8(model: kvdiff.VideoDiffusion, tmp_path: Path, precision: str) -> None:
+    wide = export_litert(model, tmp_path)
+    file = export_litert(model, tmp_path, precision=precision)
+    assert file.stat().st_size < 0.8 * wide.stat().st_size
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((1, 4, 8, 8, 1), np.float32), np.full((1, 4), 0.3, np.float32)]
+    told = {"text": np.array([[0.1, -1.0, 2.0]], np.float32), "told": np.ones((1, 1), np.float32)}
+    expected = model.sampler.denoise(*inputs, told)
+    error = LiteRtSampler(file, threads=1).denoise(*inputs, told) - expected
+    assert 0 < np.sqrt(np.mean(error**2) / np.mean(expected**2)) < 0.1
+
+
 def test_saved_model(model: kvdiff.VideoDiffusion, tmp_path: Path) -> None:
     version = export_saved_model(model, tmp_path / "clips", pixels="float32", num_steps=4)
     assert_the_same_clips(SavedModelSampler(version.parent), model)
