@@ -217,13 +217,17 @@ def plot(results: dict[str, Any], path: pathlib.Path) -> None:
             curve = [row for row in rows if row["name"] == name and row.get(what) is not None]
             curve.sort(key=lambda row: row["cost"])
             values = [row[what] if what == "psnr" else row[what]["distance"] for row in curve]
-            thick = 2.5 if name in ("distilled", "dpmpp_2m, trailing") else 1.0
+            thick = 2.5 if name in ("distilled", "dpmpp_2m_sde, trailing") else 1.0  # The second is the default.
             style = ("-", "--", ":")[number // 10]
             axis.plot([row["cost"] for row in curve], values, style, marker="o", ms=3, lw=thick, label=name)
         if what in results["floors"]:
             axis.axhline(results["floors"][what]["distance"], color="black", ls=":", label="other real clips")
             axis.set_yscale("log")
         axis.set(xscale="log", xlabel="cost, network calls", ylabel=label)
+        dearest = max(row["cost"] for row in rows if row.get(what) is not None)
+        ticks = [calls for calls in (2, 4, 8, 20, 40, 200, 1000) if calls <= dearest]
+        axis.set_xticks(ticks, labels=[str(calls) for calls in ticks])
+        axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(fontsize=6)
     figure.savefig(path, dpi=110)
