@@ -82,14 +82,17 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
 
     Raises:
         ParityError: at once, where ours does not compute what the peer computes.
-        SystemExit: at the end, where a worker failed; what else was measured is written.
+        SystemExit: at once, where no worker starts; at the end, where one failed: what else was measured is written.
     """
     found = arguments(argv)
     output = found.output or (None if found.names else RESULTS / f"{'full' if found.full else 'short'}.json")
     rows: list[Row] = []
     failed: list[str] = []
     with Session(options(found)) as session:
-        about = session.about()
+        try:
+            about = session.about()
+        except WorkerError as error:
+            raise SystemExit(str(error)) from None
         print(f"{about['machine']}\nload {load()}, {found.threads} threads each", flush=True)
         for name in found.names or (BENCHMARKS if found.full else SHORT):
             began = time.perf_counter()

@@ -119,6 +119,11 @@ def test_real_workers_at_a_tiny_size(tmp_path: Path) -> None:
     assert training.parity["gradients"]["gradient_norm"] < 1e-4
 
 
+def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"ours: expected an interpreter; `make bench`.*Received: .*nowhere"):
+        program.main(["train_step", "--python-ours", str(tmp_path / "nowhere")])
+
+
 @pytest.mark.parametrize("argv", [["trane_step"], ["--sizes", "XL"]])
 def test_unknown_names_are_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,9 +35,14 @@ class Worker:
         name: for messages.
         command: what to run, e.g. `[python, "-m", "tests.benchmarks.peer"]`; it runs in the project's root.
         environment: variables besides the present ones.
+
+    Raises:
+        WorkerError: there is no such program.
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        if shutil.which(command[0]) is None:
+            raise WorkerError(f"{name}: expected an interpreter; `make bench` installs both. Received: {command[0]}")
         self.name = name
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
