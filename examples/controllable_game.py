@@ -28,7 +28,7 @@ import numpy as np
 
 import kvdiff
 from kvdiff.diffusion.conditions import FrameVectors
-from kvdiff.diffusion.known_frames import First
+from kvdiff.diffusion.tasks.known_frames import First
 from kvdiff.evaluation import conditioning_accuracy, psnr, repeat_last
 from kvdiff.evaluation.pictures import KNOWN, MADE, PLAIN
 from kvdiff.media import enlarge, framed, grid, labelled, side_by_side, write_clip

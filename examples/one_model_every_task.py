@@ -19,16 +19,16 @@ import numpy as np
 
 import kvdiff
 from kvdiff.demo.recipe import SAMPLING, SHIPPED, held_out_clips
-from kvdiff.diffusion import frames
+from kvdiff.diffusion import masks
 from kvdiff.evaluation.quality import blend_known, psnr
 from kvdiff.media import grid, write_clip
 
 TASKS = {
-    "prediction: the first 4 frames known": frames.first(8, 4),
-    "prediction: the first 2 frames known": frames.first(8, 2),
-    "the past: the last 4 frames known": frames.last(8, 4),
-    "interpolation: 2 frames known at each end": frames.ends(8, 2, 2),
-    "frame rate: every 2nd frame known": frames.every(8, 2),
+    "prediction: the first 4 frames known": masks.first(8, 4),
+    "prediction: the first 2 frames known": masks.first(8, 2),
+    "the past: the last 4 frames known": masks.last(8, 4),
+    "interpolation: 2 frames known at each end": masks.ends(8, 2, 2),
+    "frame rate: every 2nd frame known": masks.every(8, 2),
     "infilling: frames 0, 1, 4 and 6 known": np.isin(np.arange(8), [0, 1, 4, 6]),
 }
 

@@ -7,7 +7,7 @@
 Trains on random 32×32 crops of the first four fifths of each clip, of which it is told a noisy 16×16 version, and
 enlarges crops of the last fifth. PSNR is given for one sample, for the mean of four, and for bicubic enlarging; and,
 because PSNR favours what is blurred, sharpness beside the truth's. Writes a GIF (small, bicubic, sample, truth), the
-numbers as JSON, and the model, ready for a stage of `kvdiff.diffusion.cascade.Cascade`. A run that was cut off goes on
+numbers as JSON, and the model, ready for a stage of `kvdiff.diffusion.Cascade`. A run that was cut off goes on
 where it was saved.
 """
 
@@ -22,8 +22,8 @@ import keras
 import numpy as np
 
 import kvdiff
-from kvdiff.diffusion.cascade import Spatial, reduced
 from kvdiff.diffusion.conditions import LowResolution
+from kvdiff.diffusion.sampling.cascade import Spatial, reduced
 from kvdiff.evaluation.quality import psnr
 from kvdiff.media import enlarge, grid, read_clip, write_clip
 from kvdiff.training import ClipBatches, Throughput, TrainingCheckpoint

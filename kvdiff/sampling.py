@@ -11,16 +11,16 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.clip_spec import ClipSpec
-from kvdiff.diffusion.conditioning import Conditioning, answer
-from kvdiff.diffusion.conditions import Condition
-from kvdiff.diffusion.noise import video_noise
-from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.rows import HeldLevel, Row
-from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.steps import StepTable, step
-from kvdiff.diffusion.windows import Window
+from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
+from kvdiff.diffusion.conditions.kinds import Condition
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.noise import video_noise
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.rows import HeldLevel, Row
+from kvdiff.diffusion.solvers.step_table import StepTable, step
+from kvdiff.diffusion.tasks.plan import Window
 
 __all__ = ["KerasSampler", "ReconstructionSampler"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kvdiff.diffusion import ClipSpec, Prediction, frames, plans
+from kvdiff.diffusion import ClipSpec, Prediction, masks, plans
 from kvdiff.diffusion.conditions import FrameTimes
-from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.schedules import cosine
+from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.export import export_onnx, export_onnx_sampler
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.models.video_diffusion import VideoDiffusion
@@ -104,11 +104,11 @@ def in_one_graph(run):
 
 RUNTIMES = ["on_keras", "on_onnxruntime", "in_one_graph"]
 MASKS = {
-    "none": frames.none(WINDOW),
-    "first": frames.first(WINDOW, 2),
-    "last": frames.last(WINDOW, 1),
-    "ends": frames.ends(WINDOW, 1, 1),
-    "every": frames.every(WINDOW, 2),
+    "none": masks.none(WINDOW),
+    "first": masks.first(WINDOW, 2),
+    "last": masks.last(WINDOW, 1),
+    "ends": masks.ends(WINDOW, 1, 1),
+    "every": masks.every(WINDOW, 2),
     "any": np.array([False, True, False, True, True]),
 }
 SAMPLING = [dict(solver="ddim", num_steps=8), dict(solver="ddpm", num_steps=8), dict(solver="dpmpp_2m", num_steps=12)]

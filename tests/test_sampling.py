@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction
-from kvdiff.diffusion.clamps import dynamic
-from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
+from kvdiff.diffusion.process.clamps import dynamic
+from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.sampling import KerasSampler, ReconstructionSampler
 
 SPEC, PREDICTION = ClipSpec(2, 1, 1, 1), Prediction("x0")

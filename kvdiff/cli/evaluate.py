@@ -12,9 +12,9 @@ import typer
 from kvdiff.cli.options import Eta, NumSteps, Overwrite, Run, RuntimeName, Seed, SolverName
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
-from kvdiff.diffusion.plans import PLANS
-from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING
+from kvdiff.diffusion.tasks.plans import PLANS
 
 __all__ = ["compare", "evaluate"]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from kvdiff.cli.runs import Runtime
-from kvdiff.diffusion.plans import PLANS
 from kvdiff.diffusion.solvers import SOLVERS
+from kvdiff.diffusion.tasks.plans import PLANS
 
 __all__ = [
     "Actions",

@@ -27,9 +27,9 @@ from kvdiff.cli.runs import Runtime, open_run
 from kvdiff.cli.sampling import check_output, read, sampling_keywords, write
 from kvdiff.diffusion import ClipSampler
 from kvdiff.diffusion.checks import check_choice
-from kvdiff.diffusion.plans import PLANS
-from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
-from kvdiff.diffusion.windows import Plan
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
+from kvdiff.diffusion.tasks.plan import Plan
+from kvdiff.diffusion.tasks.plans import PLANS
 
 __all__ = ["rollout"]
 

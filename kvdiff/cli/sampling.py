@@ -32,8 +32,8 @@ from kvdiff.cli.options import (
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import Runtime, open_run
 from kvdiff.diffusion import ClipSampler
-from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
-from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
+from kvdiff.diffusion.conditions.kinds import ClassLabel, FrameVectors
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
 __all__ = ["generate", "infill", "interpolate", "predict"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kvdiff.diffusion.noise import ORDER, WINDOW, uniform
+from kvdiff.diffusion.process.noise import ORDER, WINDOW, uniform
 
 __all__ = ["epoch_order", "held_out", "window_numbers"]
 

@@ -74,22 +74,36 @@ or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how t
 b being x_0's weight in (4), summed over pixels; the last term is the mass of the pixel's value. Known frames are free.
 """
 
-from kvdiff.diffusion.clip_spec import ClipSpec
-from kvdiff.diffusion.known_frames import KnownFrames
-from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.diffusion.schedules import NoiseLevels, NoiseSchedule
-from kvdiff.diffusion.solver_table import step_table
-from kvdiff.diffusion.steps import StepTable, step
+from kvdiff.diffusion.process import schedules, spacing
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.process.schedules import NoiseLevels, NoiseSchedule
+from kvdiff.diffusion.sampling import bound, oracle
+from kvdiff.diffusion.sampling.cascade import Cascade, Spatial, Temporal
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.by_name import step_table
+from kvdiff.diffusion.solvers.step_table import StepTable, step
+from kvdiff.diffusion.tasks import known_frames, masks, plans
+from kvdiff.diffusion.tasks.known_frames import KnownFrames
 
 __all__ = [
+    "Cascade",
     "ClipSampler",
     "ClipSpec",
     "KnownFrames",
     "NoiseLevels",
     "NoiseSchedule",
     "Prediction",
+    "Spatial",
     "StepTable",
+    "Temporal",
+    "bound",
+    "known_frames",
+    "masks",
+    "oracle",
+    "plans",
+    "schedules",
+    "spacing",
     "step",
     "step_table",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_clip, check_count
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 
 __all__ = ["ConditioningScore", "conditioning_accuracy"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.bound import bits_per_dim
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.bound import bits_per_dim
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import Protocol, Task

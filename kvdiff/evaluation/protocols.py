@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion import frames as masks
 from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.tasks import masks
 
 __all__ = ["PROTOCOLS", "ClipRule", "Protocol", "Task", "protocol_named"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_clip
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.evaluation.quality import linear_blend, psnr, repeat_last
 from kvdiff.evaluation.scores import GenerationScore, TaskReport, TaskScore
 

@@ -1,7 +1,8 @@
 """The sampling loop as a TensorFlow graph: `step` over the rows of a table that is an input, one for each clip.
 
-Every clip of a batch is made from its own inputs alone. The noise is the counter-based one of `kvdiff.diffusion.noise`,
-drawn inside the graph, and a row is applied by `kvdiff.diffusion.step`: nothing of the mathematics is written again.
+Every clip of a batch is made from its own inputs alone. The noise is the counter-based one of
+`kvdiff.diffusion.process.noise`, drawn inside the graph, and a row is applied by `kvdiff.diffusion.step`: nothing of
+the mathematics is written again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kvdiff.diffusion.conditioning import Conditioning, answer, augmented
-from kvdiff.diffusion.conditions import ClassLabel, Condition, LowResolution, noise_input
-from kvdiff.diffusion.noise import AUGMENTATION, SAMPLING, normal
-from kvdiff.diffusion.rows import Row
-from kvdiff.diffusion.steps import step
+from kvdiff.diffusion.conditions.conditioning import Conditioning, answer, augmented
+from kvdiff.diffusion.conditions.kinds import ClassLabel, Condition, LowResolution, noise_input
+from kvdiff.diffusion.process.noise import AUGMENTATION, SAMPLING, normal
+from kvdiff.diffusion.solvers.rows import Row
+from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.runtime.saved_model import MEMORY
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class GraphSampler:
     def _noise(
         self, draw: Any, shape: tuple[int, ...], seed: Any, sample: Any, first_draw: Any = 0, *, stream: int = SAMPLING
     ) -> Any:
-        """`kvdiff.diffusion.noise.video_noise`, with a seed (its 64 bits as an int64) and a first draw for each row."""
+        """As `video_noise`, with a seed (its 64 bits as an int64) and a first draw for each row."""
         from keras import ops
 
         words = (_word(self._tf, seed, 0), _word(self._tf, seed, 32))

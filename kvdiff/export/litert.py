@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
-from kvdiff.diffusion.solver_table import step_table
+from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx import check_model, float32_twin, in_keras

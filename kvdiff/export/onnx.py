@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
-from kvdiff.diffusion.conditions import TOLD, noise_input, told_names
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.conditions.kinds import TOLD, noise_input, told_names
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import PRECISIONS, bfloat16_weights, float16, int8

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion import frames as masks
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.tasks import masks
 
 if TYPE_CHECKING:
     import onnx

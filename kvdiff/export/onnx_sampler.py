@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from kvdiff.diffusion.conditions import TOLD
-from kvdiff.diffusion.guidance import guided, rescaled
-from kvdiff.diffusion.noise import SAMPLING, normal
-from kvdiff.diffusion.rows import LearnedVarianceRow, Row
-from kvdiff.diffusion.steps import step
+from kvdiff.diffusion.conditions.guidance import guided, rescaled
+from kvdiff.diffusion.conditions.kinds import TOLD
+from kvdiff.diffusion.process.noise import SAMPLING, normal
+from kvdiff.diffusion.solvers.rows import LearnedVarianceRow, Row
+from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_trace import Nodes, Tensor
@@ -195,7 +195,7 @@ class _Loop:
         return [Tensor(nodes, go_on, "bool"), moved, *remembered]
 
     def _guided(self, noisy_clip: Tensor, noise_label: Tensor, index: Tensor) -> Tensor:
-        """`kvdiff.diffusion.conditioning.answer`: told and untold clips as one batch, in rows that are guided."""
+        """`kvdiff.diffusion.conditions.conditioning.answer`, as one batch in rows that are guided."""
         nodes = self.nodes
         frames = nodes.node("Slice", self.clip_shape, nodes.of([0], "int64"), nodes.of([2], "int64"))
         inputs = {"noisy_clip": noisy_clip, "noise_label": nodes.node("Expand", noise_label, frames)}
@@ -246,7 +246,7 @@ class _Loop:
         )
 
     def _noise(self, draw: Tensor) -> Tensor:
-        """`kvdiff.diffusion.noise.video_noise` of draw `first_draw + draw`, with a seed for each clip."""
+        """`kvdiff.diffusion.process.noise.video_noise` of draw `first_draw + draw`, with a seed for each clip."""
         nodes, seed = self.nodes, self.given("seed")
         mask = nodes.of(2**32 - 1, "int64")
         low = nodes.node("BitwiseAnd", seed, mask)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pathlib
 from typing import TYPE_CHECKING
 
-from kvdiff.diffusion.steps import Row, step
+from kvdiff.diffusion.solvers.step_table import Row, step
 from kvdiff.export.onnx_trace import Nodes, Tensor
 from kvdiff.runtime.ort_device import COLUMNS, MEMORY, STEP
 

@@ -231,7 +231,7 @@ class Nodes:
         )
 
     def clamp_unit(self, tensor: Tensor) -> Tensor:
-        """What `kvdiff.diffusion.clamps.clamp_unit` computes."""
+        """What `kvdiff.diffusion.process.clamps.clamp_unit` computes."""
         return self.node("Clip", tensor, self.of(-1.0, "float32"), self.of(1.0, "float32"))
 
 

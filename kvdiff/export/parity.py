@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.conditioning import Conditioning
-from kvdiff.diffusion.conditions import TOLD, ClassLabel, Condition, FrameTimes
+from kvdiff.diffusion.conditions.conditioning import Conditioning
+from kvdiff.diffusion.conditions.kinds import TOLD, ClassLabel, Condition, FrameTimes
 
 __all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "example", "example_inputs", "measure"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.solver_table import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
 from kvdiff.export.manifest import staging_version, versions, write_manifest
 from kvdiff.export.onnx import check_model, float32_twin
 from kvdiff.export.parity import ParityError, cases, check_parity, measure

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.clip_spec import ClipSpec
-from kvdiff.diffusion.conditions import TOLD, Condition
-from kvdiff.diffusion.rows import Row
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.conditions.kinds import TOLD, Condition
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.solvers.rows import Row
+from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.export.graph_sampler import GraphSampler, Tensors
 from kvdiff.runtime.saved_model import COLUMNS, MEMORY, table_inputs
 

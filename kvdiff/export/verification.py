@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.export.operators import operators
 from kvdiff.runtime.opening import find_artefacts, open_sampler
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvdiff.diffusion.conditions import TOLD, ClipVector, Condition, condition_from_config
+from kvdiff.diffusion.conditions.kinds import TOLD, ClipVector, Condition, condition_from_config
 
 __all__ = ["ConditionConcatenation"]
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.conditions import (
+from kvdiff.diffusion.conditions.kinds import (
     TOLD,
     ClassLabel,
     ClipVector,

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.bound import BoundTable
-from kvdiff.diffusion.predictions import Prediction, noise_label
-from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.process.predictions import Prediction, noise_label
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.sampling.bound import BoundTable
 
 __all__ = ["ForwardDiffusion"]
 

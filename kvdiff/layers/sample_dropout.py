@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.noise import keep_mask
+from kvdiff.diffusion.process.noise import keep_mask
 
 __all__ = ["SampleDropout", "dropout_keys"]
 

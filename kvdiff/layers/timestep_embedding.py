@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.predictions import noise_label
-from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.process.predictions import noise_label
+from kvdiff.diffusion.process.schedules import NoiseSchedule
 
 __all__ = ["TimestepEmbedding"]
 

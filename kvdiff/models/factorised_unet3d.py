@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from kvdiff.diffusion.conditions import ClipVector
-from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.conditions.kinds import ClipVector
+from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.layers.condition_concatenation import ConditionConcatenation
 from kvdiff.layers.factorised_attention import LinearSpaceAttention, RelativePositionBias, SpaceAttention, TimeAttention
 from kvdiff.layers.folded_conv3d import FoldedConv3D

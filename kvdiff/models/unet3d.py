@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kvdiff.diffusion.conditions import TOLD, Condition, FrameTimes, LowResolution, noise_input, told_names
+from kvdiff.diffusion.conditions.kinds import TOLD, Condition, FrameTimes, LowResolution, noise_input, told_names
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge

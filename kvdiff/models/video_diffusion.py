@@ -11,13 +11,13 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.clip_spec import ClipSpec
-from kvdiff.diffusion.frame_masks import FrameMask
-from kvdiff.diffusion.known_frames import mask_from_config
-from kvdiff.diffusion.noise import EPS, MASK, TIMESTEP, normal, uniform
-from kvdiff.diffusion.predictions import Prediction, noise_label
-from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.weights import loss_weights
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.noise import EPS, MASK, TIMESTEP, normal, uniform
+from kvdiff.diffusion.process.predictions import Prediction, noise_label
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.process.weights import loss_weights
+from kvdiff.diffusion.tasks.known_frames import mask_from_config
+from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.layers.condition_embedding import conditions_of
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.unet3d import UNet3D, check_frame_size
@@ -62,7 +62,7 @@ class VideoDiffusion(DiffusionTrainer):
         condition_dropout: with a denoiser of conditions (`UNet3D(conditions=…)`), which trains on (clips, conditions):
             the share of clips that are told nothing, so that `guidance` can push away from the unconditional answer;
             each condition is left out by itself as often again.
-        loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.weights.WEIGHTS`, or e.g.
+        loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.process.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.
         timesteps: which timesteps training draws: "uniform", or `{"name": "lognormal", "mean": -1.2, "std": 1.2}`; see
             `ImportanceSampling` for drawing them by their loss.

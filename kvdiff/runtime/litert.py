@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 
 __all__ = ["FILE", "KIND", "METADATA", "SIGNATURE", "LiteRtSampler"]

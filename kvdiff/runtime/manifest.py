@@ -17,10 +17,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kvdiff.diffusion.clip_spec import ClipSpec
-from kvdiff.diffusion.conditions import Condition, condition_from_config
-from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.schedules import NoiseSchedule
+from kvdiff.diffusion.conditions.kinds import Condition, condition_from_config
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.process.schedules import NoiseSchedule
 
 __all__ = [
     "FORMAT",

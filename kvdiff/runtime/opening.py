@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.runtime import litert, ort, ort_sampler, saved_model
 from kvdiff.runtime.manifest import ArtefactError, artefact_kind, manifest_path
 

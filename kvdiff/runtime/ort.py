@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.conditioning import Conditioning
-from kvdiff.diffusion.executor import Draws
-from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.conditions.conditioning import Conditioning
+from kvdiff.diffusion.sampling.loop import Draws
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
 from kvdiff.runtime.ort_device import MEMORY, STEP, DeviceLoop
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.executor import Draws
-from kvdiff.diffusion.steps import Row, StepTable
+from kvdiff.diffusion.sampling.loop import Draws
+from kvdiff.diffusion.solvers.step_table import Row, StepTable
 
 __all__ = ["COLUMNS", "MEMORY", "STEP", "DeviceLoop"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.conditioning import Conditioning
-from kvdiff.diffusion.conditions import TOLD
-from kvdiff.diffusion.executor import Draws
-from kvdiff.diffusion.sampler import ClipSampler
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.conditions.conditioning import Conditioning
+from kvdiff.diffusion.conditions.kinds import TOLD
+from kvdiff.diffusion.sampling.loop import Draws
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.manifest import ArtefactError, load_folder
 
 __all__ = ["COLUMNS", "FILE", "KIND", "MEMORY", "SavedModelSampler", "newest_version", "table_inputs", "versions"]

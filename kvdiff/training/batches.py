@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.diffusion.noise import ORDER, uniform
+from kvdiff.diffusion.process.noise import ORDER, uniform
 
 __all__ = ["ClipBatches", "pass_order"]
 

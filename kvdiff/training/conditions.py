@@ -8,8 +8,8 @@ from typing import Any
 
 from keras import ops
 
-from kvdiff.diffusion.conditioning import augmented
-from kvdiff.diffusion.conditions import (
+from kvdiff.diffusion.conditions.conditioning import augmented
+from kvdiff.diffusion.conditions.kinds import (
     TOLD,
     ClassLabel,
     Condition,
@@ -18,10 +18,10 @@ from kvdiff.diffusion.conditions import (
     noise_input,
     told_names,
 )
-from kvdiff.diffusion.noise import AUGMENTATION, CONDITION, normal, uniform
+from kvdiff.diffusion.process.noise import AUGMENTATION, CONDITION, normal, uniform
 
 NoiseKey = tuple[Any, int, Any, Any]
-"""(xp, seed, training step, sample numbers), the first arguments of `kvdiff.diffusion.noise.uniform`."""
+"""(xp, seed, training step, sample numbers), the first arguments of `kvdiff.diffusion.process.noise.uniform`."""
 
 __all__ = ["NoiseKey", "reduced", "training_conditions"]
 
@@ -36,7 +36,7 @@ def training_conditions(
         given: the data's: {name: array [batch, …]}, or the array alone where only one must be given. Low resolution and
             frame times are made where they are not given.
         x_0: the clips, [batch, frames, height, width, channels].
-        where: which noise to draw: the first arguments of `kvdiff.diffusion.noise.uniform`.
+        where: which noise to draw: the first arguments of `kvdiff.diffusion.process.noise.uniform`.
         dropout: the share of clips told nothing; each condition is withheld by itself as often again.
     """
     if not conditions:

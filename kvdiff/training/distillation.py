@@ -20,12 +20,12 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditioning import Conditioning, answer
-from kvdiff.diffusion.noise import TIMESTEP, uniform
-from kvdiff.diffusion.rows import Row
-from kvdiff.diffusion.solver_table import step_table
-from kvdiff.diffusion.spacing import timesteps
-from kvdiff.diffusion.steps import step
+from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
+from kvdiff.diffusion.process.noise import TIMESTEP, uniform
+from kvdiff.diffusion.process.spacing import timesteps
+from kvdiff.diffusion.solvers.by_name import step_table
+from kvdiff.diffusion.solvers.rows import Row
+from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer

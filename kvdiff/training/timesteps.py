@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.schedules import NoiseSchedule
-from kvdiff.diffusion.timestep_sampling import TimestepDistribution, by_loss, timestep_distribution, uniform
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.process.timestep_sampling import TimestepDistribution, by_loss, timestep_distribution, uniform
 
 __all__ = ["ImportanceSampling", "TimestepDraw"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kvdiff.diffusion.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.sampling import compiled
 
 __all__ = ["CachingSampler"]

@@ -54,7 +54,7 @@ def _fill_zeros(denoiser: Any) -> None:
 def build_model(network: str, size: Size, precision: str, **options: Any) -> Any:
     """`VideoDiffusion` around it, training as the peer does: eps, the cosine schedule, no known frames."""
     import kvdiff
-    from kvdiff.diffusion.known_frames import Nothing
+    from kvdiff.diffusion.tasks.known_frames import Nothing
 
     return kvdiff.VideoDiffusion(
         size.clip_shape,

@@ -84,8 +84,8 @@ def noise_labels() -> Any:
     """The noise labels of the peer's 1000 timesteps, float32."""
     import numpy as np
 
-    from kvdiff.diffusion.predictions import noise_label
-    from kvdiff.diffusion.schedules import cosine
+    from kvdiff.diffusion.process.predictions import noise_label
+    from kvdiff.diffusion.process.schedules import cosine
 
     schedule = cosine()
     return noise_label(schedule.alpha, schedule.sigma).astype(np.float32)

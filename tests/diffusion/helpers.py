@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kvdiff.diffusion import NoiseLevels, NoiseSchedule, Prediction, StepTable, oracle, schedules, step
-from kvdiff.diffusion.clamps import unclamped
-from kvdiff.diffusion.predictions import PREDICTIONS
+from kvdiff.diffusion.process.clamps import unclamped
+from kvdiff.diffusion.process.predictions import PREDICTIONS
 
 SHAPE = (3, 2, 1, 1)
 SIZE = 6

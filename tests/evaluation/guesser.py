@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kvdiff.diffusion import ClipSampler, ClipSpec, Prediction
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.evaluation import ClipRule, Protocol, RealClips, Task
 
 FRAMES, SIZE = 5, 12

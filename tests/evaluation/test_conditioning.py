@@ -7,8 +7,8 @@ import pytest
 
 from kvdiff.diffusion import ClipSpec, Prediction
 from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
-from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.schedules import cosine
+from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.evaluation import ConditioningScore, conditioning_accuracy
 
 FRAMES, PAST, CLIPS, STD = 5, 2, 60, 0.05

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import ClipSpec, Prediction
-from kvdiff.diffusion.oracle import GaussianClips, MixtureClips, OracleSampler
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.schedules import cosine
+from kvdiff.diffusion.sampling.oracle import GaussianClips, MixtureClips, OracleSampler
 from kvdiff.evaluation import calibration, ensemble
 
 FRAMES, PAST, PASTS, SAMPLES = 4, 2, 300, 6

@@ -152,7 +152,7 @@ def test_one_sample_has_no_best(clips):
 
 
 def test_the_bound_is_of_made_frames_given_the_known_ones(clips):
-    from kvdiff.diffusion.bound import bits_per_dim
+    from kvdiff.diffusion.sampling.bound import bits_per_dim
 
     sampler = Guesser(lambda clip, samples: clip)
     found = numbers(sampler, clips, PREDICTION, bits_per_dim_clips=2)

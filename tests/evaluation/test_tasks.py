@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import ClipSampler, ClipSpec, NoiseSchedule, Prediction
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.evaluation import Bars, GenerationScore, TaskReport, TaskScore, evaluate_tasks, sample_tasks
 from kvdiff.evaluation.quality import MAX_PSNR
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from kvdiff.diffusion import StepTable
-from kvdiff.diffusion.noise import video_noise
+from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.export import export_litert
 from kvdiff.export.litert_file import _packed, at_most_4d, with_metadata
 from kvdiff.runtime import ArtefactError, LiteRtSampler

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from kvdiff.diffusion import step_table
-from kvdiff.diffusion.noise import video_noise
+from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.export import export_onnx_sampler
 from kvdiff.runtime import FusedOrtSampler, OrtSampler
 from kvdiff.runtime.manifest import canonical_json

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from kvdiff.diffusion.noise import SAMPLING, normal, threefry, video_noise
+from kvdiff.diffusion.process.noise import SAMPLING, normal, threefry, video_noise
 from kvdiff.export.onnx_trace import Nodes, Tensor
 
 

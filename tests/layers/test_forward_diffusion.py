@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import NoiseSchedule, Prediction
-from kvdiff.diffusion.predictions import noise_label
+from kvdiff.diffusion.process.predictions import noise_label
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 
 

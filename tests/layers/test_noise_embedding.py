@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from kvdiff.diffusion.predictions import noise_label
-from kvdiff.diffusion.schedules import cosine
+from kvdiff.diffusion.process.predictions import noise_label
+from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from tests.layers.harness import check_layer
 

@@ -48,7 +48,7 @@ def test_a_sample_has_its_mask_in_any_batch_and_no_other_has_it():
 def test_agrees_with_numpy_bit_for_bit():
     import zlib
 
-    from kvdiff.diffusion.noise import keep_mask
+    from kvdiff.diffusion.process.noise import keep_mask
 
     number = zlib.crc32(b"a") >> 2 | 1 << 30
     np.testing.assert_array_equal(dropped() > 0, keep_mask(np, 7, 2, np.arange(3), X.shape[1:], 0.25, number))

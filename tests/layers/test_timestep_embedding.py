@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import schedules
-from kvdiff.diffusion.predictions import noise_label
+from kvdiff.diffusion.process.predictions import noise_label
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
 from tests.layers.harness import check_layer
 

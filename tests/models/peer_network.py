@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion import noise, schedules
-from kvdiff.diffusion.predictions import noise_label
+from kvdiff.diffusion import schedules
+from kvdiff.diffusion.process import noise
+from kvdiff.diffusion.process.predictions import noise_label
 
 FILE = Path(__file__).with_name("peer_network.npz")
 TIMESTEPS = (37, 812)

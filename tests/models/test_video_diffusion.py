@@ -209,7 +209,7 @@ def test_mixed_precision_trains_and_keeps_every_noise_label_apart(clips, monkeyp
 
 
 def test_the_loss_weight_follows_the_timestep(clips):
-    from kvdiff.diffusion.weights import loss_weights
+    from kvdiff.diffusion.process.weights import loss_weights
 
     plain, weighted = tiny(), tiny(loss_weight={"name": "min_snr", "gamma": 3.0})
     schedule, prediction = plain.forward_diffusion.schedule, plain.forward_diffusion.prediction
@@ -239,7 +239,7 @@ def test_a_learned_variance_needs_its_channels_and_its_loss():
 
 
 def test_bits_per_dim_of_a_keras_model(trained, clips):
-    from kvdiff.diffusion.bound import bits_per_dim
+    from kvdiff.diffusion.sampling.bound import bits_per_dim
 
     short = VideoDiffusion(SHAPE, trained.denoiser, schedule={"name": "cosine", "num_timesteps": 10})
     pixels = np.round((clips[:2] + 1.0) * 127.5).astype(np.uint8)

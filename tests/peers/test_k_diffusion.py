@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, schedules, solvers
-from kvdiff.diffusion.spacing import karras
+from kvdiff.diffusion.process.spacing import karras
 from tests.diffusion.helpers import run_oracle
 
 from .mixture import DATA, NOISE, X, difference

@@ -29,7 +29,7 @@ if keras.backend.backend() != "torch":
 from safetensors.torch import save_file, save_model  # noqa: E402
 
 import kvdiff  # noqa: E402
-from kvdiff.diffusion.conditions import ClipVector  # noqa: E402
+from kvdiff.diffusion.conditions.kinds import ClipVector  # noqa: E402
 from tests.peers import video_diffusion_pytorch as peer  # noqa: E402
 
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import kvdiff
 from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction, step, step_table
-from kvdiff.diffusion.clamps import clamp_unit, unclamped
-from kvdiff.diffusion.conditioning import Conditioning, answer
 from kvdiff.diffusion.conditions import ClassLabel
-from kvdiff.diffusion.oracle import GaussianClips, OracleSampler
+from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
+from kvdiff.diffusion.process.clamps import clamp_unit, unclamped
+from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.training import ClipBatches, ProgressiveDistillation, TrainingCheckpoint, distillation_stages
 from tests.training import trainings
 from tests.training.trainings import digest

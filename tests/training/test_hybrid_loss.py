@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kvdiff.diffusion import Prediction
-from kvdiff.diffusion.bound import BoundTable, discretized_bits, divergence
+from kvdiff.diffusion.sampling.bound import BoundTable, discretized_bits, divergence
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.training.hybrid_loss import HybridLoss
 

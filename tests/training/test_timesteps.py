@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from kvdiff.diffusion import NoiseSchedule
-from kvdiff.diffusion.timestep_sampling import TimestepDistribution, lognormal
+from kvdiff.diffusion.process.timestep_sampling import TimestepDistribution, lognormal
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
 from kvdiff.training.timesteps import ImportanceSampling, TimestepDraw

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from kvdiff.diffusion.solvers.ancestral import ddim, ddpm, euler, euler_ancestral
 from kvdiff.diffusion.solvers.deis import deis
 from kvdiff.diffusion.solvers.dpm import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde
+from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.solvers.two_call import dpm_2, edm, heun
 from kvdiff.diffusion.solvers.unipc import unipc
-from kvdiff.diffusion.steps import StepTable
 
 __all__ = [
     "SOLVERS",

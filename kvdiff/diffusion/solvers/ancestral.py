@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_real
-from kvdiff.diffusion.levels import NoiseLevels
-from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.steps import LearnedVarianceTable, StepTable
+from kvdiff.diffusion.process.levels import NoiseLevels
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable, StepTable
 
 __all__ = ["ddim", "ddpm", "euler", "euler_ancestral", "posterior_std"]
 

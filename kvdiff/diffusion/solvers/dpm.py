@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.levels import NoiseLevels
-from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.process.levels import NoiseLevels
+from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.history import Steps
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.solvers.step_table import StepTable
 
 __all__ = ["dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_3m_sde"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvdiff.diffusion.levels import NoiseLevels
+from kvdiff.diffusion.process.levels import NoiseLevels
 
 __all__ = ["Steps"]
 

@@ -12,9 +12,9 @@ import dataclasses
 import numpy as np
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.levels import NoiseLevels, on_path, path_of
-from kvdiff.diffusion.predictions import Prediction
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.process.levels import NoiseLevels, on_path, path_of
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.solvers.step_table import StepTable
 
 __all__ = ["dpm_2", "edm", "heun"]
 

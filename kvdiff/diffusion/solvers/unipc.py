@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.levels import NoiseLevels
-from kvdiff.diffusion.predictions import Prediction
+from kvdiff.diffusion.process.levels import NoiseLevels
+from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.history import Steps
-from kvdiff.diffusion.steps import StepTable
+from kvdiff.diffusion.solvers.step_table import StepTable
 
 __all__ = ["unipc"]
 

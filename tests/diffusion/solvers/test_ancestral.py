@@ -7,8 +7,7 @@ import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, oracle, step_table
 from kvdiff.diffusion.solvers import ddim, ddpm, euler, euler_ancestral
-
-from ..helpers import SHAPE, final, gaussian, measured_orders, point, predictions_for, schedule, unit
+from tests.diffusion.helpers import SHAPE, final, gaussian, measured_orders, point, predictions_for, schedule, unit
 
 SCHEDULES = ("linear", "cosine", "flow", "karras")
 

@@ -10,8 +10,7 @@ import pytest
 from kvdiff.diffusion import NoiseLevels, Prediction
 from kvdiff.diffusion.solvers import ddim, deis, dpmpp_2m
 from kvdiff.diffusion.solvers.deis import lagrange_integrals
-
-from ..helpers import irregular_levels, measured_orders
+from tests.diffusion.helpers import irregular_levels, measured_orders
 
 V = Prediction("v")
 
@@ -68,7 +67,7 @@ def test_second_order_agrees_with_2m_for_small_steps_only() -> None:
 
 
 def _near(h: float) -> tuple[np.ndarray, np.ndarray]:
-    from kvdiff.diffusion.levels import from_logsnr
+    from kvdiff.diffusion.process.levels import from_logsnr
 
     return from_logsnr("vp", 2 * np.array([-0.5, -0.5 + h, -0.5 + 2 * h]))
 

@@ -7,8 +7,7 @@ import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction
 from kvdiff.diffusion.solvers import ddim, dpmpp_2m, dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde
-
-from ..helpers import denoiser, irregular_levels, measured_orders, run_denoiser
+from tests.diffusion.helpers import denoiser, irregular_levels, measured_orders, run_denoiser
 
 V = Prediction("v")
 NOISE = np.random.default_rng(2).normal(size=8)

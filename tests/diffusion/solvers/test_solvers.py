@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvdiff.diffusion import NoiseSchedule, Prediction, StepTable, oracle, step_table
-from kvdiff.diffusion.predictions import PREDICTIONS
-from kvdiff.diffusion.schedules import SCHEDULES
+from kvdiff.diffusion.process.predictions import PREDICTIONS
+from kvdiff.diffusion.process.schedules import SCHEDULES
+from kvdiff.diffusion.process.spacing import SPACINGS
 from kvdiff.diffusion.solvers import SOLVERS
-from kvdiff.diffusion.spacing import SPACINGS
-from kvdiff.diffusion.steps import LearnedVarianceTable
-
-from ..helpers import SHAPE, denoiser, final, gaussian, schedule
+from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
+from tests.diffusion.helpers import SHAPE, denoiser, final, gaussian, schedule
 
 OPTIONS = {
     "ddpm": [{}, {"variance": "large"}, {"variance": "learned"}],

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, oracle
+from kvdiff.diffusion.process.spacing import sampling_levels
 from kvdiff.diffusion.solvers import dpm_2, edm, heun
-from kvdiff.diffusion.spacing import sampling_levels
-
-from ..helpers import denoiser, final, irregular_levels, measured_orders, point, run_denoiser, schedule
+from tests.diffusion.helpers import denoiser, final, irregular_levels, measured_orders, point, run_denoiser, schedule
 
 V = Prediction("v")
 NOISE = np.random.default_rng(4).normal(size=16)

@@ -10,8 +10,7 @@ import pytest
 from kvdiff.diffusion import NoiseLevels, Prediction
 from kvdiff.diffusion.solvers import unipc
 from kvdiff.diffusion.solvers.unipc import _phi
-
-from ..helpers import denoiser, irregular_levels, measured_orders, run_denoiser
+from tests.diffusion.helpers import denoiser, irregular_levels, measured_orders, run_denoiser
 
 V = Prediction("v")
 

@@ -1,0 +1,1 @@
+"""The forward process: noise schedules, their levels, what a network predicts, and noise as a pure function."""

@@ -1,0 +1,180 @@
+"""The variational bound on a clip's code length: every term, in bits a dimension, also of some frames given the others.
+
+Equation (13) of `kvdiff.diffusion`: L = L_T + sum of L_{t-1} + L_0. Each L_{t-1} compares two Gaussians whose means
+differ by b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are: `bound_table`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known
+from kvdiff.diffusion.process.noise import video_noise
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.solvers.ancestral import ddpm
+from kvdiff.diffusion.solvers.rows import LearnedVarianceRow
+from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
+from kvdiff.diffusion.tasks import masks
+
+__all__ = ["BitsPerDim", "BoundTable", "bits_per_dim", "discretized_bits", "divergence", "prior_divergence"]
+
+_BITS_PER_NAT = 1.0 / math.log(2.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundTable:
+    """The bound's coefficients by timestep, for training to gather; each float64 [num_timesteps].
+
+    At t = 0 the posterior has no variance; as published (improved-diffusion), the least log-variance there is that of t
+    = 1.
+
+    Attributes:
+        b: the posterior mean's weight of x_0, equation (4).
+        log_var_min: the logarithm of the posterior's variance, the "small" one.
+        log_var_max: the logarithm of the forward step's variance, the "large" one.
+    """
+
+    b: np.ndarray
+    log_var_min: np.ndarray
+    log_var_max: np.ndarray
+
+    @classmethod
+    def of(cls, schedule: NoiseSchedule) -> BoundTable:
+        """The coefficients of a schedule whose every timestep is visited."""
+        table = _all_steps(schedule, Prediction("x0"))
+        return cls(table.b[::-1, 0, 0], table.log_var_min[::-1, 0], table.log_var_max[::-1, 0])
+
+
+def _all_steps(schedule: NoiseSchedule, prediction: Prediction) -> LearnedVarianceTable:
+    """The ancestral sampler over every timestep; row i is timestep num_timesteps - 1 - i."""
+    table = ddpm(schedule.levels(np.arange(schedule.num_timesteps)[::-1]), prediction, variance="learned")
+    assert isinstance(table, LearnedVarianceTable)
+    return table
+
+
+def divergence(error: Any, log_var: Any, *, b: Any, log_var_min: Any) -> np.ndarray:
+    """L_{t-1} for t >= 1, elementwise in nats: KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) (Ho et al. 2020, eq. 5).
+
+    Args:
+        error: x_0 - D.
+        log_var: the logarithm of the sampler's variance, anything between log_var_min and log_var_max.
+        b, log_var_min: the row of a `BoundTable`.
+    """
+    gap = log_var_min - log_var
+    return 0.5 * (np.expm1(gap) - gap + (b * error) ** 2 * np.exp(-log_var))
+
+
+def prior_divergence(x_0: np.ndarray, alpha: float, sigma: float, init_std: float) -> np.ndarray:
+    """L_T, elementwise in nats: KL(q(x_T | x_0), N(0, init_std²)) at the last timestep's (alpha, sigma)."""
+    ratio = (sigma / init_std) ** 2
+    return 0.5 * (ratio - 1.0 - math.log(ratio) + (alpha * x_0 / init_std) ** 2)
+
+
+def discretized_bits(x_0: np.ndarray, mean: Any, std: Any, levels: int = 256) -> np.ndarray:
+    """-log2 of the mass that N(mean, std²) puts on x_0's pixel value, elementwise: L_0 in bits.
+
+    Each of `levels` values evenly spaced over [-1, 1] owns the interval around it; the outermost reach to infinity (Ho
+    et al. 2020, arXiv:2006.11239, eq. 13).
+    """
+    check_count("levels", levels, at_least=2)
+    half = 1.0 / (levels - 1)
+    lower = np.where(x_0 < -1.0 + half, -np.inf, (x_0 - mean - half) / std)
+    upper = np.where(x_0 > 1.0 - half, np.inf, (x_0 - mean + half) / std)
+    # By symmetry in the lower tail, where the difference of two distribution functions does not cancel.
+    mirrored = lower > 0
+    lower, upper = np.where(mirrored, -upper, lower), np.where(mirrored, -lower, upper)
+    mass = _normal_cdf(upper) - _normal_cdf(lower)
+    return -_BITS_PER_NAT * np.log(np.maximum(mass, 1e-300))  # At most 997 bits, where the mass underflows.
+
+
+def _normal_cdf(z: np.ndarray) -> np.ndarray:
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in np.ravel(z)]).reshape(np.shape(z))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BitsPerDim:
+    """A clip set's bound in bits per pixel value, apart by term and frame; NaN where a frame is known.
+
+    Attributes:
+        prior: float64 [batch, frames], L_T.
+        terms: float64 [num_timesteps, batch, frames]: L_0, then every L_{t-1} for t = 1 … num_timesteps - 1.
+    """
+
+    prior: np.ndarray
+    terms: np.ndarray
+
+    @property
+    def per_frame(self) -> np.ndarray:
+        """float64 [batch, frames], the sum of all terms."""
+        return self.prior + self.terms.sum(axis=0)
+
+    @property
+    def per_timestep(self) -> np.ndarray:
+        """float64 [num_timesteps], each term's mean over the frames that are not known."""
+        return np.nanmean(self.terms, axis=(1, 2))
+
+    @property
+    def total(self) -> float:
+        """Bits per dimension of the frames that are not known, given those that are."""
+        return float(np.nanmean(self.per_frame))
+
+
+def bits_per_dim(
+    sampler: ClipSampler, clips: np.ndarray, known: np.ndarray | None = None, *, variance: str = "small", seed: int = 0
+) -> BitsPerDim:
+    """The variational bound of `clips`, with one draw of noise a timestep (improved-diffusion's `calc_bpd_loop`).
+
+    Args:
+        sampler: any `ClipSampler`: Keras, ONNX Runtime or an oracle. Its clamp applies.
+        clips: [batch, frames, height, width, channels], uint8 or the values that uint8 pixels scale to.
+        known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by
+            default.
+        variance: of the sampler: "small", "large", or "learned" where the network has the channels for it.
+        seed: of the noise; timestep t draws step t of it, and clip i is sample i.
+    """
+    check_choice("variance", variance, ("small", "large", "learned"))
+    clips = check_clip("clips", clips, sampler.clip_spec.frame_shape).astype(sampler.row_dtype)
+    known = masks.none(clips.shape[1]) if known is None else known
+    known = check_known("known", known, *clips.shape[:2])
+    schedule, table = sampler.schedule, _all_steps(sampler.schedule, sampler.prediction)
+    terms = []
+    for index, row in enumerate(table.with_known(known).rows(sampler.row_dtype)):
+        t = schedule.num_timesteps - 1 - index
+        noise = video_noise(seed, t, np.arange(len(clips)), clips.shape[1:])
+        noisy = np.where(_pixels(known), clips, schedule.alpha[t] * clips + schedule.sigma[t] * noise)
+        assert isinstance(row, LearnedVarianceRow)
+        terms.append(_frame_means(_term_bits(sampler, row, clips, noisy, t, variance), known))
+    prior = prior_divergence(clips, schedule.alpha[-1], schedule.sigma[-1], table.init_std)
+    return BitsPerDim(_frame_means(_BITS_PER_NAT * prior, known), np.stack(terms[::-1]))
+
+
+def _term_bits(
+    sampler: ClipSampler, row: LearnedVarianceRow, clips: np.ndarray, noisy: np.ndarray, t: int, variance: str
+) -> np.ndarray:
+    """L_0 or L_{t-1} of every pixel, in bits; known frames hold numbers without meaning."""
+    label = np.broadcast_to(row.c_noise[..., 0, 0, 0], noisy.shape[:2])
+    noisy = noisy.astype(sampler.row_dtype)
+    out = np.asarray(sampler.denoise(row.c_in * noisy, label))
+    raw, log_var = out[..., : clips.shape[-1]], row.log_var_min if variance == "small" or t == 0 else row.log_var_max
+    if variance == "learned":
+        raw, log_var = row.split(out)
+    error = clips - np.asarray(sampler.clamp(row.c_skip * noisy + row.c_out * raw))
+    error, log_var = error.astype(np.float64), np.asarray(log_var, np.float64)
+    if t == 0:
+        return discretized_bits(clips, clips - error, np.exp(0.5 * log_var))
+    return _BITS_PER_NAT * divergence(error, log_var, b=row.b[0], log_var_min=row.log_var_min)
+
+
+def _pixels(known: np.ndarray) -> np.ndarray:
+    return known[:, :, None, None, None]
+
+
+def _frame_means(bits: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[batch, frames, height, width, channels] -> [batch, frames], NaN where known."""
+    return np.where(known, np.nan, bits.mean(axis=(2, 3, 4)))

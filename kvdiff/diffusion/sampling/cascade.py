@@ -1,0 +1,205 @@
+"""Larger and smoother video in stages: a base model, then models that raise its resolution or its frame rate.
+
+    cascade = Cascade(base, Spatial(twice_as_large, augmentation=0.1), Temporal(twice_as_fast, factor=2))
+    clips = cascade.generate(4)
+
+Each stage is a sampler of any runtime (Ho et al. 2021, arXiv:2106.15282; Ho et al. 2022, arXiv:2210.02303). That the
+stages fit is checked when the cascade is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_clip, check_count, check_real
+from kvdiff.diffusion.conditions.kinds import LowResolution
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+
+__all__ = ["Cascade", "Spatial", "Stage", "Temporal", "reduced"]
+
+
+def reduced(clip: np.ndarray, scale: int) -> np.ndarray:
+    """Clips `scale` times smaller, by averaging: float32 [batch, frames, height / scale, width / scale, channels].
+
+    Raises:
+        ValueError: height or width that `scale` does not divide; the error names the nearest that it does.
+    """
+    check_count("scale", scale)
+    batch, frames, height, width, channels = clip.shape
+    for name, size in (("height", height), ("width", width)):
+        if size % scale:
+            nearest = f"{size // scale * scale} or {-(-size // scale) * scale}"
+            raise ValueError(f"`clip`: expected a {name} divisible by {scale}, e.g. {nearest}. Received: {size}")
+    cells = clip.reshape(batch, frames, height // scale, scale, width // scale, scale, channels)
+    return cells.mean(axis=(3, 5)).astype(np.float32)
+
+
+class Stage(Protocol):
+    """What follows the base model in a `Cascade`."""
+
+    def enlarged(self, spec: ClipSpec) -> ClipSpec:
+        """The clips that this stage makes of clips of `spec`; raises where it does not take them."""
+        ...
+
+    def run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
+        """Clips in, larger or longer clips out."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Spatial:
+    """Makes clips larger, with a model of one `LowResolution` condition.
+
+    Attributes:
+        sampler: its sampler; of its training, the frames may be fewer than the clips': then it rolls along them.
+        augmentation: the noise label at which it is shown the small clips. A little hides their flaws, which its
+            training never saw; at most the condition's `max_noise`.
+        sampling: its own keywords of `infill`, e.g. `{"num_steps": 10}`.
+    """
+
+    sampler: ClipSampler
+    augmentation: float = 0.1
+    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_real("augmentation", self.augmentation, above=0.0, below=self.condition[1].max_noise, closed=True)
+
+    @property
+    def condition(self) -> tuple[str, LowResolution]:
+        """The name and the condition of the small clip."""
+        found = [(name, c) for name, c in self.sampler.conditions.items() if isinstance(c, LowResolution)]
+        if len(found) != 1:
+            raise ValueError(
+                "`sampler`: expected one of a denoiser with one LowResolution condition. "
+                f"Received: conditions {sorted(self.sampler.conditions)}"
+            )
+        return found[0]
+
+    def enlarged(self, spec: ClipSpec) -> ClipSpec:
+        """The clips that this stage makes; raises where the small clips are not a scale-th of its model's."""
+        scale, large = self.condition[1].scale, self.sampler.clip_spec
+        expected = (large.height // scale, large.width // scale, large.channels)
+        if spec.frame_shape != expected:
+            raise ValueError(
+                f"Cascade: expected frames of {list(expected)} for a model that makes {list(large.frame_shape)} of "
+                f"them, {scale} times larger. Received: frames of {list(spec.frame_shape)}"
+            )
+        return dataclasses.replace(large, num_frames=spec.num_frames)
+
+    def run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
+        """[batch, frames, …] -> [batch, frames, scale · height, scale · width, channels]."""
+        keywords = {
+            **sampling,
+            **self.sampling,
+            "conditions": {self.condition[0]: clips},
+            "augmentation": self.augmentation,
+        }
+        batch, frames = clips.shape[:2]
+        if frames <= self.sampler.clip_spec.num_frames:
+            return self.sampler.generate(batch, num_frames=frames, **keywords)
+        return self.sampler.rollout(frames, num_clips=batch, **keywords)
+
+
+@dataclasses.dataclass(frozen=True)
+class Temporal:
+    """Raises the frame rate, with a model trained on frames far apart as known: `known_frames=Every(…)`.
+
+    Attributes:
+        sampler: its sampler.
+        factor: by how much; n frames become (n - 1) · factor + 1.
+        sampling: its own keywords of `infill`.
+    """
+
+    sampler: ClipSampler
+    factor: int = 2
+    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_count("factor", self.factor, at_least=2, at_most=self.sampler.clip_spec.num_frames - 1)
+
+    def enlarged(self, spec: ClipSpec) -> ClipSpec:
+        """The clips that this stage makes; raises where frames are of another shape, or only one."""
+        expected = self.sampler.clip_spec.frame_shape
+        if spec.frame_shape != expected:
+            raise ValueError(
+                f"Cascade: expected frames of {list(expected)} for a model that raises their rate. "
+                f"Received: frames of {list(spec.frame_shape)}"
+            )
+        check_count("num_frames", spec.num_frames, at_least=2)
+        return dataclasses.replace(spec, num_frames=(spec.num_frames - 1) * self.factor + 1)
+
+    def run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
+        """[batch, n, …] -> [batch, (n - 1) · factor + 1, …]."""
+        return self.sampler.increase_frame_rate(clips, self.factor, **{**sampling, **self.sampling})
+
+
+class Cascade:
+    """A base sampler and the stages that enlarge what it makes.
+
+    Args:
+        base: makes the small clips.
+        *stages: `Spatial` and `Temporal`, in their order.
+
+    Raises:
+        ValueError: a stage that does not fit the one before it.
+    """
+
+    def __init__(self, base: ClipSampler, *stages: Stage) -> None:
+        self.base, self.stages = base, stages
+        self.clip_spec = self._enlarged(base.clip_spec)
+
+    def _enlarged(self, spec: ClipSpec) -> ClipSpec:
+        for stage in self.stages:
+            spec = stage.enlarged(spec)
+        return spec
+
+    def generate(self, num_clips: int = 1, *, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
+        """New clips: float32 [num_clips, frames, height, width, channels] of `clip_spec`.
+
+        Args:
+            num_clips: how many.
+            num_frames: frames of the base's clips; by default its training length.
+            **sampling: keywords of `ClipSampler.infill` for every stage; a stage's own take precedence. The base alone
+                is told `conditions` and `guidance`.
+        """
+        told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        return self._run(self.base.generate(num_clips, num_frames=num_frames, **told, **sampling), sampling)
+
+    def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
+        """What follows `past`, which is shown to the base in its own size.
+
+        Args:
+            past: clips as large as the cascade's, [batch, frames, height, width, channels].
+            num_frames: how many frames the base makes; by default what fills a clip of its training length.
+            **sampling: as in `generate`.
+
+        Returns:
+            The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames.
+        """
+        past = check_clip("past", past, self.clip_spec.frame_shape)
+        told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        small = reduced(past, self.clip_spec.height // self.base.clip_spec.height)
+        return self._run(self.base.predict_frames(small, num_frames, **told, **sampling), sampling)
+
+    def _run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
+        self._enlarged(dataclasses.replace(self.base.clip_spec, num_frames=clips.shape[1]))
+        return self.run(clips, **sampling)
+
+    def run(self, clips: np.ndarray, **sampling: Any) -> np.ndarray:
+        """Enlarge given small clips by all stages."""
+        for stage in self.stages:
+            clips = stage.run(clips, sampling)
+        return clips
+
+    @property
+    def scales(self) -> Sequence[tuple[int, int, int]]:
+        """(frames, height, width) after the base and after every stage."""
+        specs = [self.base.clip_spec]
+        for stage in self.stages:
+            specs.append(stage.enlarged(specs[-1]))
+        return [(spec.num_frames, spec.height, spec.width) for spec in specs]

@@ -1,0 +1,190 @@
+"""Long videos: which frames are made together, and from which others, listed before anything is computed.
+
+A clip is a video of one window. A longer video is made window by window, and a `Plan` is the list of them:
+
+    plan = plans.autoregressive(80, window=8, overlap=4, known=4)
+    print(plan)                                   # every window as a picture
+    video = model.rollout(80, past, plan=plan)
+
+A window says of each of its frames how far it is before and after, in parts of the way from noise (0) to clean. A frame
+that is clean before is known to the others; most windows bring their other frames from 0 all the way. A `rolling` plan
+lets each frame lag behind the one before it. So one executor runs every plan, on every runtime.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.tasks.plan import Plan, Window
+
+__all__ = [
+    "PLANS",
+    "autoregressive",
+    "frame_rate",
+    "hierarchical",
+    "hierarchy_2",
+    "rolling",
+    "whole",
+]
+
+
+def whole(known: np.ndarray) -> Plan:
+    """A clip in one window. Args: known: bool [frames]."""
+    known = np.asarray(known)
+    frames = np.arange(len(known))
+    return Plan(len(known), known, [Window.of(frames, frames[~known])], "whole")
+
+
+def autoregressive(num_frames: int, window: int, *, overlap: int | None = None, known: int = 0) -> Plan:
+    """Window after window, each going by the last frames before it.
+
+    Args:
+        num_frames: of the whole video.
+        window: frames that go through the network together, as a rule the training length.
+        overlap: frames that a window takes over from before; by default half of it. More keeps motion and looks
+            better together, fewer costs less.
+        known: how many frames are given, the first ones.
+    """
+    _check(num_frames, window, known)
+    overlap = check_count("overlap", window // 2 if overlap is None else overlap, at_least=1, at_most=window - 1)
+    windows, made = [], known
+    while made < num_frames:
+        new = min(window - min(made, overlap), num_frames - made)
+        context = min(made, window - new)  # The last window looks further back rather than be short.
+        windows.append(Window.of(range(made - context, made + new), range(made, made + new)))
+        made += new
+    return Plan(num_frames, _first(num_frames, known), windows, "autoregressive")
+
+
+def hierarchical(num_frames: int, window: int, *, stride: int | None = None, known: int = 0) -> Plan:
+    """Frames far apart first, then each gap from its two ends: no error adds up along the video.
+
+    Args:
+        num_frames: of the whole video.
+        window: frames that go through the network together.
+        stride: between the frames that are made first; by default what fills a window with a gap and its ends.
+        known: how many frames are given, the first ones.
+    """
+    _check(num_frames, window, known)
+    stride = check_count("stride", window - 1 if stride is None else stride, at_least=2, at_most=window - 1)
+    anchors, windows = _anchors(num_frames, window, stride, known)
+    for left, right in itertools.pairwise(anchors):
+        if right - left > 1:
+            windows.append(Window.of(range(left, right + 1), range(left + 1, right)))
+    return Plan(num_frames, _first(num_frames, known), windows, "hierarchical")
+
+
+def hierarchy_2(num_frames: int, window: int, *, stride: int | None = None, known: int = 0) -> Plan:
+    """Frames far apart first, then the others from left to right, from the nearest frames on both sides.
+
+    Hierarchy-2 of Harvey et al. 2022, arXiv:2205.11495, section 4: half of a window is made, a quarter are the nearest
+    frames before, a quarter frames ahead that the first level made.
+
+    Args:
+        num_frames: of the whole video.
+        window: frames that go through the network together, at least 4.
+        stride: between the frames of the first level; by default the window.
+        known: how many frames are given, the first ones.
+    """
+    _check(num_frames, window, known)
+    check_count("window", window, at_least=4)
+    stride = check_count("stride", window if stride is None else stride, at_least=2)
+    anchors, windows = _anchors(num_frames, window, stride, known)
+    done = set(anchors) | set(range(known))
+    while missing := [frame for frame in range(num_frames) if frame not in done]:
+        made = _neighbours(missing)[: window // 2]
+        ahead = sorted(frame for frame in done if frame > made[-1])[: window // 4]
+        behind = sorted(frame for frame in done if frame < made[0])[-(window - len(made) - len(ahead)) :]
+        windows.append(Window.of([*behind, *made, *ahead], made))
+        done |= set(made)
+    return Plan(num_frames, _first(num_frames, known), windows, "hierarchy_2")
+
+
+def rolling(num_frames: int, window: int, *, context: int | None = None, known: int = 0) -> Plan:
+    """Each frame lags one part behind the frame before it: a pyramid of noise levels rolls along the video.
+
+    For models trained with independent noise a frame (Chen et al. 2024, arXiv:2407.01392; Ruhe et al. 2024,
+    arXiv:2402.09470). The number of network calls must be a multiple of window - context.
+
+    Args:
+        num_frames: of the whole video.
+        window: frames that go through the network together.
+        context: clean frames that a window keeps in view; by default a quarter of it.
+        known: how many frames are given, the first ones.
+    """
+    _check(num_frames, window, known)
+    window = min(window, num_frames)
+    context = check_count("context", window // 4 if context is None else context, at_least=0, at_most=window - 1)
+    parts = window - context
+    index = np.arange(num_frames) - known
+    windows = []
+    for stage in range(num_frames - known + parts - 1):
+        before, after = (np.clip(now - index, 0, parts) for now in (stage, stage + 1))
+        before, after = (np.where(index < 0, parts, progress) for progress in (before, after))
+        active = np.flatnonzero(after > before)[0]
+        left = int(np.clip(active - context, 0, num_frames - window))
+        at = np.arange(left, left + window)
+        windows.append(Window(at, before[at], after[at], parts))
+    return Plan(num_frames, _first(num_frames, known), windows, "rolling")
+
+
+def frame_rate(num_frames: int, window: int, *, factor: int) -> Plan:
+    """Raise the frame rate: frames 0, factor, 2 factor, … are known, and those between are made.
+
+    Args:
+        num_frames: of the whole video, 1 more than a multiple of `factor`.
+        window: frames that go through the network together, more than `factor`.
+        factor: by how much.
+    """
+    _check(num_frames, window, 0)
+    check_count("factor", factor, at_least=2, at_most=window - 1)
+    if num_frames % factor != 1:
+        near = num_frames // factor * factor + 1
+        raise ValueError(
+            f"`num_frames`: expected one more than a multiple of {factor}, e.g. {near}. Received: {num_frames}"
+        )
+    known = np.arange(num_frames) % factor == 0
+    span = (window - 1) // factor * factor
+    windows = []
+    for left in range(0, num_frames - 1, span):
+        right = min(left + span, num_frames - 1)
+        made = [frame for frame in range(left, right) if frame % factor]
+        windows.append(Window.of(range(max(right - span, 0), right + 1), made))
+    return Plan(num_frames, known, windows, "frame_rate")
+
+
+PLANS: dict[str, Callable[..., Plan]] = {
+    plan.__name__: plan for plan in (autoregressive, hierarchical, hierarchy_2, rolling)
+}
+"""The ways to make a long video by name: each a function of (num_frames, window, known=…)."""
+
+
+def _check(num_frames: Any, window: Any, known: Any) -> None:
+    check_count("num_frames", num_frames)
+    check_count("window", window, at_least=2)
+    check_count("known", known, at_least=0, at_most=num_frames - 1)
+
+
+def _first(num_frames: int, known: int) -> np.ndarray:
+    return np.arange(num_frames) < known
+
+
+def _anchors(num_frames: int, window: int, stride: int, known: int) -> tuple[list[int], list[Window]]:
+    """The frames far apart, from the last known one (or the first) to the end, and the windows that make them."""
+    left = max(known - 1, 0)
+    anchors = sorted({*range(left, num_frames, stride), num_frames - 1})
+    given = min(known, 1)
+    order = autoregressive(len(anchors), window, known=given).windows if len(anchors) > given else ()
+    at = np.array(anchors)
+    return anchors, [Window.of(at[w.frames], at[w.frames[w.moves]]) for w in order]
+
+
+def _neighbours(frames: list[int]) -> list[int]:
+    """The first frames of a rising list that are neighbours."""
+    end = next((i for i in range(1, len(frames)) if frames[i] != frames[i - 1] + 1), len(frames))
+    return frames[:end]

@@ -1,0 +1,254 @@
+"""Plans: their windows, their promises, and that each makes the exact conditional distribution.
+
+For a Markov chain of Gaussian frames a window that sees the nearest frames on each side sees all that counts, so every
+plan must give the exact mean and covariance of the whole video. A sampler is affine in its noise: fed unit vectors in
+place of noise, the real executor tells its own covariance exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kvdiff.diffusion import ClipSpec, Prediction, masks, plans
+from kvdiff.diffusion.process.schedules import logsnr
+from kvdiff.diffusion.sampling import loop as executor
+from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
+from kvdiff.diffusion.tasks.plan import Plan, Window
+
+FRAMES, KNOWN = 12, 2
+SHAPE = (FRAMES, 1, 1, 1)
+MARKOV = GaussianClips(
+    np.linspace(-0.3, 0.3, FRAMES).reshape(SHAPE),
+    0.25 * 0.8 ** np.abs(np.arange(FRAMES)[:, None] - np.arange(FRAMES)),
+)
+PAST = np.array([0.5, 0.2], np.float32).reshape(1, KNOWN, 1, 1, 1)
+
+
+def markov_sampler() -> OracleSampler:
+    return OracleSampler(MARKOV, ClipSpec(6, 1, 1, 1), logsnr(1000), Prediction("v"))
+
+
+def moments(monkeypatch, run) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, covariance) of what `run(num_clips)` makes: row 0 has no noise, each further row one unit of it."""
+    draws: dict[tuple[int, int], np.ndarray] = {}
+
+    def unit_noise(seed, step, sample, clip_shape, stream=executor.SAMPLING):
+        size = int(np.prod(clip_shape))
+        first = draws.setdefault((step, stream), sum(v.size for v in draws.values()) + np.arange(size))
+        noise = (np.asarray(sample)[:, None] == 1 + first).astype(np.float64)
+        return noise.reshape(len(noise), *clip_shape)
+
+    monkeypatch.setattr(executor, "video_noise", unit_noise)
+    run(1)  # Finds out how many draws there are.
+    made = run(1 + sum(v.size for v in draws.values()))
+    flat = made.reshape(len(made), -1)
+    return flat[0], (flat[1:] - flat[0]).T @ (flat[1:] - flat[0])
+
+
+def rollout(plan: Plan, **sampling):
+    past = PAST[:, : int(plan.known.sum())]
+
+    def run(num_clips: int) -> np.ndarray:
+        known = np.repeat(past, num_clips, axis=0) if past.size else None
+        arguments = dict(num_steps=60, solver="dpmpp_2m", spacing="uniform_logsnr", batch_size=num_clips) | sampling
+        return markov_sampler().rollout(plan.num_frames, known, num_clips=num_clips, plan=plan, **arguments)
+
+    return run
+
+
+def exact(known: int) -> GaussianClips:
+    clip = np.zeros(SHAPE)
+    clip[:known] = PAST[0, :known]
+    return MARKOV.conditional(masks.first(FRAMES, known), clip) if known else MARKOV
+
+
+@pytest.mark.parametrize("known", [0, KNOWN])
+@pytest.mark.parametrize(
+    "make", [plans.autoregressive, plans.hierarchical, plans.hierarchy_2, plans.rolling], ids=lambda make: make.__name__
+)
+def test_every_plan_gives_the_exact_conditional_distribution(monkeypatch, make, known: int) -> None:
+    plan = make(FRAMES, 6, known=known)
+    mean, covariance = moments(monkeypatch, rollout(plan))
+    truth = exact(known)
+    # What is left is the solver's own error at this many steps, which shrinks with them: see below.
+    assert np.abs(mean - truth.mean.ravel()).max() < 0.003
+    assert np.abs(covariance - truth.covariance).max() < 0.003
+
+
+@pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("ddpm", 1), ("dpmpp_2m", 2)])
+def test_more_steps_come_nearer_by_the_solvers_order(monkeypatch, solver: str, order: int) -> None:
+    """In rolling windows, which stop half-way and carry on what a solver remembers."""
+    errors = []
+    for num_steps in (40, 160):
+        plan = plans.rolling(FRAMES, 6, known=KNOWN)
+        _, covariance = moments(monkeypatch, rollout(plan, solver=solver, num_steps=num_steps))
+        errors.append(np.abs(covariance - exact(KNOWN).covariance).max())
+        monkeypatch.undo()
+    assert abs(np.log(errors[0] / errors[1]) / np.log(4) - order) < 0.4
+
+
+def test_a_window_that_forgets_its_past_is_noticed(monkeypatch) -> None:
+    """The oracle is no rubber stamp: windows that do not overlap miss the covariance across their border."""
+    blind = Plan(FRAMES, masks.none(FRAMES), [Window.of(range(6), range(6)), Window.of(range(6, 12), range(6, 12))])
+    _, covariance = moments(monkeypatch, rollout(blind))
+    assert np.abs(covariance - MARKOV.covariance).max() > 0.15
+
+
+def test_frame_rate_is_the_exact_conditional(monkeypatch) -> None:
+    clip = np.linspace(-0.5, 0.5, 4).reshape(1, 4, 1, 1, 1).astype(np.float32)
+
+    def run(num_clips: int) -> np.ndarray:
+        small = np.repeat(clip, num_clips, axis=0)
+        return markov_sampler().increase_frame_rate(
+            small, 3, num_steps=60, solver="dpmpp_2m", spacing="uniform_logsnr", batch_size=num_clips
+        )
+
+    mean, covariance = moments(monkeypatch, run)
+    of_ten = MARKOV.of_frames(np.arange(10))
+    whole = np.zeros((10, 1, 1, 1))
+    whole[::3] = clip[0]
+    truth = of_ten.conditional(masks.every(10, 3), whole)
+    assert np.abs(mean - truth.mean.ravel()).max() < 0.003 and np.abs(covariance - truth.covariance).max() < 0.003
+
+
+def test_one_window_is_the_clip_itself() -> None:
+    oracle = markov_sampler()
+    past = np.repeat(PAST, 3, axis=0)
+    sampling = dict(num_steps=6, solver="ddpm", seed=5)
+    whole = oracle.rollout(6, past, **sampling)
+    assert (whole[:, KNOWN:] == oracle.predict_frames(past, 4, **sampling)).all()
+    assert (whole[:, :KNOWN] == past).all()
+    plan = plans.whole(masks.first(6, KNOWN))
+    assert (oracle.rollout(6, past, plan=plan, **sampling) == whole).all()
+
+
+@pytest.mark.parametrize("name", sorted(plans.PLANS))
+def test_a_rollout_does_not_depend_on_the_batch_around_it(name: str) -> None:
+    oracle, past = markov_sampler(), np.repeat(PAST, 3, axis=0)
+    sampling = dict(num_steps=10, solver="ddpm", seed=3, plan=name)
+    together = oracle.rollout(FRAMES, past, **sampling)
+    alone = [oracle.rollout(FRAMES, past[:1], first_sample=i, **sampling) for i in range(3)]
+    assert np.allclose(together, np.concatenate(alone), atol=1e-12)
+    assert (together[:, :KNOWN] == past).all() and (together[0] != together[1]).any()
+    assert np.allclose(oracle.rollout(FRAMES, past, batch_size=2, **sampling), together, atol=1e-12)
+
+
+def test_the_pictures() -> None:
+    assert str(plans.autoregressive(12, 6, overlap=2, known=2)).splitlines()[1:] == [
+        "  oo####······",
+        "  ····oo####··",
+        "  ······oooo##",
+    ]
+    assert str(plans.hierarchical(9, 5)).splitlines()[1:] == ["  #···#···#", "  o###o····", "  ····o###o"]
+    assert str(plans.hierarchy_2(9, 4, stride=4)).splitlines()[1:] == [
+        "  #···#···#",
+        "  o##·o····",
+        "  ·oo#o····",
+        "  ····o##·o",
+        "  ·····oo#o",
+    ]
+    assert str(plans.rolling(5, 3, context=1)).splitlines()[1:] == [
+        "  #~~··",
+        "  ##~··",
+        "  o##··",
+        "  ·o##·",
+        "  ··o##",
+        "  ··oo#",
+    ]
+    assert str(plans.frame_rate(7, 5, factor=2)).splitlines()[1:] == ["  o#o#o··", "  ··ooo#o"]
+    assert str(plans.frame_rate(7, 5, factor=2)).startswith("frame_rate: 3 of 7 frames made in 2 windows of up to 5")
+
+
+def test_cost() -> None:
+    plan = plans.rolling(20, 6, context=2, known=2)
+    assert plan.parts == 4 and plan.longest == 6 and not plan.has_gaps
+    seen = []
+    markov_plan = plans.rolling(FRAMES, 6, context=2, known=2)
+    markov_sampler().rollout(
+        FRAMES, PAST, plan=markov_plan, num_steps=8, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(i + 1, markov_plan.calls(8)) for i in range(markov_plan.calls(8))]
+    assert plans.hierarchical(20, 6).has_gaps and plans.autoregressive(20, 6).calls(10) == 60
+    assert plan.memory((4, 4, 3), num_clips=2, solver_memory=2) == 2 * 4 * 48 * (3 * 20 + 4 * 6)
+
+
+def test_a_finished_frame_is_shown_with_noise_when_asked(monkeypatch) -> None:
+    """Context noise: the network is shown known frames at that level and told so; they come back clean."""
+    shown = []
+
+    class Recorder(OracleSampler):
+        def denoise(self, noisy_clip, noise_label, inputs=None):
+            shown.append((np.array(noisy_clip), np.array(noise_label)))
+            return super().denoise(noisy_clip, noise_label, inputs)
+
+    oracle = Recorder(MARKOV, ClipSpec(6, 1, 1, 1), logsnr(1000), Prediction("v"))
+    past = np.repeat(PAST, 2000, axis=0)
+    made = oracle.rollout(8, past, num_steps=2, context_noise=0.2, batch_size=2000)
+    assert (made[:, :KNOWN] == past).all() and len(shown) == 4
+    noisy, label = shown[0]
+    assert np.allclose(label[:, :KNOWN], 0.2) and (label[:, KNOWN:] > 0.5).all()
+    residual = noisy[:, :KNOWN] - np.cos(0.1 * np.pi) * past
+    assert abs(residual.std() - np.sin(0.1 * np.pi)) < 0.01
+    again = shown[2][0][:, 0] - np.cos(0.1 * np.pi) * made[:, 2]  # The second window's noise is its own.
+    assert np.abs(np.corrcoef(residual[:, 0].ravel(), again.ravel())[0, 1]) < 0.1
+
+
+WINDOW = Window.of(range(4), range(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Plan(6, masks.none(6), [WINDOW]),
+            "expected every frame to be made. Received: none that finish frame 4",
+        ),
+        (
+            lambda: Plan(4, masks.none(4), [WINDOW, WINDOW]),
+            "window 1: expected frames that are still to be made.*frame 0",
+        ),
+        (lambda: Plan(6, masks.none(6), [Window.of(range(6), [4, 5])]), "window 0: .*Received: frame 0, not made yet"),
+        (lambda: Plan(3, masks.none(3), [WINDOW]), "window 0: expected frames rising inside 0 … 2"),
+        (lambda: Plan(4, np.ones(4, bool), [WINDOW]), "`known`: expected at least one frame to make"),
+        (lambda: Plan(4, np.zeros(4), [WINDOW]), "`known`: expected booleans .4."),
+        (
+            lambda: Plan(4, masks.none(4), [Window(np.arange(4), np.zeros(4, int), np.arange(4), 3)]),
+            "equally many parts",
+        ),
+        (
+            lambda: Plan(1, masks.none(1), [Window(np.arange(1), np.ones(1, int), np.full(1, 2), 2)]),
+            "go on from part 0",
+        ),
+        (lambda: plans.autoregressive(8, 4, overlap=4), "`overlap`: expected an integer from 1 to 3. Received: 4"),
+        (lambda: plans.autoregressive(8, 4, known=8), "`known`: expected an integer from 0 to 7. Received: 8"),
+        (lambda: plans.hierarchical(8, 4, stride=4), "`stride`: expected an integer from 2 to 3. Received: 4"),
+        (lambda: plans.hierarchy_2(8, 3), "`window`: expected an integer >= 4. Received: 3"),
+        (lambda: plans.rolling(8, 4, context=4), "`context`: expected an integer from 0 to 3. Received: 4"),
+        (lambda: plans.frame_rate(8, 4, factor=3), "`num_frames`: expected one more than a multiple of 3, e.g. 7."),
+        (
+            lambda: plans.rolling(8, 4, context=1).calls(10),
+            "`num_steps`: expected a multiple of .* 3 parts, e.g. 9 or 12",
+        ),
+    ],
+)
+def test_a_wrong_plan_refuses_to_exist(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_wrong_rollout_is_named() -> None:
+    oracle = markov_sampler()
+    with pytest.raises(ValueError, match="`num_frames`: expected more than the 2 frames of `past`. Received: 2"):
+        oracle.rollout(2, PAST)
+    with pytest.raises(
+        ValueError, match="`plan`: expected one of 12 frames whose first 2 are known. Received: one of 12"
+    ):
+        oracle.rollout(12, PAST, plan=plans.autoregressive(12, 6, known=3))
+    with pytest.raises(ValueError, match="`plan`: expected one of .*'rolling'.* Received: 'spiral'"):
+        oracle.rollout(12, PAST, plan="spiral")
+    with pytest.raises(ValueError, match="`num_steps`: expected a multiple of this plan's 5 parts, e.g. 10 or 15"):
+        oracle.rollout(12, PAST, plan="rolling", num_steps=12)
+    oracle.conditions = {}
+    with pytest.raises(ValueError, match="`plan`: expected windows of neighbouring frames.* Received: hierarchical"):
+        oracle.rollout(12, PAST, plan="hierarchical")
