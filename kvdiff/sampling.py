@@ -1,9 +1,9 @@
-"""The Keras samplers: `ClipSampler` with the network call and the table's row compiled into one graph."""
+"""The Keras engines: the network call and the table's row compiled into one graph."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,85 +11,72 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_real
-from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
-from kvdiff.diffusion.conditions.kinds import Condition
-from kvdiff.diffusion.process.clip_spec import ClipSpec
-from kvdiff.diffusion.process.noise import video_noise
-from kvdiff.diffusion.process.predictions import Prediction
-from kvdiff.diffusion.process.schedules import NoiseSchedule
-from kvdiff.diffusion.sampling.sampler import ClipSampler
-from kvdiff.diffusion.solvers.rows import HeldLevel, Row
+from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
+from kvdiff.diffusion.sampling.engine import Draws
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable, step
-from kvdiff.diffusion.tasks.plan import Window
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.clamps import clamp_to
 
-__all__ = ["KerasSampler", "ReconstructionSampler"]
+__all__ = ["KerasEngine", "ReconstructionEngine", "ReconstructionSampler"]
 
 
-class KerasSampler(ClipSampler):
-    """Samples with a Keras denoiser; the clip stays on the device between steps.
+class KerasEngine:
+    """Runs windows through a Keras denoiser; the clip stays on the device between rows.
 
     Args:
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` makes.
-        clip_spec, schedule, prediction: what the denoiser was trained for.
-        clamp: what keeps the predicted x_0 in range, on tensors; by default a clamp to [-1, 1].
-        conditions: what the denoiser may be told besides known frames, by name.
+        spec: what it was trained for.
+        clamp: of predicted x_0, on tensors, in place of the values' bounds, e.g. `dynamic(xp=keras.ops)`.
     """
 
-    xp = ops
-
-    def __init__(
-        self,
-        denoiser: keras.Model,
-        clip_spec: ClipSpec,
-        schedule: NoiseSchedule,
-        prediction: Prediction,
-        *,
-        clamp: Callable[[Any], Any] | None = None,
-        conditions: Mapping[str, Condition] | None = None,
-    ) -> None:
-        super().__init__(clip_spec, schedule, prediction, clamp or (lambda x: ops.clip(x, -1.0, 1.0)), conditions)
-        self._denoiser = denoiser
-        self._compiled_call = compiled(self._call)
-        self._compiled_step = compiled(self._tensor_step)
+    def __init__(self, denoiser: keras.Model, spec: ModelSpec, *, clamp: Callable[[Any], Any] | None = None) -> None:
+        self._denoiser, self._conditions = denoiser, spec.conditions
+        self.clamp = clamp or clamp_to(spec.bounds, ops)
+        self._compiled_call = compiled(self.call)
+        self._compiled_step = compiled(self._step)
 
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """The network's raw output, float32."""
         tensors = {name: ops.convert_to_tensor(value) for name, value in (inputs or {}).items()}
         return self._compiled_call(ops.convert_to_tensor(noisy_clip), ops.convert_to_tensor(noise_label), tensors)
 
-    def _call(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any]) -> Any:
+    def call(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any]) -> Any:
+        """As `denoise`, of tensors and inside of a graph."""
         inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label, **inputs}
         return ops.cast(self._denoiser(inputs, training=False), "float32")
 
-    def _advance(
-        self, row: Row, x: Any, history: tuple[Any, ...], noise: np.ndarray, told: Conditioning
-    ) -> tuple[Any, tuple[Any, ...]]:
-        noise = ops.convert_to_tensor(np.broadcast_to(noise, x.shape))
-        question = (told.inputs, told.guidance, told.rescale)  # A tuple, for what `spread` says of objects.
-        return self._compiled_step(type(row), spread(row, x.shape), x, history, noise, question)
+    def run_window(
+        self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in `Engine`."""
+        state, memory = ops.convert_to_tensor(x), tuple(ops.convert_to_tensor(predicted) for predicted in history)
+        conditioning = draws.conditioning.on(ops.convert_to_tensor)
+        for index, row in enumerate(table.rows()):
+            noise = ops.convert_to_tensor(np.broadcast_to(draws.fresh(index, row), x.shape))
+            here = conditioning.at(row.c_noise)
+            asked = (here.inputs, here.guidance, here.rescale)  # A tuple, for what `spread` says of objects.
+            state, memory = self._compiled_step(type(row), spread(row, x.shape), state, memory, noise, asked)
+            draws.report(1)
+        return ops.convert_to_numpy(state), np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
 
-    def _tensor_step(
+    def _step(
         self,
         row_type: type[Row],
         columns: dict[str, Any],
         x: Any,
         history: tuple[Any, ...],
         noise: Any,
-        question: tuple[dict[str, Any], Any, float],
+        asked: tuple[dict[str, Any], Any, float],
     ) -> Any:
-        row, (inputs, guidance, rescale) = row_type(**columns), question
-        told = Conditioning(self.conditions, inputs, guidance, rescale=rescale)
-        out = answer(ops, self._call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], told)
+        row, (inputs, guidance, rescale) = row_type(**columns), asked
+        conditioning = Conditioning(self._conditions, inputs, guidance, rescale=rescale)
+        out = guided_output(ops, self.call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
         return step(row, x, out, history, noise, self.clamp, ops.exp)
 
-    def _to_device(self, array: np.ndarray) -> Any:
-        return ops.convert_to_tensor(array)
 
-    def _to_host(self, array: Any) -> np.ndarray:
-        return ops.convert_to_numpy(array)
-
-
-class ReconstructionSampler(KerasSampler):
+class ReconstructionEngine(KerasEngine):
     """Imposes known frames on a model that was trained without any, by reconstruction guidance. TensorFlow only.
 
     Known frames carry noise like the others, drawn anew in each row (the replacement method); and because that alone
@@ -101,56 +88,56 @@ class ReconstructionSampler(KerasSampler):
     A model of this package knows clean frames from training and does better without.
 
     Args:
-        denoiser, clip_spec, schedule, prediction: as for `KerasSampler`.
+        denoiser, spec: as for `KerasEngine`.
         weight: w_r, at least 0; 0 is the replacement method, the paper uses 2 and more.
     """
 
-    def __init__(
-        self,
-        denoiser: keras.Model,
-        clip_spec: ClipSpec,
-        schedule: NoiseSchedule,
-        prediction: Prediction,
-        *,
-        weight: float = 2.0,
-    ) -> None:
-        super().__init__(denoiser, clip_spec, schedule, prediction)
+    denoise = None  # type: ignore[assignment]  # A single call would leave the guidance out.
+
+    def __init__(self, denoiser: keras.Model, spec: ModelSpec, *, weight: float = 2.0) -> None:
+        super().__init__(denoiser, spec)
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError("ReconstructionSampler: expected the TensorFlow backend, for its gradient.")
         self.weight = check_real("weight", weight, above=0.0, below=np.inf, closed=True)
         self._compiled_guided_step = compiled(self._guided_step)
 
-    def _run(
-        self,
-        table: StepTable,
-        windows: Sequence[Window],
-        video: np.ndarray,
-        known: np.ndarray,
-        seed: int,
-        samples: np.ndarray,
-        told: Conditioning,
-        held: HeldLevel,
-        report: Callable[[int], None],
-    ) -> np.ndarray:
-        """As in `ClipSampler`, with every frame on the row's noise level."""
-        if len(windows) > 1 or told.inputs or held.sigma:
-            raise ValueError(
-                "ReconstructionSampler: expected one window, no conditions and clean known frames. Received: "
-                f"{len(windows)} windows, conditions {list(told.inputs)}, known frames at sigma {held.sigma:.2g}"
-            )
-
-        def noise(index: int) -> Any:
-            return ops.convert_to_tensor(video_noise(seed, index, samples, video.shape[1:]))
-
-        given = known[:, :, None, None, None]
-        x, history = table.init_std * noise(0), tuple(ops.zeros(video.shape) for _ in range(table.memory))
+    def run_window(
+        self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in `Engine`, with the known frames on the noise level of the others."""
+        known, table = self._known_frames(table, draws, x.shape)
+        video, given = x, known[:, :, None, None, None]
+        state, memory = ops.convert_to_tensor(x), tuple(ops.convert_to_tensor(predicted) for predicted in history)
         for index, row in enumerate(table.rows()):
-            level = [np.float32(column[index, 0]) for column in (table.alpha, table.sigma)]
-            x = ops.where(given, level[0] * video + level[1] * noise(index), x)
-            state = (level[0], x, history, noise(index + 1), video, given)
-            x, history = self._compiled_guided_step(type(row), spread(row, x.shape), *state)
-            report(1)
-        return np.where(given, video, self._to_host(x))
+            alpha, sigma = (np.float32(column[index, 0]) for column in (table.alpha, table.sigma))
+            state = ops.where(given, alpha * video + sigma * draws(index), state)
+            tensors = (alpha, state, memory, ops.convert_to_tensor(draws(index + 1)), video, given)
+            state, memory = self._compiled_guided_step(type(row), spread(row, x.shape), *tensors)
+            draws.report(1)
+        made = np.where(given, video, ops.convert_to_numpy(state))
+        return made, np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
+
+    @staticmethod
+    def _known_frames(table: StepTable, draws: Draws, shape: tuple[int, ...]) -> tuple[np.ndarray, StepTable]:
+        """The known frames, bool [batch, frames], and the table of the others, one level for all.
+
+        Raises:
+            ValueError: conditions, noisy known frames, or frames that are at different levels.
+        """
+        moves = np.broadcast_to(table.b.any(axis=(0, 1)), shape[:2])
+        levels = np.unique(
+            np.moveaxis(np.broadcast_to(table.sigma, (len(table.sigma), *shape[:2])), 0, 2)[moves], axis=0
+        )
+        noisy = np.broadcast_to(table.sigma[0], shape[:2])[~moves].any()
+        if draws.conditioning.inputs or noisy or len(levels) > 1:
+            raise ValueError(
+                "ReconstructionSampler: expected clean known frames, the others at one noise level, and no conditions. "
+                f"Received: {'noisy known frames, ' if noisy else ''}{len(levels)} levels, "
+                f"conditions {list(draws.conditioning.inputs)}"
+            )
+        first = tuple(np.argwhere(np.broadcast_to(table.b.any(axis=(0, 1)), table.a.shape[1:]))[0])
+        columns = {name: getattr(table, name)[(..., *first)][..., None] for name in ("alpha", "sigma", *table.COLUMNS)}
+        return ~moves, dataclasses.replace(table, **columns)
 
     def _guided_step(
         self,
@@ -161,20 +148,28 @@ class ReconstructionSampler(KerasSampler):
         history: tuple[Any, ...],
         noise: Any,
         clip: Any,
-        held: Any,
+        known: Any,
     ) -> Any:
         import tensorflow as tf
 
         row = row_type(**columns)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            out = self._call(row.c_in * x, row.c_noise[:, :, 0, 0, 0], {})
+            out = self.call(row.c_in * x, row.c_noise[:, :, 0, 0, 0], {})
             raw = out[..., : x.shape[-1]]
-            error = ops.where(held, clip - (row.c_skip * x + row.c_out * raw), 0.0)
+            error = ops.where(known, clip - (row.c_skip * x + row.c_out * raw), 0.0)
             squared = ops.sum(ops.square(error))
-        descent = ops.where(held, 0.0, 0.5 * self.weight * alpha * tape.gradient(squared, x))
+        descent = ops.where(known, 0.0, 0.5 * self.weight * alpha * tape.gradient(squared, x))
         # D = c_skip x + c_out F, so a descent of D is one of F over c_out.
         return step(row, x, raw - descent / row.c_out, history, noise, self.clamp, ops.exp)
+
+
+def ReconstructionSampler(denoiser: keras.Model, spec: ModelSpec, *, weight: float = 2.0) -> Sampler:
+    """A sampler that imposes known frames by reconstruction guidance, see `ReconstructionEngine`.
+
+    `ReconstructionSampler(model.denoiser, model.spec)` is that of a trained model.
+    """
+    return Sampler(spec, ReconstructionEngine(denoiser, spec, weight=weight))
 
 
 def spread(row: Row, clip_shape: tuple[int, ...]) -> dict[str, Any]:

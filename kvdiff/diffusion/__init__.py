@@ -74,29 +74,57 @@ or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how t
 b being x_0's weight in (4), summed over pixels; the last term is the mass of the pixel's value. Known frames are free.
 """
 
+from kvdiff.diffusion.conditions import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
 from kvdiff.diffusion.process import schedules, spacing
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseLevels, NoiseSchedule
 from kvdiff.diffusion.sampling import bound, oracle
+from kvdiff.diffusion.sampling.autoguidance import GuidedSampler
+from kvdiff.diffusion.sampling.bound import bits_per_dim
 from kvdiff.diffusion.sampling.cascade import Cascade, Spatial, Temporal
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.engine import DenoiserEngine, Engine
+from kvdiff.diffusion.sampling.oracle import OracleSampler
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.step_table import StepTable, step
+from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import known_frames, masks, plans
 from kvdiff.diffusion.tasks.known_frames import KnownFrames
+from kvdiff.diffusion.tasks.plan import Plan
+from kvdiff.diffusion.transforms import AveragePool, Codec, Linear, Pixels, Unbounded, Values
 
 __all__ = [
+    "SOLVERS",
+    "AveragePool",
     "Cascade",
-    "ClipSampler",
+    "ClassLabel",
     "ClipSpec",
+    "ClipVector",
+    "Codec",
+    "DenoiserEngine",
+    "Engine",
+    "FrameTimes",
+    "FrameVectors",
+    "GuidedSampler",
     "KnownFrames",
+    "Linear",
+    "LowResolution",
+    "ModelSpec",
     "NoiseLevels",
     "NoiseSchedule",
+    "OracleSampler",
+    "Pixels",
+    "Plan",
     "Prediction",
+    "Sampler",
     "Spatial",
     "StepTable",
     "Temporal",
+    "Unbounded",
+    "Values",
+    "bits_per_dim",
     "bound",
     "known_frames",
     "masks",

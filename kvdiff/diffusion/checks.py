@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_clip", "check_clip_shape", "check_count", "check_known", "check_real"]
+__all__ = ["check_choice", "check_clip_shape", "check_count", "check_interval", "check_known", "check_real"]
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
@@ -42,32 +42,19 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return str(value)
 
 
-def check_clip(name: str, clip: Any, frame_shape: tuple[int, int, int]) -> np.ndarray:
-    """Return clips as float32 [batch, frames, height, width, channels] in [-1, 1]; uint8 pixels are scaled.
-
-    Raises:
-        ValueError: wrong rank, frame shape, NaN or range.
-        TypeError: neither floating point nor uint8.
-    """
-    clip = np.asarray(clip)
-    wanted = f"[batch, frames, {', '.join(map(str, frame_shape))}]"
-    if clip.ndim != 5 or clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
-        raise ValueError(f"`{name}`: expected shape {wanted}. Received: {list(clip.shape)}")
-    if clip.dtype == np.uint8:
-        return clip.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
-    if not np.issubdtype(clip.dtype, np.floating):
-        raise TypeError(f"`{name}`: expected floats in [-1, 1] or uint8 pixels. Received: dtype {clip.dtype}")
-    low, high = float(clip.min()), float(clip.max())
-    if not (-1.0001 <= low and high <= 1.0001):  # NaN fails both comparisons.
-        raise ValueError(f"`{name}`: expected values in [-1, 1], no NaN. Received: minimum {low}, maximum {high}")
-    return clip.astype(np.float32)
+def check_interval(name: str, interval: Any) -> tuple[float, float]:
+    """Return `interval` as (low, high) when 0 <= low <= high <= 1, else raise."""
+    if not isinstance(interval, Sequence) or isinstance(interval, str) or len(interval) != 2:
+        raise TypeError(f"`{name}`: expected two numbers, (low, high). Received: {interval!r}")
+    low = check_real(name, interval[0], above=0.0, below=1.0, closed=True)
+    return low, check_real(name, interval[1], above=low, below=1.0, closed=True)
 
 
 def check_clip_shape(name: str, shape: Any) -> tuple[int, int, int, int]:
     """Return `shape` as (frames, height, width, channels), four integers >= 1, else raise."""
-    if len(shape) != 4 or any(size < 1 for size in shape):
-        raise ValueError(f"`{name}`: expected shape (frames, height, width, channels). Received: {tuple(shape)}")
-    frames, height, width, channels = (int(size) for size in shape)
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 4:
+        raise ValueError(f"`{name}`: expected shape (frames, height, width, channels). Received: {shape!r}")
+    frames, height, width, channels = (check_count(name, size) for size in shape)
     return frames, height, width, channels
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_clip, check_count
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.sampling.sampler import Sampler
 
 __all__ = ["ConditioningScore", "conditioning_accuracy"]
 
@@ -56,7 +56,7 @@ class ConditioningScore:
 
 
 def conditioning_accuracy(
-    sampler: ClipSampler,
+    sampler: Sampler,
     clips: np.ndarray,
     conditions: Mapping[str, Any],
     *,
@@ -80,16 +80,16 @@ def conditioning_accuracy(
         others: conditions to compare with, k - 1.
         swapped: names of the conditions to take from other clips; by default all of `conditions`. The others stay.
         seed: of the noise and of the choice of other clips.
-        **sampling: as in `ClipSampler.infill`.
+        **sampling: as in `Sampler.infill`.
 
     Raises:
         ValueError: some clip does not find `others` different conditions, or an argument is wrong.
     """
-    clips = check_clip("clips", clips, sampler.clip_spec.frame_shape)
+    clips = sampler.spec.checked("clips", clips)
     check_count("past", past, at_least=0, at_most=clips.shape[1] - 1)
     own = _checked(sampler, conditions, clips)
     names = list(own) if swapped is None else [check_choice("swapped", name, own) for name in swapped]
-    kept = {name: past if sampler.conditions[name].per_frame else 0 for name in names}
+    kept = {name: past if sampler.spec.conditions[name].per_frame else 0 for name in names}
     known = np.arange(clips.shape[1]) < past
     errors = []
     for rows in (np.arange(len(clips)), *_rivals(own, kept, check_count("others", others), seed)):
@@ -100,14 +100,14 @@ def conditioning_accuracy(
     return ConditioningScore(np.stack(errors, axis=1))
 
 
-def _checked(sampler: ClipSampler, conditions: Mapping[str, Any], clips: np.ndarray) -> dict[str, np.ndarray]:
+def _checked(sampler: Sampler, conditions: Mapping[str, Any], clips: np.ndarray) -> dict[str, np.ndarray]:
     """The conditions as arrays with one entry a clip."""
     batch, frames = clips.shape[:2]
     if not conditions:
-        raise ValueError(f"`conditions`: expected at least one of {sorted(sampler.conditions)}. Received: none")
+        raise ValueError(f"`conditions`: expected at least one of {sorted(sampler.spec.conditions)}. Received: none")
     checked = {}
     for name, value in conditions.items():
-        condition = sampler.conditions[check_choice("conditions", name, sampler.conditions)]
+        condition = sampler.spec.conditions[check_choice("conditions", name, sampler.spec.conditions)]
         checked[name] = condition.check(f"conditions[{name!r}]", value, batch, frames, clips.shape[2:])
     return checked
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.sampling.bound import bits_per_dim
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import Protocol, Task
@@ -45,7 +45,7 @@ class Evaluation:
 
 
 def evaluate(
-    sampler: ClipSampler,
+    sampler: Sampler,
     protocol: Protocol,
     clips: RealClips,
     *,
@@ -66,9 +66,9 @@ def evaluate(
         protocol, clips: which protocol, and its `real_clips`.
         features: what the Fréchet distance, precision and recall are measured in, e.g. `I3DFeatures()`; None leaves
             them out.
-        plan: how a model of fewer frames makes the protocol's clips, as in `ClipSampler.rollout`; one of as many or
+        plan: how a model of fewer frames makes the protocol's clips, as in `Sampler.rollout`; one of as many or
             more makes them at once.
-        seed, batch_size, **sampling: as in `ClipSampler.infill`; the choice of solver is the model's, not the
+        seed, batch_size, **sampling: as in `Sampler.infill`; the choice of solver is the model's, not the
             protocol's.
         progress: called as `progress(stage, done, total)`.
     """
@@ -79,9 +79,9 @@ def evaluate(
     return Evaluation(tasks, run.seconds, run.compared, run.generated, run.copies)
 
 
-def _check_model(sampler: ClipSampler, protocol: Protocol) -> None:
+def _check_model(sampler: Sampler, protocol: Protocol) -> None:
     frames, *frame_shape = protocol.clip_shape
-    spec = sampler.clip_spec
+    spec = sampler.spec.clip
     if list(spec.frame_shape) != frame_shape:
         raise ValueError(
             f"`protocol`: {protocol.title} expects a model of frames of {frame_shape}. "
@@ -100,7 +100,7 @@ class _Run:
 
     def __init__(
         self,
-        sampler: ClipSampler,
+        sampler: Sampler,
         protocol: Protocol,
         clips: RealClips,
         features: Features | None,
@@ -141,7 +141,7 @@ class _Run:
     @property
     def _longer(self) -> bool:
         """Whether the protocol's clips are longer than the model's, and made window by window."""
-        return self.protocol.clip_shape[0] > self.sampler.clip_spec.num_frames
+        return self.protocol.clip_shape[0] > self.sampler.spec.clip.num_frames
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()

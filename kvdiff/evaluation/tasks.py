@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_clip
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.evaluation.quality import linear_blend, psnr, repeat_last
 from kvdiff.evaluation.scores import GenerationScore, TaskReport, TaskScore
 
@@ -76,13 +75,13 @@ class TaskSamples:
         )
 
 
-def evaluate_tasks(sampler: ClipSampler, truth: np.ndarray, **sampling: Any) -> TaskReport:
+def evaluate_tasks(sampler: Sampler, truth: np.ndarray, **sampling: Any) -> TaskReport:
     """The numbers of the protocol. Arguments as in `sample_tasks`."""
     return sample_tasks(sampler, truth, **sampling).report()
 
 
 def sample_tasks(
-    sampler: ClipSampler,
+    sampler: Sampler,
     truth: np.ndarray,
     *,
     num_steps: int = 20,
@@ -97,12 +96,12 @@ def sample_tasks(
         sampler: a sampler of any runtime.
         truth: clips never seen in training, [batch, frames, height, width, channels], uint8 or in [-1, 1], of at
             least 4 frames.
-        num_steps, seed, **options: of sampling, as in `ClipSampler.infill`.
+        num_steps, seed, **options: of sampling, as in `Sampler.infill`.
         progress: called as `progress(task, done, total)`, with the task "prediction", "interpolation" or "generation".
         generation: options for generation alone. PSNR rewards a coarse last step, which averages what is uncertain;
             the variance of generated pixels rewards a fine one.
     """
-    truth = check_clip("truth", truth, sampler.clip_spec.frame_shape)
+    truth = sampler.spec.checked("truth", truth)
     if truth.shape[1] < 4:
         raise ValueError(f"`truth`: expected clips of at least 4 frames. Received: {truth.shape[1]}")
 
@@ -120,7 +119,7 @@ def sample_tasks(
     )
 
 
-def _predict(sampler: ClipSampler, truth: np.ndarray, sampling: dict[str, Any]) -> MadeFrames:
+def _predict(sampler: Sampler, truth: np.ndarray, sampling: dict[str, Any]) -> MadeFrames:
     frames = truth.shape[1]
     past = truth[:, : frames // 2]
     future = frames - past.shape[1]
@@ -129,7 +128,7 @@ def _predict(sampler: ClipSampler, truth: np.ndarray, sampling: dict[str, Any]) 
     return MadeFrames(truth, made, baseline, known=np.arange(frames) < frames // 2)
 
 
-def _interpolate(sampler: ClipSampler, truth: np.ndarray, sampling: dict[str, Any]) -> MadeFrames:
+def _interpolate(sampler: Sampler, truth: np.ndarray, sampling: dict[str, Any]) -> MadeFrames:
     frames = truth.shape[1]
     quarter = frames // 4
     before, after = truth[:, :quarter], truth[:, frames - quarter :]

@@ -8,15 +8,16 @@ the mathematics is written again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kvdiff.diffusion.conditions.conditioning import Conditioning, answer, augmented
-from kvdiff.diffusion.conditions.kinds import ClassLabel, Condition, LowResolution, noise_input
+from kvdiff.diffusion.conditions.conditioning import Conditioning, augmented, guided_output
+from kvdiff.diffusion.conditions.kinds import noise_input
 from kvdiff.diffusion.process.noise import AUGMENTATION, SAMPLING, normal
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import step
-from kvdiff.runtime.saved_model import MEMORY
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.clamps import clamp_to
+from kvdiff.runtime.format import MEMORY
 
 if TYPE_CHECKING:
     import keras
@@ -31,14 +32,15 @@ class GraphSampler:
 
     Args:
         denoiser: the network, in float32.
-        clamp: what keeps the predicted x_0 in range, on tensors.
-        conditions: what the denoiser may be told besides known frames, by name.
+        spec: what it was trained for.
     """
 
-    def __init__(self, denoiser: keras.Model, clamp: Callable[[Any], Any], conditions: Mapping[str, Condition]) -> None:
+    def __init__(self, denoiser: keras.Model, spec: ModelSpec) -> None:
         import tensorflow as tf
+        from keras import ops
 
-        self._tf, self._denoiser, self._clamp, self._conditions = tf, denoiser, clamp, dict(conditions)
+        self._tf, self._ops, self._denoiser, self._conditions = tf, ops, denoiser, spec.conditions
+        self._clamp = clamp_to(spec.bounds, ops)
         self.network = tf.function(self._call, autograph=False)
         self.make = tf.function(self._sampled, autograph=False)
 
@@ -52,17 +54,17 @@ class GraphSampler:
         b: Any,
         num_calls: Any,
         address: Tensors,
-        told: Tensors,
+        given: Tensors,
         *,
         adds_noise: bool = False,
     ) -> Any:
         """The clips after all rows; where one's rows have ended before another's, it waits unchanged.
 
-        `adds_noise`: to conditions that are said to hold some; a `ClipSampler` has added it.
+        `adds_noise`: to conditions whose label says that they carry some; a `Sampler` has added it.
         """
         tf, shape = self._tf, tuple(start.shape[1:])
         if adds_noise:
-            told = self._with_noise(told, **address)
+            given = self._with_noise(given, **address)
 
         def row_at(i: Any) -> Row:
             fields = dict(zip(columns, tf.unstack(_pixelwise(tf.gather(table, i, axis=1)), axis=1), strict=True))
@@ -70,7 +72,7 @@ class GraphSampler:
 
         def body(i: Any, x: Any, history: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
             row = row_at(i)
-            out = self._answer(row.c_in * x, row.c_noise[..., 0, 0, 0], told)
+            out = self._answer(row.c_in * x, row.c_noise[..., 0, 0, 0], given)
             drawn = tf.reduce_any(row.std != 0.0)
             fresh = tf.cond(drawn, lambda: self._noise(i + 1, shape, **address), lambda: tf.zeros_like(x))
             moved, history = step(row, x, out, history, fresh, self._clamp, tf.exp)
@@ -81,47 +83,40 @@ class GraphSampler:
         last = tf.reduce_max(num_calls)
         return tf.while_loop(lambda i, *_: i < last, body, (0, x, history))[1]
 
-    def _answer(self, noisy_clip: Any, noise_label: Any, told: Tensors) -> Any:
+    def _answer(self, noisy_clip: Any, noise_label: Any, given: Tensors) -> Any:
         """F, guided where the weight of any row asks for it."""
-        from keras import ops
-
-        inputs = {name: value for name, value in told.items() if name != "guidance"}
-        if "guidance" not in told:
+        inputs = {name: value for name, value in given.items() if name != "guidance"}
+        if "guidance" not in given:
             return self.network(noisy_clip, noise_label, inputs)
-        guided = Conditioning(self._conditions, inputs, told["guidance"])
+        guided = Conditioning(self._conditions, inputs, given["guidance"])
         return self._tf.cond(
-            self._tf.reduce_any(told["guidance"] != 1.0),
-            lambda: answer(ops, self.network, noisy_clip, noise_label, guided),
+            self._tf.reduce_any(given["guidance"] != 1.0),
+            lambda: guided_output(self._ops, self.network, noisy_clip, noise_label, guided),
             lambda: self.network(noisy_clip, noise_label, inputs),
         )
 
     def _call(self, noisy_clip: Any, noise_label: Any, inputs: Tensors) -> Any:
         inputs = {"noisy_clip": noisy_clip, "noise_label": noise_label, **inputs}
         for name, condition in self._conditions.items():
-            if isinstance(condition, ClassLabel):  # One of no class would be an error for every row of the batch.
-                inputs[name] = self._tf.clip_by_value(inputs[name], 0, condition.num_classes - 1)
+            inputs[name] = condition.in_range(self._ops, inputs[name])
         return self._tf.cast(self._denoiser(inputs, training=False), self._tf.float32)
 
-    def _with_noise(self, told: Tensors, seed: Any, sample: Any, first_draw: Any) -> Tensors:
-        """As `Conditioning.with_noise`: `LowResolution` clips with the noise that their label says."""
-        from keras import ops
-
+    def _with_noise(self, given: Tensors, seed: Any, sample: Any, first_draw: Any) -> Tensors:
+        """As `Conditioning.with_noise`: conditions with the noise that their label says."""
         noisy = {}
         for number, (name, condition) in enumerate(self._conditions.items()):
-            if isinstance(condition, LowResolution):
-                clip = told[name]
+            if condition.has_noise:
+                clip = given[name]
                 noise = self._noise(number, clip.shape[1:], seed, sample, stream=AUGMENTATION)
-                noisy[name] = augmented(ops, clip, told[noise_input(name)], noise)
-        return {**told, **noisy}
+                noisy[name] = augmented(self._ops, clip, given[noise_input(name)], noise)
+        return {**given, **noisy}
 
     def _noise(
         self, draw: Any, shape: tuple[int, ...], seed: Any, sample: Any, first_draw: Any = 0, *, stream: int = SAMPLING
     ) -> Any:
         """As `video_noise`, with a seed (its 64 bits as an int64) and a first draw for each row."""
-        from keras import ops
-
         words = (_word(self._tf, seed, 0), _word(self._tf, seed, 32))
-        drawn = normal(ops, words, draw + first_draw, sample, math.prod(shape), stream)
+        drawn = normal(self._ops, words, draw + first_draw, sample, math.prod(shape), stream)
         return self._tf.reshape(drawn, [-1, *shape])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 import pathlib
@@ -13,21 +12,22 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import step_table
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
-from kvdiff.export.onnx import check_model, float32_twin, in_keras
-from kvdiff.export.parity import TOLERANCE, cases, check_parity, measure
-from kvdiff.runtime.litert import FILE, KIND, METADATA, SIGNATURE, LiteRtSampler
-from kvdiff.runtime.manifest import canonical_json, file_name
+from kvdiff.export.parity import cases, check_parity, measure
+from kvdiff.runtime.litert import LITERT, SIGNATURE
+from kvdiff.runtime.manifest import METADATA, canonical_json
+from kvdiff.runtime.opening import LiteRtSampler
 
 if TYPE_CHECKING:
     import keras
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["PRECISIONS", "export_litert"]
+__all__ = ["export_litert"]
 
-PRECISIONS = ("float32", "float16", "int8", "int8-weights")
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
 _RECIPES = ("ddim", "dpmpp_2m")
 
@@ -64,16 +64,14 @@ def export_litert(
         ParityError: a float32 network that does not answer as Keras does.
         ImportError: a converter is missing.
     """
-    check_choice("precision", precision, PRECISIONS)
-    for module in ("ai_edge_litert", "ai_edge_quantizer"):
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(f'export_litert needs {module}: pip install "keras-video-diffusion[export]"')
+    check_choice("precision", precision, LITERT.precisions)
+    check_tools("export_litert", ("ai_edge_litert", "ai_edge_quantizer"))
     check_model(model)
-    directory, file = pathlib.Path(directory), file_name(FILE, precision)
-    with staging(directory, KIND, file, overwrite=overwrite) as stage:
-        denoiser, config = float32_twin(model.denoiser), model.sampler.config
+    directory, file = pathlib.Path(directory), LITERT.file_name(precision)
+    with staging(directory, LITERT.kind, file, overwrite=overwrite) as stage:
+        denoiser, config = float32_twin(model.denoiser), model.spec.config
         content = _quantised(at_most_4d(_convert(model, denoiser, stage / "saved_model", precision)), precision)
-        metadata = {METADATA: canonical_json(config), "kvdiff.recipe": canonical_json(_recipe(model.sampler))}
+        metadata = {METADATA: canonical_json(config), "kvdiff.recipe": canonical_json(_recipe(model.spec))}
         (stage / file).write_bytes(with_metadata(content, metadata))
         sections: dict[str, Any] = {
             "precision": precision,
@@ -81,9 +79,9 @@ def export_litert(
             "sampler": config,
             "versions": versions(_PACKAGES),
         }
-        write_manifest(stage / file, KIND, parity={}, **sections)
-        parity = _parity(denoiser, LiteRtSampler(stage / file), precision)
-        write_manifest(stage / file, KIND, parity=parity, **sections)
+        write_manifest(stage / file, LITERT.kind, parity={}, **sections)
+        parity = _parity(denoiser, LiteRtSampler(stage / file).engine, model.spec, precision)
+        write_manifest(stage / file, LITERT.kind, parity=parity, **sections)
         LiteRtSampler(stage / file)
     return directory / file
 
@@ -93,11 +91,11 @@ def _convert(model: VideoDiffusion, denoiser: keras.Model, folder: pathlib.Path,
     import keras
     import tensorflow as tf
 
-    spec, archive = model.clip_spec, keras.export.ExportArchive()
+    clip, archive = model.spec.latent, keras.export.ExportArchive()
     archive.track(denoiser)
-    frame_shape = spec.frame_shape
-    shapes = {name: condition.shape(spec.num_frames, frame_shape) for name, condition in model.conditions.items()}
-    shapes |= {"noisy_clip": (spec.num_frames, *frame_shape), "noise_label": (spec.num_frames,)}
+    conditions = model.spec.conditions.items()
+    shapes = {name: condition.shape(clip.num_frames, clip.frame_shape) for name, condition in conditions}
+    shapes |= {"noisy_clip": clip.shape, "noise_label": (clip.num_frames,)}
     signature = {
         name: tf.TensorSpec([1, *shapes.get(name, tensor.shape[1:])], tensor.dtype, name=name)
         for name, tensor in denoiser.input.items()
@@ -130,26 +128,25 @@ def _quantised(content: bytes, precision: str) -> bytes:
         return bytes(quantising.quantize().quantized_model)
 
 
-def _recipe(sampler: Any) -> dict[str, Any]:
+def _recipe(spec: ModelSpec) -> dict[str, Any]:
     """How to sample with the file, for hosts that have no kvdiff: the loop in words, and tables for it."""
     tables = {}
     for solver in _RECIPES:
-        table = step_table(sampler.schedule, sampler.prediction, solver=solver, num_steps=20)
+        table = step_table(spec.schedule, spec.prediction, solver=solver, num_steps=20)
         columns = {name: getattr(table, name).tolist() for name in table.COLUMNS}
         tables[f"{solver}, 20 steps"] = {**columns, "init_std": table.init_std}
     return {
         "start": "x: a known frame's pixels in [-1, 1]; init_std times standard normal noise in frames to make",
-        "row": "D = clamp(c_skip x + c_out F(c_in x; c_noise), -1, 1); "
+        "row": f"D = c_skip x + c_out F(c_in x; c_noise), clamped to {spec.bounds}; "
         "x = a x + b[0] D + b[1] (the D of the row before) + … + std (fresh noise)",
         "known": "a known frame's columns are c_in = c_skip = a = 1 and c_noise = c_out = b = std = 0, in every row",
         "tables": tables,
     }
 
 
-def _parity(denoiser: keras.Model, sampler: LiteRtSampler, precision: str) -> dict[str, Any]:
+def _parity(denoiser: keras.Model, engine: Any, spec: ModelSpec, precision: str) -> dict[str, Any]:
     """Compare the file with Keras, print and return the figures."""
-    spec = sampler.clip_spec
-    shapes = cases((spec.num_frames, *spec.frame_shape), [False] * 4)
-    measured = measure(in_keras(denoiser), sampler.denoise, shapes, spec.channels, sampler.conditions)
-    print(f"{sampler.path.name}: LiteRT against Keras, {precision}", *measured, sep="\n  ")
-    return check_parity(measured, TOLERANCE if precision == "float32" else np.inf)
+    shapes = cases(spec.latent.shape, [False] * 4)
+    measured = measure(in_keras(denoiser), engine.denoise, shapes, spec.latent.channels, spec.conditions)
+    print(f"{engine.artefact.path.name}: LiteRT against Keras, {precision}", *measured, sep="\n  ")
+    return check_parity(measured, LITERT.tolerance if precision == "float32" else np.inf)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
-from kvdiff.diffusion.conditions.kinds import TOLD, noise_input, told_names
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, noise_input, optional_names
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx_file import save_model
-from kvdiff.export.onnx_precision import PRECISIONS, bfloat16_weights, float16, int8
-from kvdiff.export.parity import TOLERANCE, cases, check_parity, measure
-from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, canonical_json, file_name
-from kvdiff.runtime.ort import FILE, KIND, METADATA, OrtSampler, open_session
+from kvdiff.export.onnx_precision import bfloat16_weights, float16, int8
+from kvdiff.export.parity import cases, check_parity, measure
+from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, METADATA, canonical_json
+from kvdiff.runtime.opening import OrtSampler
+from kvdiff.runtime.ort import ONNX, open_session
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["OPSET", "check_model", "export_onnx", "float32_twin", "in_keras"]
+__all__ = ["OPSET", "export_onnx"]
 
 OPSET = 18  # The newest that tf2onnx writes.
 
@@ -69,33 +70,33 @@ def export_onnx(
         ParityError: the converted network does not answer as Keras does.
         ImportError: a converter is missing.
     """
-    check_choice("precision", precision, PRECISIONS)
-    _check_tools()
+    check_choice("precision", precision, ONNX.precisions)
+    check_tools("export_onnx", _PACKAGES)
     check_model(model)
-    directory, file = pathlib.Path(directory), file_name(FILE, precision)
-    with staging(directory, KIND, file, overwrite=overwrite) as stage:
+    directory, file = pathlib.Path(directory), ONNX.file_name(precision)
+    with staging(directory, ONNX.kind, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
-        sections: dict[str, Any] = {"sampler": model.sampler.config, "versions": versions(_PACKAGES)}
+        sections: dict[str, Any] = {"sampler": model.spec.config, "versions": versions(_PACKAGES)}
         graph = _convert(denoiser, stage / "converted.onnx")
-        _name_tensors(graph, _input_axes(model))
+        _name_tensors(graph, _input_axes(model.spec, denoiser))
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
-        _write(stage / FILE, graph, denoiser, model.sampler, {"precision": "float32", **sections})
+        _write(stage / ONNX.file, graph, denoiser, model.spec, {"precision": "float32", **sections})
         if precision != "float32":
-            lowered = _lowered(stage / FILE, precision)
-            _write(stage / file, lowered, denoiser, model.sampler, {"precision": precision, **sections})
+            lowered = _lowered(stage / ONNX.file, precision)
+            _write(stage / file, lowered, denoiser, model.spec, {"precision": precision, **sections})
         # What a user does first must work before anything takes its name.
         OrtSampler(stage / file, providers=["CPUExecutionProvider"])
     return directory / file
 
 
 def _write(
-    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, sampler: ClipSampler, sections: dict[str, Any]
+    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, spec: ModelSpec, sections: dict[str, Any]
 ) -> None:
     """The file, its parity with Keras, and its manifest."""
     files = save_model(graph, path)
-    parity = _parity(denoiser, path, sampler, sections["precision"])
-    write_manifest(path, KIND, files, parity=parity, **sections)
+    parity = _parity(denoiser, path, spec, sections["precision"])
+    write_manifest(path, ONNX.kind, files, parity=parity, **sections)
 
 
 def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
@@ -109,54 +110,6 @@ def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
     quantised = path.with_name("quantised.onnx")
     int8(path, quantised, OrtSampler(path, providers=["CPUExecutionProvider"]))
     return onnx.load(quantised)
-
-
-def _check_tools() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f'export_onnx needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
-
-
-def check_model(model: Any) -> None:
-    """Raise unless `model` is a `VideoDiffusion` that can be exported from this process."""
-    import keras
-
-    from kvdiff.models.video_diffusion import VideoDiffusion
-
-    if not isinstance(model, VideoDiffusion):
-        raise TypeError(f"`model`: expected a kvdiff.VideoDiffusion. Received: {type(model).__name__}")
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            f"export: expected Keras on TensorFlow. Received: {keras.backend.backend()}. Save the model and "
-            "export it from a process with KERAS_BACKEND=tensorflow."
-        )
-
-
-def float32_twin(denoiser: keras.Model) -> keras.Model:
-    """`denoiser`, or a copy that computes in float32 where some of its layers do not."""
-    import keras
-
-    if all(layer.compute_dtype == "float32" for layer in denoiser.layers):
-        return denoiser
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    twin = keras.models.clone_model(denoiser, clone_function=clone)
-    twin.set_weights(denoiser.get_weights())
-    return twin
-
-
-def in_keras(denoiser: keras.Model) -> Callable[..., np.ndarray]:
-    """F(noisy_clip, noise_label, inputs) as Keras answers on the CPU."""
-    import keras
-
-    def answer(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:
-        with keras.device("cpu:0"):  # GPUs may round float32 products to TF32.
-            told = {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})}
-            return keras.ops.convert_to_numpy(denoiser(told, training=False))
-
-    return answer
 
 
 def _convert(denoiser: keras.Model, path: pathlib.Path) -> onnx.ModelProto:
@@ -174,17 +127,17 @@ def _convert(denoiser: keras.Model, path: pathlib.Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def _input_axes(model: VideoDiffusion) -> dict[str, tuple[Any, ...]]:
+def _input_axes(spec: ModelSpec, denoiser: keras.Model) -> dict[str, tuple[Any, ...]]:
     """The denoiser's inputs in order, each with names for its axes."""
-    channels = model.clip_spec.channels
+    channels = spec.latent.channels
     axes: dict[str, tuple[Any, ...]] = {"noisy_clip": (*_AXES, channels), "noise_label": _AXES[:2]}
-    for name, condition in model.conditions.items():
+    for name, condition in spec.conditions.items():
         sizes = condition.shape("frames", (None, None, channels))
         names = (f"{name}_axis{index}" if size is None else size for index, size in enumerate(sizes, 1))
         axes[name] = ("batch", *names)
         axes[noise_input(name)] = ("batch",)
-    axes[TOLD] = ("batch", len(told_names(model.conditions)))
-    return {name: sizes for name, sizes in axes.items() if name in model.denoiser.input}
+    axes[CONDITION_MASK] = ("batch", len(optional_names(spec.conditions)))
+    return {name: sizes for name, sizes in axes.items() if name in denoiser.input}
 
 
 def _name_tensors(model: onnx.ModelProto, axes: Mapping[str, Sequence[Any]]) -> None:
@@ -225,19 +178,18 @@ def _describe(model: onnx.ModelProto, config: Any, made_with: dict[str, str]) ->
     onnx.helper.set_model_props(model, properties)
 
 
-def _parity(denoiser: keras.Model, path: pathlib.Path, sampler: ClipSampler, precision: str) -> dict[str, Any]:
+def _parity(denoiser: keras.Model, path: pathlib.Path, spec: ModelSpec, precision: str) -> dict[str, Any]:
     """Compare the file with Keras, print and return the figures."""
-    clip_spec = sampler.clip_spec
     session = open_session(path, ["CPUExecutionProvider"])
 
     def in_onnxruntime(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:
         return session.run([_OUTPUT], {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})[0]
 
     dynamic = [size is None for size in denoiser.input["noisy_clip"].shape[:4]]
-    shapes = cases((clip_spec.num_frames, *clip_spec.frame_shape), dynamic)
-    measured = measure(in_keras(denoiser), in_onnxruntime, shapes, clip_spec.channels, sampler.conditions)
+    shapes = cases(spec.latent.shape, dynamic)
+    measured = measure(in_keras(denoiser), in_onnxruntime, shapes, spec.latent.channels, spec.conditions)
     print(f"{path.name}: ONNX Runtime against Keras, opset {OPSET}, {precision}", *measured, sep="\n  ")
-    return check_parity(measured, TOLERANCE if precision == "float32" else np.inf)
+    return check_parity(measured, ONNX.tolerance if precision == "float32" else np.inf)
 
 
 def _signatures(tensors: Any) -> dict[str, Any]:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.engine import DenoiserEngine, denoise_of
+from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.tasks import masks
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["PRECISIONS", "bfloat16_weights", "float16", "int8"]
-
-PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+__all__ = ["bfloat16_weights", "float16", "int8"]
 
 # Operators that lose nothing in float16 but the last digits; sums over many values and angles are not among them.
 _HALF = {"Add", "Concat", "Conv", "Expand", "Gemm", "MatMul", "Mul", "Pad", "Reshape", "Sigmoid", "Slice", "Split"}
@@ -147,7 +146,7 @@ class _Halving:
             self.full.add(name)
 
 
-def int8(source: pathlib.Path, target: pathlib.Path, sampler: ClipSampler) -> None:
+def int8(source: pathlib.Path, target: pathlib.Path, sampler: Sampler) -> None:
     """Write `source` with its convolutions in int8: static, per channel, between QuantizeLinear and DequantizeLinear.
 
     Calibrated on what the network meets while it samples: every noise level of two samplings, one of new clips and one
@@ -187,10 +186,10 @@ def _without_advice(record: logging.LogRecord) -> bool:
     return "pre-processing" not in record.getMessage()
 
 
-def _feeds(sampler: ClipSampler) -> Iterator[dict[str, np.ndarray]]:
+def _feeds(sampler: Sampler) -> Iterator[dict[str, np.ndarray]]:
     """The network's inputs in the course of two samplings."""
     seen: list[dict[str, np.ndarray]] = []
-    denoise = sampler.denoise
+    denoise = denoise_of(sampler.engine, "int8")
 
     def watched(noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         for index, clip in enumerate(noisy_clip):
@@ -199,10 +198,9 @@ def _feeds(sampler: ClipSampler) -> Iterator[dict[str, np.ndarray]]:
             seen.append({"noisy_clip": clip[None], "noise_label": label, **others})
         return denoise(noisy_clip, noise_label, inputs)
 
-    sampler.denoise = watched  # type: ignore[method-assign]
-    clips = sampler.generate(4, num_steps=20)
-    frames = sampler.clip_spec.num_frames
+    observed = Sampler(sampler.spec, DenoiserEngine(watched))
+    clips = observed.generate(4, num_steps=20)
+    frames = sampler.spec.clip.num_frames
     if frames > 1:
-        sampler.infill(clips, masks.first(frames, frames // 2), num_steps=20)
-    del sampler.denoise
+        observed.infill(clips, masks.first(frames, frames // 2), num_steps=20)
     yield from seen

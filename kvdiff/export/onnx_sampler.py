@@ -11,28 +11,33 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
-from kvdiff.diffusion.conditions.kinds import TOLD
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
 from kvdiff.diffusion.process.noise import SAMPLING, normal
+from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow, Row
 from kvdiff.diffusion.solvers.step_table import step
+from kvdiff.diffusion.transforms.clamps import Bounds, clamp_to
 from kvdiff.export.manifest import staging, write_manifest
+from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_trace import Nodes, Tensor
-from kvdiff.export.parity import TOLERANCE, ParityError
-from kvdiff.runtime.manifest import canonical_json, file_name
-from kvdiff.runtime.ort import METADATA, OrtSampler
-from kvdiff.runtime.ort_sampler import COLUMNS, FILE, KIND, MEMORY, FusedOrtSampler
+from kvdiff.export.parity import ParityError
+from kvdiff.runtime.format import COLUMNS, MEMORY
+from kvdiff.runtime.manifest import METADATA, canonical_json
+from kvdiff.runtime.opening import FusedOrtSampler, OrtSampler
+from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["export_onnx_sampler"]
+__all__ = ["export_model_sampler", "export_onnx_sampler"]
 
 _CLIP_AXES = ("batch", "frames", "height", "width")
 
@@ -61,27 +66,36 @@ def export_onnx_sampler(
     import onnx
 
     host = OrtSampler(denoiser, providers=["CPUExecutionProvider"])
+    source = host.engine.artefact  # type: ignore[attr-defined]
     directory = pathlib.Path(directory)
-    precision = host.manifest.get("precision", "float32")
-    file = file_name(FILE, precision)
-    with staging(directory, KIND, file, overwrite=overwrite) as stage:
-        source = onnx.load(host.path)
-        model = _fused(source)
-        onnx.helper.set_model_props(model, {METADATA: canonical_json(host.manifest["sampler"])})
-        sections = {"sampler": host.manifest["sampler"], "versions": host.manifest["versions"], "precision": precision}
+    precision = source.manifest.get("precision", "float32")
+    file = ONNX_SAMPLER.file_name(precision)
+    with staging(directory, ONNX_SAMPLER.kind, file, overwrite=overwrite) as stage:
+        model = _fused(onnx.load(source.path), host.spec.bounds)
+        onnx.helper.set_model_props(model, {METADATA: canonical_json(source.manifest["sampler"])})
+        sections = {name: source.manifest[name] for name in ("sampler", "versions")} | {"precision": precision}
         sections |= {"inputs": _signature(model.graph.input), "outputs": _signature(model.graph.output)}
         files = save_model(model, stage / file)
-        write_manifest(stage / file, KIND, files, parity={}, **sections)
-        parity = _parity(host, FusedOrtSampler(stage / file, providers=["CPUExecutionProvider"]))
-        write_manifest(stage / file, KIND, files, parity=parity, **sections)
+        write_manifest(stage / file, ONNX_SAMPLER.kind, files, parity={}, **sections)
+        fused = FusedOrtSampler(stage / file, providers=["CPUExecutionProvider"])
+        parity = _parity(host, fused, file, precision)
+        write_manifest(stage / file, ONNX_SAMPLER.kind, files, parity=parity, **sections)
     return directory / file
 
 
-def _fused(source: onnx.ModelProto) -> onnx.ModelProto:
+def export_model_sampler(
+    model: Any, directory: str | os.PathLike[str], *, precision: str = "float32", overwrite: bool = False
+) -> pathlib.Path:
+    """`export_onnx_sampler` of a model's denoiser, which is exported to a folder that is deleted afterwards."""
+    with tempfile.TemporaryDirectory() as spare:
+        return export_onnx_sampler(export_onnx(model, spare, precision=precision), directory, overwrite=overwrite)
+
+
+def _fused(source: onnx.ModelProto, bounds: Bounds) -> onnx.ModelProto:
     """The denoiser's graph inside a Loop over the rows of a table."""
     from onnx import helper
 
-    loop = _Loop(source.graph)
+    loop = _Loop(source.graph, bounds)
     nodes = [node for node in source.graph.node if loop.is_weight(node)] + loop.write()
     inputs = list(loop.described.values())
     outputs = [loop.describe("clip", loop.clip_axes), loop.describe("history_out", [MEMORY, *loop.clip_axes])]
@@ -97,11 +111,13 @@ class _Loop:
 
     Args:
         denoiser: the graph F(noisy_clip, noise_label) -> raw_output.
+        bounds: of the predicted x_0.
     """
 
-    def __init__(self, denoiser: onnx.GraphProto) -> None:
+    def __init__(self, denoiser: onnx.GraphProto, bounds: Bounds) -> None:
         self.denoiser = denoiser
         self.nodes = Nodes("sampler")
+        self.clamp = clamp_to(bounds, self.nodes)
         self.weights = {tensor.name for tensor in denoiser.initializer}
         self.channels, self.out_channels = (
             tensor.type.tensor_type.shape.dim[-1].dim_value for tensor in (denoiser.input[0], denoiser.output[0])
@@ -110,7 +126,7 @@ class _Loop:
         self.conditions = {
             tensor.name: tensor for tensor in denoiser.input if tensor.name not in ("noisy_clip", "noise_label")
         }
-        self.is_guided = TOLD in self.conditions
+        self.is_guided = CONDITION_MASK in self.conditions
         self.described = self._inputs()
 
     def _inputs(self) -> dict[str, onnx.ValueInfoProto]:
@@ -191,11 +207,11 @@ class _Loop:
         row = LearnedVarianceRow(**fields, **variance) if learned else Row(**fields)
         out = self._guided(row.c_in * x, parts["c_noise"], index)
         fresh = nodes.cond(self._any(parts["std"]), lambda: self._drawn(index), lambda: nodes.of(0.0, "float32"))
-        moved, remembered = step(row, x, out, tuple(history), fresh, nodes.clamp_unit, nodes.exp)
+        moved, remembered = step(row, x, out, tuple(history), fresh, self.clamp, nodes.exp)
         return [Tensor(nodes, go_on, "bool"), moved, *remembered]
 
     def _guided(self, noisy_clip: Tensor, noise_label: Tensor, index: Tensor) -> Tensor:
-        """`kvdiff.diffusion.conditions.conditioning.answer`, as one batch in rows that are guided."""
+        """As `kvdiff.diffusion.conditions.conditioning.guided_output`, as one batch in rows that are guided."""
         nodes = self.nodes
         frames = nodes.node("Slice", self.clip_shape, nodes.of([0], "int64"), nodes.of([2], "int64"))
         inputs = {"noisy_clip": noisy_clip, "noise_label": nodes.node("Expand", noise_label, frames)}
@@ -209,8 +225,8 @@ class _Loop:
         inputs = {name: self._repeated(tensor, repeats, ranks[name]) for name, tensor in inputs.items()}
         batch = nodes.node("Shape", self.given("start"), dtype="int64", start=0, end=1)
         rows = nodes.arange(nodes.node("Squeeze", batch * repeats), "int64")
-        told = nodes.cast(nodes.node("Less", rows, batch, dtype="bool"), "float32")
-        inputs[TOLD] = inputs[TOLD] * nodes.node("Unsqueeze", told, nodes.of([1], "int64"))
+        present = nodes.cast(nodes.node("Less", rows, batch, dtype="bool"), "float32")
+        inputs[CONDITION_MASK] = inputs[CONDITION_MASK] * nodes.node("Unsqueeze", present, nodes.of([1], "int64"))
         out = self._answer(inputs)
         zero = nodes.of([0], "int64")
         main = nodes.node("Slice", out, zero, batch, zero)
@@ -286,7 +302,7 @@ def _signature(tensors: Any) -> dict[str, Any]:
     }
 
 
-def _parity(host: OrtSampler, fused: FusedOrtSampler) -> dict[str, Any]:
+def _parity(host: Sampler, fused: Sampler, file: str, precision: str) -> dict[str, Any]:
     """Compare the two loops on whole samples; what the manifest records.
 
     Raises:
@@ -296,11 +312,11 @@ def _parity(host: OrtSampler, fused: FusedOrtSampler) -> dict[str, Any]:
     for solver, num_steps in (("dpmpp_2m", 8), ("ddpm", 8)):
         clips = [sampler.generate(2, num_steps=num_steps, solver=solver) for sampler in (host, fused)]
         measured[f"{solver}, {num_steps} steps"] = float(np.abs(clips[0] - clips[1]).max())
-    print(f"{fused.path.name}: the fused loop against the loop on the host")
+    print(f"{file}: the fused loop against the loop on the host")
     for what, difference in measured.items():
         print(f"  {what}: max |difference| {difference:.1e} in [-1, 1]")
     # In a lower precision, rounding that falls otherwise is carried through the steps.
-    tolerance = TOLERANCE if host.manifest.get("precision", "float32") in ("float32", "bfloat16") else 0.05
+    tolerance = ONNX_SAMPLER.tolerance if precision in ("float32", "bfloat16") else 0.05
     if not max(measured.values()) <= tolerance:
         raise ParityError(
             f"`denoiser`: expected fused samples within {tolerance:g} of the host's. Received: {measured}"

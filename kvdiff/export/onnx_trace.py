@@ -230,9 +230,9 @@ class Nodes:
             "Sqrt", self.node("ReduceMean", (tensor - mean) * (tensor - mean), axes, keepdims=int(keepdims))
         )
 
-    def clamp_unit(self, tensor: Tensor) -> Tensor:
-        """What `kvdiff.diffusion.process.clamps.clamp_unit` computes."""
-        return self.node("Clip", tensor, self.of(-1.0, "float32"), self.of(1.0, "float32"))
+    def clip(self, tensor: Tensor, low: float, high: float) -> Tensor:
+        """`tensor` clamped to [low, high]."""
+        return self.node("Clip", tensor, self.of(low, "float32"), self.of(high, "float32"))
 
 
 def _size(size: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""Which operators an exported file is made of."""
+"""Which operators an exported file has: the operator of every node."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from kvdiff.runtime import litert, saved_model
+from kvdiff.runtime.saved_model import SAVED_MODEL
 
-__all__ = ["operators"]
-
-
-def operators(path: pathlib.Path, kind: str) -> Iterator[str]:
-    """The operator of every node of an artefact, those of inner graphs too."""
-    if kind == litert.KIND:
-        return _of_litert(path)
-    if kind == saved_model.KIND:
-        return _of_saved_model(path)
-    return _of_onnx(path)
+__all__ = ["of_litert", "of_onnx", "of_saved_model"]
 
 
-def _of_onnx(path: pathlib.Path) -> Iterator[str]:
+def of_onnx(path: pathlib.Path) -> Iterator[str]:
+    """Of an ONNX file, those of inner graphs too."""
     import onnx
 
     graphs: list[Any] = [onnx.load(path, load_external_data=False).graph]
@@ -30,7 +22,8 @@ def _of_onnx(path: pathlib.Path) -> Iterator[str]:
             graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
-def _of_litert(path: pathlib.Path) -> Iterator[str]:
+def of_litert(path: pathlib.Path) -> Iterator[str]:
+    """Of a LiteRT file."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -45,10 +38,11 @@ def _of_litert(path: pathlib.Path) -> Iterator[str]:
             )
 
 
-def _of_saved_model(path: pathlib.Path) -> Iterator[str]:
+def of_saved_model(path: pathlib.Path) -> Iterator[str]:
+    """Of the functions of a SavedModel's folder."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    content = saved_model_pb2.SavedModel.FromString((path / saved_model.FILE).read_bytes())
+    content = saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL.file).read_bytes())
     for meta in content.meta_graphs:
         for function in meta.graph_def.library.function:
             yield from (node.op for node in function.node_def)

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import TOLD, ClassLabel, Condition, FrameTimes
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition
 
-__all__ = ["TOLERANCE", "Case", "ParityError", "cases", "check_parity", "example", "example_inputs", "measure"]
-
-# Of the output's scale. Both sides compute in float32 but sum in another order; a wrong graph is off by far more.
-TOLERANCE = 3e-5
+__all__ = ["Case", "ParityError", "cases", "check_parity", "example_inputs", "measure"]
 
 Network = Callable[..., np.ndarray]
 """F(noisy_clip, noise_label), or F(noisy_clip, noise_label, inputs) of a network of conditions."""
@@ -81,15 +78,15 @@ def measure(
 ) -> list[Case]:
     """Run both networks on the same noise; labels from 0 to 1, a third of them exactly 0, which says "known".
 
-    `conditions` are told at random.
+    `conditions` have random values.
     """
     rng = np.random.default_rng(0)
     measured = []
     for shape in shapes:
         noisy_clip = rng.standard_normal((*shape, channels)).astype(np.float32)
         noise_label = np.maximum(rng.uniform(-0.5, 1.0, shape[:2]), 0.0).astype(np.float32)
-        told = (example_inputs(conditions, noisy_clip.shape, rng),) if conditions else ()
-        expected, found = keras_network(noisy_clip, noise_label, *told), exported(noisy_clip, noise_label, *told)
+        inputs = (example_inputs(conditions, noisy_clip.shape, rng),) if conditions else ()
+        expected, found = keras_network(noisy_clip, noise_label, *inputs), exported(noisy_clip, noise_label, *inputs)
         difference = float(np.abs(found - expected).max())
         measured.append(Case(*shape, difference, float(np.abs(expected).max())))
     return measured
@@ -100,25 +97,15 @@ def example_inputs(
 ) -> dict[str, np.ndarray]:
     """Random inputs for a network of `conditions` besides clips of `clip_shape` and their labels."""
     batch, frames, height, width, channels = clip_shape
-    given = {name: example(condition, clip_shape, rng) for name, condition in conditions.items()}
-    inputs = dict(Conditioning.of(conditions, given, (batch, frames, height, width, channels)).inputs)
-    if TOLD in inputs:
-        inputs[TOLD] = rng.integers(0, 2, inputs[TOLD].shape).astype(np.float32)
+    shape = (batch, frames, (height, width, channels))
+    given = {name: condition.example(rng, *shape) for name, condition in conditions.items()}
+    inputs = dict(Conditioning.of(conditions, given, clip_shape).inputs)
+    if CONDITION_MASK in inputs:
+        inputs[CONDITION_MASK] = rng.integers(0, 2, inputs[CONDITION_MASK].shape).astype(np.float32)
     return inputs
 
 
-def example(condition: Condition, clip_shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A random array for a condition of clips of `clip_shape`."""
-    batch, frames, *frame_shape = clip_shape
-    shape = (batch, *condition.shape(frames, (frame_shape[0], frame_shape[1], frame_shape[2])))
-    if isinstance(condition, ClassLabel):
-        return rng.integers(0, condition.num_classes, shape)
-    if isinstance(condition, FrameTimes):
-        return np.tile(np.arange(frames), (batch, 1))
-    return rng.uniform(-1, 1, shape)
-
-
-def check_parity(measured: Sequence[Case], tolerance: float = TOLERANCE) -> dict[str, Any]:
+def check_parity(measured: Sequence[Case], tolerance: float) -> dict[str, Any]:
     """What the manifest records of the comparison; an infinite tolerance judges nothing but numbers that are none.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
 from collections.abc import Sequence
@@ -12,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
+from kvdiff.diffusion.sampling.engine import denoise_of
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
+from kvdiff.export.denoiser import check_model, check_tools, float32_twin
 from kvdiff.export.manifest import staging_version, versions, write_manifest
-from kvdiff.export.onnx import check_model, float32_twin
 from kvdiff.export.parity import ParityError, cases, check_parity, measure
 from kvdiff.export.signatures import PIXELS, Signatures
 from kvdiff.export.warmup import write_warmup
 from kvdiff.runtime.manifest import manifest_path
-from kvdiff.runtime.saved_model import KIND, SavedModelSampler
+from kvdiff.runtime.opening import SavedModelSampler
+from kvdiff.runtime.saved_model import SAVED_MODEL
 
 if TYPE_CHECKING:
     import keras
@@ -38,11 +40,12 @@ def export_saved_model(
     model: VideoDiffusion,
     directory: str | os.PathLike[str],
     *,
+    precision: str = "float32",
     version: int | None = None,
     overwrite: bool = False,
     solver: str = DEFAULT_SOLVER,
     num_steps: int = DEFAULT_NUM_STEPS,
-    spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
+    spacing: str | Sequence[int] | np.ndarray | None = None,
     num_frames: int | None = None,
     max_calls: int = 100,
     pixels: str = "uint8",
@@ -59,15 +62,16 @@ def export_saved_model(
     Args:
         model: the model to export, with the weights it has now.
         directory: the model's base directory; made if need be.
+        precision: "float32", the only one that servers take.
         version: its number, one that is not taken; by default the highest there is, plus 1. A version never changes,
             because a server that has loaded it would not look again.
         overwrite: remove the other versions once this one is in place. By default they stay, to go back to.
         solver, num_steps, spacing, **options: of `generate`, `predict` and `interpolate`, see
-            `kvdiff.diffusion.ClipSampler.infill`.
+            `kvdiff.diffusion.Sampler.infill`.
         num_frames: of all clips; by default the training length. Batches need one length.
         max_calls: the most network calls of a table that `sample` takes; at least those of the solver chosen here.
-        pixels: how frames come out: "uint8"; "float32" in [-1, 1]; or "png", for REST, where a file's base64 is far
-            smaller than numbers in JSON.
+        pixels: how frames come out: "uint8"; "float32", in the numbers of the model's values; or "png", for REST, where
+            a file's base64 is far smaller than numbers in JSON.
 
     Returns:
         The version's directory.
@@ -78,19 +82,20 @@ def export_saved_model(
         ParityError: the exported sampler does not answer as Keras does.
         ImportError: a package of the extra "export" is missing.
     """
-    _check_tools()
+    check_choice("precision", precision, SAVED_MODEL.precisions)
+    check_tools("export_saved_model", ("tensorflow", "tensorflow_serving"))
     check_model(model)
     check_choice("pixels", pixels, PIXELS)
-    spec = model.clip_spec
+    spec = model.spec
     if num_frames is not None:
-        spec = dataclasses.replace(spec, num_frames=check_count("num_frames", num_frames))
-    sampler = model.sampler
+        clip = dataclasses.replace(spec.clip, num_frames=check_count("num_frames", num_frames))
+        spec = dataclasses.replace(spec, clip=clip)
     chosen = dict(solver=solver, num_steps=num_steps, spacing=spacing, **options)
-    table = step_table(sampler.schedule, sampler.prediction, **chosen)
+    table = step_table(spec.schedule, spec.prediction, **chosen)
     max_calls = max(check_count("max_calls", max_calls), table.num_steps)
     denoiser = float32_twin(model.denoiser)
     served: dict[str, Any] = dict(max_calls=max_calls, pixels=pixels)
-    signatures = Signatures(denoiser, spec, sampler.clamp, table, conditions=model.conditions, **served)
+    signatures = Signatures(denoiser, spec, table, **served)
     with staging_version(pathlib.Path(directory), version, overwrite=overwrite) as (stage, target):
         concrete = signatures.concrete()
         _save(denoiser, concrete, stage)
@@ -98,21 +103,15 @@ def export_saved_model(
         sections = {
             "inputs": _described({name: signatures.inputs(name) for name in concrete}),
             "outputs": _described({name: function.structured_outputs for name, function in concrete.items()}),
-            "sampler": {**sampler.config, "clip": spec.config},
-            "serving": {**chosen, "spacing": np.asarray(spacing).tolist(), **served},
+            "sampler": spec.config,
+            "serving": {**chosen, "spacing": None if spacing is None else np.asarray(spacing).tolist(), **served},
             "versions": versions(_PACKAGES),
         }
-        write_manifest(stage, KIND, _files(stage), parity={}, **sections)
+        write_manifest(stage, SAVED_MODEL.kind, _files(stage), parity={}, **sections)
         parity = _parity(model, denoiser, signatures, SavedModelSampler(stage))
-        write_manifest(stage, KIND, _files(stage), parity=parity, **sections)
+        write_manifest(stage, SAVED_MODEL.kind, _files(stage), parity=parity, **sections)
         SavedModelSampler(stage)
     return target
-
-
-def _check_tools() -> None:
-    missing = [name for name in ("tensorflow", "tensorflow_serving") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f'export_saved_model needs {", ".join(missing)}: pip install "keras-video-diffusion[export]"')
 
 
 def _save(denoiser: keras.Model, signatures: dict[str, Any], folder: pathlib.Path) -> None:
@@ -139,9 +138,7 @@ def _described(signatures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _parity(
-    model: VideoDiffusion, denoiser: keras.Model, signatures: Signatures, sampler: SavedModelSampler
-) -> dict[str, Any]:
+def _parity(model: VideoDiffusion, denoiser: keras.Model, signatures: Signatures, sampler: Sampler) -> dict[str, Any]:
     """Compare network and whole samples with Keras, print and return the figures.
 
     Raises:
@@ -150,14 +147,15 @@ def _parity(
     import keras
 
     own = ("noisy_clip", "noise_label")
-    told = [spec for name, spec in signatures.inputs("denoise").items() if name not in own]
+    others = [spec for name, spec in signatures.inputs("denoise").items() if name not in own]
+    denoise = denoise_of(sampler.engine, "export_saved_model")
 
     def conditions(batch: int) -> dict[str, np.ndarray]:
         """Any values, the same for both sides."""
         rng = np.random.default_rng(1)
         return {
             spec.name: rng.uniform(0.5, 1.0, (batch, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
-            for spec in told
+            for spec in others
         }
 
     def in_keras(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
@@ -166,20 +164,19 @@ def _parity(
             return keras.ops.convert_to_numpy(denoiser(inputs, training=False))
 
     def exported(noisy_clip: np.ndarray, noise_label: np.ndarray) -> np.ndarray:
-        return sampler.denoise(noisy_clip, noise_label, conditions(len(noisy_clip)))
+        return denoise(noisy_clip, noise_label, conditions(len(noisy_clip)))
 
-    spec = sampler.clip_spec
-    shapes = cases((spec.num_frames, *spec.frame_shape), [True, False, False, False])
-    measured = measure(in_keras, exported, shapes, spec.channels)
+    clip = sampler.spec.latent
+    measured = measure(in_keras, exported, cases(clip.shape, [True, False, False, False]), clip.channels)
     print("SavedModel: TensorFlow's graph against Keras", *measured, sep="\n  ")
-    return {**check_parity(measured), "samples": _sample_parity(model, sampler)}
+    return {**check_parity(measured, SAVED_MODEL.tolerance), "samples": _sample_parity(model, sampler)}
 
 
-def _sample_parity(model: VideoDiffusion, sampler: SavedModelSampler) -> dict[str, Any]:
+def _sample_parity(model: VideoDiffusion, sampler: Sampler) -> dict[str, Any]:
     """Compare whole samples, of a solver with memory and of one with fresh noise."""
     differences = {}
     for solver in ("dpmpp_2m", "ddpm"):
-        sampling: dict[str, Any] = dict(num_frames=sampler.clip_spec.num_frames, num_steps=4, solver=solver)
+        sampling: dict[str, Any] = dict(num_frames=sampler.spec.clip.num_frames, num_steps=4, solver=solver)
         expected, found = (source.generate(2, **sampling) for source in (model, sampler))
         differences[solver] = float(np.abs(found - expected).max())
         print(f"  {solver}, 4 steps: max |difference| {differences[solver]:.1e} in [-1, 1]")

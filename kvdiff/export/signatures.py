@@ -6,17 +6,18 @@ step table, conditions, guidance, seed and sample number; its video is the one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.conditions.kinds import TOLD, Condition
-from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.values import Pixels
 from kvdiff.export.graph_sampler import GraphSampler, Tensors
-from kvdiff.runtime.saved_model import COLUMNS, MEMORY, table_inputs
+from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS
+from kvdiff.runtime.saved_model import table_inputs
 
 if TYPE_CHECKING:
     import keras
@@ -33,35 +34,38 @@ class Signatures:
 
     Args:
         denoiser: the network, in float32.
-        clip_spec: the shape of all clips.
-        clamp: what keeps the predicted x_0 in range, on tensors.
+        spec: what it was trained for, with the frames of all clips.
         table: what `generate`, `predict` and `interpolate` do; with one noise level a row.
         max_calls: the most rows of a table that `sample` takes.
-        pixels: how those three give frames: "uint8", "float32" in [-1, 1] or "png", files. Known frames are given as
-            uint8 or, with "float32", as float32.
-        conditions: what the denoiser may be told besides known frames, by name; then every signature takes its further
-            inputs, and all but `denoise` a `guidance` weight for each row.
+        pixels: how those three give frames: "uint8", "float32", in the numbers of the model's values, or "png", files.
+            Known frames are uint8 or, with "float32", float32.
+
+    Of a model with conditions every signature takes its further inputs, and all but `denoise` a `guidance` weight for
+    each row.
+
+    Raises:
+        ValueError: a picture of values that are no pixels.
     """
 
     def __init__(
         self,
         denoiser: keras.Model,
-        clip_spec: ClipSpec,
-        clamp: Callable[[Any], Any],
+        spec: ModelSpec,
         table: StepTable,
         *,
         max_calls: int,
         pixels: str,
-        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
         import tensorflow as tf
+        from keras import ops
 
-        self._tf, self._denoiser, self._clip_spec = tf, denoiser, clip_spec
+        if pixels != "float32" and not isinstance(spec.values, Pixels):
+            raise ValueError(f"`pixels`: expected 'float32' for values {spec.values.name!r}. Received: {pixels!r}")
+        self._tf, self._ops, self._denoiser, self._spec = tf, ops, denoiser, spec
         self._table, self._max_calls, self._pixels = table, max_calls, pixels
-        self._conditions = dict(conditions or {})
-        self._clip_shape = (clip_spec.num_frames, *clip_spec.frame_shape)
-        self._sampler = GraphSampler(denoiser, clamp, self._conditions)
-        self._constants = _constant_rows(table, clip_spec.num_frames)
+        self._frames = spec.clip.num_frames
+        self._sampler = GraphSampler(denoiser, spec)
+        self._constants = _constant_rows(table, self._frames)
 
     def concrete(self) -> Tensors:
         """The signatures by name, traced."""
@@ -80,28 +84,29 @@ class Signatures:
     def inputs(self, signature: str) -> Tensors:
         """The `tf.TensorSpec` of each input of a signature."""
         specs = self._own_inputs(signature)
-        told = self._told_inputs(guided=signature != "denoise")
-        if clashes := sorted(set(specs) & set(told)):
+        others = self._condition_inputs(guided=signature != "denoise")
+        if clashes := sorted(set(specs) & set(others)):
             raise ValueError(f"`model`: expected conditions of other names than the inputs served. Received: {clashes}")
         return {
             name: self._tf.TensorSpec([None, *shape], dtype, name=name)
-            for name, (shape, dtype) in {**specs, **told}.items()
+            for name, (shape, dtype) in {**specs, **others}.items()
         }
 
     def _own_inputs(self, signature: str) -> dict[str, tuple[Shape, str]]:
         """(shape but for the batch, type) of each input that does not come from a condition."""
-        clip, frames, rows = self._clip_shape, self._clip_spec.num_frames, self._max_calls
+        clip, latent = self._spec.clip.shape, self._spec.latent.shape
+        frames, rows = self._frames, self._max_calls
         given = "float32" if self._pixels == "float32" else "uint8"
         which: dict[str, tuple[Shape, str]] = {"seed": ((), "int64"), "sample": ((), "int64")}
         specs: dict[str, dict[str, tuple[Shape, str]]] = {
-            "denoise": {"noisy_clip": (clip, "float32"), "noise_label": ((frames,), "float32")},
+            "denoise": {"noisy_clip": (latent, "float32"), "noise_label": ((frames,), "float32")},
             "generate": which,
             "predict": {"clip": (clip, given), "num_past": ((), "int32"), **which},
             "interpolate": {"clip": (clip, given), "num_before": ((), "int32"), "num_after": ((), "int32"), **which},
             "sample": {
-                "start": (clip, "float32"),
+                "start": (latent, "float32"),
                 "start_std": ((frames,), "float32"),
-                "table": ((rows, len(COLUMNS), frames), "float32"),
+                "table": ((rows, len(SERVED_COLUMNS), frames), "float32"),
                 "b": ((rows, MEMORY, frames), "float32"),
                 "num_calls": ((), "int32"),
                 "first_draw": ((), "int32"),
@@ -110,21 +115,20 @@ class Signatures:
         }
         return specs[signature]
 
-    def _told_inputs(self, *, guided: bool) -> dict[str, tuple[Shape, str]]:
-        """The same of the inputs by which the denoiser is told its conditions."""
-        sizes = {"noisy_clip": self._clip_shape, "noise_label": self._clip_shape[:1]}
-        told = {}
+    def _condition_inputs(self, *, guided: bool) -> dict[str, tuple[Shape, str]]:
+        """The same of the inputs of the denoiser's conditions."""
+        conditions, specs = self._spec.conditions, {}
         for name, tensor in self._denoiser.input.items():
-            if name not in sizes:
+            if name not in ("noisy_clip", "noise_label"):
                 shape = tensor.shape[1:]
-                if name in self._conditions:
-                    shape = self._conditions[name].shape(self._clip_spec.num_frames, self._clip_spec.frame_shape)
-                told[name] = (tuple(shape), tensor.dtype)
-        return {**told, "guidance": ((), "float32")} if guided and TOLD in told else told
+                if name in conditions:
+                    shape = conditions[name].shape(self._frames, self._spec.latent.frame_shape)
+                specs[name] = (tuple(shape), tensor.dtype)
+        return {**specs, "guidance": ((), "float32")} if guided and CONDITION_MASK in specs else specs
 
     def example(self, signature: str) -> dict[str, np.ndarray]:
-        """Inputs for one row of a signature: no frame known, no condition told, and the table chosen at export."""
-        frames = self._clip_spec.num_frames
+        """Inputs for one row of a signature: no frame known, no condition, and the table chosen at export."""
+        frames = self._frames
         example = {
             name: np.zeros([1, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
             for name, spec in self.inputs(signature).items()
@@ -132,34 +136,34 @@ class Signatures:
         if "guidance" in example:
             example["guidance"] += 1
         if signature == "sample":
-            example |= table_inputs(self._table.with_known(np.zeros(frames, bool)), 1, self._max_calls)
+            example |= table_inputs(self._table.with_known(np.zeros(frames, bool)), 1, frames, self._max_calls)
             example["start_std"] = np.full((1, frames), self._table.init_std, np.float32)
         return example
 
     # The signatures. Each takes the tensors that `inputs` says and returns one, in a dictionary.
 
-    def denoise(self, noisy_clip: Any, noise_label: Any, **told: Any) -> Tensors:
+    def denoise(self, noisy_clip: Any, noise_label: Any, **given: Any) -> Tensors:
         """The network's raw output."""
-        return {"raw_output": self._sampler.network(noisy_clip, noise_label, told)}
+        return {"raw_output": self._sampler.network(noisy_clip, noise_label, given)}
 
-    def generate(self, seed: Any, sample: Any, **told: Any) -> Tensors:
+    def generate(self, seed: Any, sample: Any, **given: Any) -> Tensors:
         """New clips, one a seed and sample number."""
         tf = self._tf
         batch = tf.shape(seed)[0]
-        clip = tf.zeros([batch, *self._clip_shape], tf.float32 if self._pixels == "float32" else tf.uint8)
-        return self._filled(clip, tf.zeros([batch, self._clip_spec.num_frames], tf.bool), seed, sample, told)
+        clip = tf.zeros([batch, *self._spec.clip.shape], tf.float32 if self._pixels == "float32" else tf.uint8)
+        return self._filled(clip, tf.zeros([batch, self._frames], tf.bool), seed, sample, given)
 
-    def predict(self, clip: Any, num_past: Any, seed: Any, sample: Any, **told: Any) -> Tensors:
-        """`clip` with the frames after its first `num_past` made; what it holds there does not matter."""
-        index = self._tf.range(self._clip_spec.num_frames)
-        return self._filled(clip, index < num_past[:, None], seed, sample, told)
+    def predict(self, clip: Any, num_past: Any, seed: Any, sample: Any, **given: Any) -> Tensors:
+        """`clip` with the frames after its first `num_past` generated; what it holds there does not matter."""
+        index = self._tf.range(self._frames)
+        return self._filled(clip, index < num_past[:, None], seed, sample, given)
 
-    def interpolate(self, clip: Any, num_before: Any, num_after: Any, seed: Any, sample: Any, **told: Any) -> Tensors:
-        """`clip` with the frames made that lie between the first `num_before` and the last `num_after`."""
-        frames = self._clip_spec.num_frames
+    def interpolate(self, clip: Any, num_before: Any, num_after: Any, seed: Any, sample: Any, **given: Any) -> Tensors:
+        """`clip` with the frames generated that lie between the first `num_before` and the last `num_after`."""
+        frames = self._frames
         index = self._tf.range(frames)
         known = (index < num_before[:, None]) | (index >= frames - num_after[:, None])
-        return self._filled(clip, known, seed, sample, told)
+        return self._filled(clip, known, seed, sample, given)
 
     def sample(self, start: Any, start_std: Any, table: Any, b: Any, num_calls: Any, **address: Any) -> Tensors:
         """Any solver, number of steps and task: the step table, known frames' rows included, is an input.
@@ -168,27 +172,29 @@ class Signatures:
         Noise is numbered: draw `first_draw` for the start, one more for each row.
         """
         num_calls = self._tf.minimum(num_calls, self._max_calls)
-        return {"clip": self._sampler.make(Row, COLUMNS, start, start_std, table, b, num_calls, **_split(address))}
+        return {
+            "clip": self._sampler.make(Row, SERVED_COLUMNS, start, start_std, table, b, num_calls, **_split(address))
+        }
 
-    def _filled(self, given: Any, known: Any, seed: Any, sample: Any, told: Tensors) -> Tensors:
-        """The frames of `given` that are not `known`, by the table that was chosen at export."""
+    def _filled(self, clip: Any, known: Any, seed: Any, sample: Any, given: Tensors) -> Tensors:
+        """The frames of `clip` that are not `known`, by the table that was chosen at export."""
         tf, table = self._tf, self._table
-        columns, free, held = self._constants
-        rows = {name: tf.where(known[:, None, None, :], held[name], free[name]) for name in free}
+        columns, free, fixed = self._constants
+        rows = {name: tf.where(known[:, None, None, :], fixed[name], free[name]) for name in free}
         pixels = known[:, :, None, None, None]
-        clip = given if self._pixels == "float32" else tf.cast(given, tf.float32) / 127.5 - 1.0
-        made = self._sampler.make(
+        numbers = clip if self._pixels == "float32" else self._spec.values.encode(clip, self._ops)
+        x_0 = self._sampler.make(
             table.ROW,
             columns,
-            tf.where(pixels, clip, 0.0),
+            tf.where(pixels, self._spec.encode(numbers, self._ops), 0.0),
             tf.where(known, 0.0, np.float32(table.init_std)),
             rows["table"],
             rows["b"],
             tf.fill(tf.shape(seed), table.num_steps),
-            **_split(dict(first_draw=tf.zeros_like(seed, tf.int32), seed=seed, sample=sample, **told)),
+            **_split(dict(first_draw=tf.zeros_like(seed, tf.int32), seed=seed, sample=sample, **given)),
             adds_noise=True,
         )
-        return self._encoded(tf.where(pixels, clip, made))
+        return self._encoded(tf.where(pixels, numbers, self._spec.decode(x_0, self._ops)))
 
     def _encoded(self, clip: Any) -> Tensors:
         tf = self._tf
@@ -201,10 +207,10 @@ class Signatures:
 
 
 def _split(address: Tensors) -> dict[str, Tensors]:
-    """What numbers a row's noise, and what the denoiser is told."""
+    """What numbers a row's noise, and the inputs of its conditions."""
     numbers = ("seed", "sample", "first_draw")
-    told = {name: value for name, value in address.items() if name not in numbers}
-    return {"address": {name: address[name] for name in numbers}, "told": told}
+    given = {name: value for name, value in address.items() if name not in numbers}
+    return {"address": {name: address[name] for name in numbers}, "given": given}
 
 
 def _constant_rows(table: StepTable, frames: int) -> tuple[tuple[str, ...], Tensors, Tensors]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.diffusion.sampling.sampler import ClipSampler
-from kvdiff.export.operators import operators
-from kvdiff.runtime.opening import find_artefacts, open_sampler
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.runtime.format import resolved
+from kvdiff.runtime.opening import FORMATS, find_artefacts, open_sampler
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
@@ -29,7 +29,7 @@ MIN_PSNR = 35.0
 BATCHES = (1, 2, 5)
 SOLVERS = ("ddim", "ddpm", "dpmpp_2m")
 
-Task = Callable[[ClipSampler, np.ndarray, Mapping[str, Any]], np.ndarray]
+Task = Callable[[Sampler, np.ndarray, Mapping[str, Any]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,8 @@ def _verdict(
     path: pathlib.Path, clips: np.ndarray, num_steps: int, expected: Mapping[tuple[str, int, str], np.ndarray]
 ) -> Verdict:
     sampler: Any = open_sampler(path)
+    manifest = sampler.engine.artefact.manifest
+    operators = {each.kind: each.operators for each in FORMATS.values()}[manifest["kind"]]
     sampling = _Sampling(sampler, clips, num_steps)
     sampling.run(*next(iter(expected)))  # The first run pays for what is prepared once.
     sampling.calls, started = 0, time.perf_counter()
@@ -150,10 +152,10 @@ def _verdict(
     comparisons = [Comparison(*cell, *_differences(found[cell], expected[cell])) for cell in expected]
     return Verdict(
         path=path,
-        kind=sampler.manifest["kind"],
-        precision=sampler.manifest.get("precision", "float32"),
-        size=sum(record["bytes"] for record in sampler.manifest["files"].values()),
-        operators=collections.Counter(operators(path, sampler.manifest["kind"])),
+        kind=manifest["kind"],
+        precision=manifest.get("precision", "float32"),
+        size=sum(record["bytes"] for record in manifest["files"].values()),
+        operators=collections.Counter(resolved(operators)(path)),
         milliseconds=1e3 * seconds / sampling.calls,
         comparisons=comparisons,
     )
@@ -163,7 +165,7 @@ def _verdict(
 class _Sampling:
     """Runs tasks with one sampler and counts clips times network calls."""
 
-    sampler: ClipSampler
+    sampler: Sampler
     clips: np.ndarray
     num_steps: int
     calls: int = 0

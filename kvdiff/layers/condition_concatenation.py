@@ -1,4 +1,4 @@
-"""Tells the network what a clip is conditioned on, beside the noise level."""
+"""What a clip is conditioned on, as further numbers of the embedding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvdiff.diffusion.conditions.kinds import TOLD, ClipVector, Condition, condition_from_config
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, ClipVector, Condition, condition_from_config
 
 __all__ = ["ConditionConcatenation"]
 
@@ -23,7 +23,7 @@ class ConditionConcatenation(keras.layers.Layer):
         conditions: `ClipVector`s by name, or their configs.
 
     Inputs: embedding [batch, frames, units], and the denoiser's inputs by name, of which it reads the conditions' and
-    `told`, float32 [batch, conditions]. Output: [batch, frames, units + the vectors' sizes].
+    the condition mask, float32 [batch, conditions]. Output: [batch, frames, units + the vectors' sizes].
     """
 
     def __init__(self, conditions: Mapping[str, Condition | Mapping[str, Any]], **kwargs: Any) -> None:
@@ -31,7 +31,7 @@ class ConditionConcatenation(keras.layers.Layer):
         self.conditions = {name: _clip_vector(name, config) for name, config in conditions.items()}
 
     def build(self, embedding_shape: Any, inputs_shape: Any = None) -> None:
-        """Make a "not told" vector a condition."""
+        """Make a vector of absence a condition."""
         self.untold = {
             name: self.add_weight(shape=(condition.size,), initializer="random_normal", name=f"{name}_untold")
             for name, condition in self.conditions.items()
@@ -41,8 +41,8 @@ class ConditionConcatenation(keras.layers.Layer):
         """Append each condition's vector, or that of its absence."""
         ones, parts = ops.ones_like(embedding[..., :1]), [embedding]
         for column, name in enumerate(self.conditions):
-            told = ops.cast(inputs[TOLD], "float32")[:, column : column + 1]
-            vector = told * ops.cast(inputs[name], "float32") + (1.0 - told) * self.untold[name]
+            present = ops.cast(inputs[CONDITION_MASK], "float32")[:, column : column + 1]
+            vector = present * ops.cast(inputs[name], "float32") + (1.0 - present) * self.untold[name]
             parts.append(ones * vector[:, None, :])
         return ops.concatenate(parts, axis=-1)
 
@@ -57,6 +57,6 @@ class ConditionConcatenation(keras.layers.Layer):
 
 def _clip_vector(name: str, config: Condition | Mapping[str, Any]) -> ClipVector:
     condition = condition_from_config(config)
-    if not isinstance(condition, ClipVector):
+    if condition.name != ClipVector.name:
         raise ValueError(f"`conditions`: expected a ClipVector for {name!r}. Received: {condition!r}")
-    return condition
+    return condition  # type: ignore[return-value]

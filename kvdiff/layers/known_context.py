@@ -16,14 +16,15 @@ __all__ = ["KnownContext"]
 class KnownContext(keras.layers.Layer):
     """Adds, as channels, the nearest known frame before and after each frame, and how near they are.
 
-    A known frame is one whose noise label is at most `limit`: 0 is clean. Convolutions in time reach a known frame only
-    over several layers; this gives its pixels to every frame at once, so that a small network need not learn to carry
-    them. A known frame is its own neighbour on both sides; where a side has none, its channels are 0.
+    A known frame is one whose noise label is at most `known_noise`: 0 is clean. Convolutions in time reach a known
+    frame only over several layers; this gives its pixels to every frame at once, so that a small network need not learn
+    to carry them. A known frame is its own neighbour on both sides; where a side has none, its channels are 0.
 
     Masks are computed with arithmetic on whole numbers in place of comparisons, which edge delegates do not take.
 
     Args:
-        limit: the highest noise label of a frame that counts as known; above 0 for models whose context carries noise.
+        known_noise: the highest noise label of a frame that counts as known; above 0 for models whose known frames may
+            carry noise.
 
     Inputs: clip [batch, frames, height, width, channels], noise labels [batch, frames], and optionally times [batch,
     frames], where frames are not neighbours.
@@ -31,9 +32,9 @@ class KnownContext(keras.layers.Layer):
     nearnesses 1 / (1 + distance in frames), 0 where there is none.
     """
 
-    def __init__(self, limit: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, known_noise: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.limit = check_real("limit", limit, above=0.0, below=1.0, closed=True)
+        self.known_noise = check_real("known_noise", known_noise, above=0.0, below=1.0, closed=True)
 
     def call(self, clip: Any, noise_label: Any, times: Any = None) -> Any:
         """Append the known neighbours."""
@@ -53,7 +54,7 @@ class KnownContext(keras.layers.Layer):
 
     def _nearest(self, noise_label: Any, frames: Any) -> tuple[Any, Any]:
         """One-hot rows [batch, frames, frames] that pick the known frame before and after; a row of 0 where none is."""
-        above = ops.maximum(ops.cast(noise_label, "float32") - self.limit, 0.0)
+        above = ops.maximum(ops.cast(noise_label, "float32") - self.known_noise, 0.0)
         noisy = ops.minimum(ops.ceil(above), 1.0)  # 0 up to the limit, else 1.
         known = ops.expand_dims(1.0 - noisy, 1)
         index = ops.cast(ops.arange(frames), "float32")
@@ -76,4 +77,12 @@ class KnownContext(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "limit": self.limit}
+        return {**super().get_config(), "known_noise": self.known_noise}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KnownContext:
+        """Rebuild from `get_config`; files of version 0.1 say "limit"."""
+        config = dict(config)
+        if "limit" in config:
+            config["known_noise"] = config.pop("limit")
+        return cls(**config)

@@ -40,6 +40,11 @@ class PatchMerge(_Patch):
     Output: [batch, frames, height / patch_size, width / patch_size, filters].
     """
 
+    @property
+    def shrink(self) -> int:
+        """By how much height and width are divided."""
+        return self.patch_size
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the linear map."""
         self.channels = input_shape[-1]

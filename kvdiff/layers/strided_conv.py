@@ -51,6 +51,7 @@ class FrameDownsample(_Strided):
     """
 
     _conv_type = keras.layers.Conv2D
+    shrink = 2
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

@@ -15,7 +15,7 @@ from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.post_norm_block import PostNormBlock3D
 from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
-from kvdiff.models.unet3d import condition_inputs
+from kvdiff.models.denoiser import condition_inputs
 
 __all__ = ["FactorisedUNet3D"]
 
@@ -45,7 +45,7 @@ def FactorisedUNet3D(
         multipliers: of the width, at each level; every level but the first halves height and width.
         heads: of all attention, of 32 features each.
         remat: in training, compute every block twice and keep only what passes between them, as in `UNet3D`.
-        conditions: vectors that the network may be told, by names of your choice, e.g. `{"text": ClipVector(768)}`.
+        conditions: vectors that the network may know, by names of your choice, e.g. `{"text": ClipVector(768)}`.
         schedule: whose timesteps the network knows; by default the cosine one of 1000. A noise label becomes the
             timestep that has its noise.
         name: of the model.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from kvdiff.diffusion.conditions.kinds import TOLD, Condition, FrameTimes, LowResolution, noise_input, told_names
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, optional_names
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge
@@ -17,9 +16,9 @@ from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
-from kvdiff.layers.strided_conv import FrameDownsample
+from kvdiff.models.denoiser import condition_inputs
 
-__all__ = ["UNet3D", "check_frame_size", "condition_inputs"]
+__all__ = ["UNet3D"]
 
 
 def UNet3D(
@@ -36,7 +35,7 @@ def UNet3D(
     dropout: float = 0.0,
     remat: bool = False,
     conditions: Mapping[str, Condition] | None = None,
-    known_label: float = 0.0,
+    known_noise: float = 0.0,
     name: str = "unet3d",
 ) -> keras.Model:
     """A U-Net F(noisy clip; noise label) for any number of frames and any frame size that its patches divide.
@@ -59,15 +58,15 @@ def UNet3D(
         dropout: rate inside the residual blocks.
         remat: in training, compute every block twice and keep only what passes between them: less memory for long
             clips, the same gradients.
-        conditions: what the network may be told besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
+        conditions: what the network may know besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
             see `kvdiff.diffusion.conditions`.
-        known_label: the highest noise label of frames whose pixels all frames see; 0, or the model's `known_noise`.
+        known_noise: the highest noise label of frames whose pixels all frames see: that of the model.
         name: of the model.
 
     Returns:
         A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`,
-        with conditions also theirs by name and `"told"`, float32 [batch, conditions]. Output: float32 [batch, frames,
-        height, width, out_channels], 0 before training.
+        with conditions also theirs by name and which are present, `"told"`, float32 [batch, conditions]. Output:
+        float32 [batch, frames, height, width, out_channels], 0 before training.
     """
     conditions = dict(conditions or {})
     if len(attention) != len(widths):
@@ -88,7 +87,7 @@ def UNet3D(
         options = dict(axes=attention[level], groups=groups, remat=remat)
         return VideoAttention(heads, name=f"{name}_attention", **options)(x)
 
-    x = _seen(noisy_clip, inputs, conditions, known_label)
+    x = _seen(noisy_clip, inputs, conditions, known_noise)
     x = PatchMerge(widths[0], patch_size, name="stem")(x)
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
@@ -97,29 +96,14 @@ def UNet3D(
     return keras.Model(inputs, head(x), name=name)
 
 
-def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
-    """The denoiser's inputs for `conditions`."""
-    inputs = {}
+def _seen(noisy_clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], known_noise: float) -> Any:
+    """What the first layer sees: the noisy clip, its known frames, and conditions that are clips."""
+    times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
+    seen = [KnownContext(known_noise, name="known_context")(noisy_clip, inputs["noise_label"], *times)]
     for name, condition in conditions.items():
-        if name in ("noisy_clip", "noise_label", TOLD):
-            raise ValueError(f"`conditions`: expected names other than the denoiser's own. Received: {name!r}")
-        shape = condition.shape(None, (None, None, channels))
-        inputs[name] = keras.Input(shape, name=name, dtype=condition.dtype)
-        if isinstance(condition, LowResolution):
-            inputs[noise_input(name)] = keras.Input((), name=noise_input(name), dtype="float32")
-    if names := told_names(conditions):
-        inputs[TOLD] = keras.Input((len(names),), name=TOLD, dtype="float32")
-    return inputs
-
-
-def _seen(noisy_clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], known_label: float) -> Any:
-    """What the first layer sees: the noisy clip, its known frames, and the same clip in low resolution."""
-    times = [inputs[name] for name, condition in conditions.items() if isinstance(condition, FrameTimes)]
-    seen = [KnownContext(known_label, name="known_context")(noisy_clip, inputs["noise_label"], *times)]
-    for name, condition in conditions.items():
-        if isinstance(condition, LowResolution):
-            told = inputs[TOLD][:, told_names(conditions).index(name)]
-            seen.append(Enlarge(condition.scale, name=f"{name}_enlarged")(inputs[name], told))
+        if condition.pixel_scale:
+            present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]
+            seen.append(Enlarge(condition.pixel_scale, name=f"{name}_enlarged")(inputs[name], present))
     return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else seen[0]
 
 
@@ -139,25 +123,3 @@ def _down_and_up(x: Any, widths: Sequence[int], blocks: int, stage: Callable[[An
         if level:
             x = PatchSplit(widths[level - 1], 2, name=f"up{level}")(x)
     return x
-
-
-def check_frame_size(denoiser: keras.Model, frame_shape: tuple[int, int, int], outputs: int) -> None:
-    """Raise unless `denoiser` takes frames (height, width, channels) and answers with `outputs` channels.
-
-    The error names the nearest legal sizes.
-    """
-    multiple = math.prod(layer.patch_size for layer in denoiser.layers if isinstance(layer, PatchMerge))
-    multiple *= 2 ** sum(isinstance(layer, FrameDownsample) for layer in denoiser.layers)
-    multiple = math.lcm(multiple, *(layer.scale for layer in denoiser.layers if isinstance(layer, Enlarge)))
-    for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
-        if size % multiple:
-            below, above = size // multiple * multiple, -(-size // multiple) * multiple
-            nearest = f"{below} or {above}" if below else f"{above}"
-            raise ValueError(
-                f"`clip_shape`: expected a {name} divisible by {multiple}, e.g. {nearest}. Received: {size}"
-            )
-    channels = denoiser.input["noisy_clip"].shape[-1]
-    if channels != frame_shape[-1]:
-        raise ValueError(f"`clip_shape`: expected the denoiser's {channels} channels. Received: {frame_shape[-1]}")
-    if denoiser.output.shape[-1] != outputs:
-        raise ValueError(f"`denoiser`: expected {outputs} output channels. Received: {denoiser.output.shape[-1]}")

@@ -10,18 +10,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.checks import check_clip_shape, check_real
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.noise import EPS, MASK, TIMESTEP, normal, uniform
 from kvdiff.diffusion.process.predictions import Prediction, noise_label
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.process.weights import loss_weights
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
-from kvdiff.layers.condition_embedding import conditions_of
+from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
+from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.unet3d import UNet3D, check_frame_size
-from kvdiff.sampling import KerasSampler
+from kvdiff.models.denoiser import DenoiserContract
+from kvdiff.models.unet3d import UNet3D
+from kvdiff.sampling import KerasEngine
 from kvdiff.training.conditions import NoiseKey, training_conditions
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.hybrid_loss import HybridLoss
@@ -47,20 +51,24 @@ class VideoDiffusion(DiffusionTrainer):
     ```
 
     Args:
-        clip_shape: (frames, height, width, channels) of the training clips.
+        clip_shape: (frames, height, width, channels) of the training clips; or a `ClipSpec`, which also says their
+            clock and the names of channels.
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`, with twice the output
-            channels where the variance is learned.
+            channels where the variance is learned. With a codec, of its latent clips.
+        values: what the numbers of a clip mean: by default `Pixels()`; `Linear(low, high)` for physical values.
+        codec: between clips and the latent clips on which the denoiser works; by default none.
+        sampling: the model's own defaults of sampling by task, see `ModelSpec`.
         schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
         prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
         known_frames: the distribution of known frames in training: `KnownFrames(first=…, ends=…)`, or any mask of
             `kvdiff.diffusion.known_frames`.
-        known_noise: the highest noise label, 0 (clean) to below 1, at which training shows known frames, in every
-            second clip; then `context_noise` up to it keeps long rollouts from drifting. Give the denoiser the same
-            `known_label`.
+        known_noise: the highest noise label, 0 (clean) to below 1, of known frames in training: every second clip's
+            carry noise. Then `known_noise` up to it in sampling keeps long rollouts from drifting. A denoiser that
+            tells known frames by their label, as `UNet3D(known_noise=…)`, must have the same.
         independent_noise: the share of clips in which every frame has a noise level of its own, as in diffusion forcing
             (Chen et al. 2024, arXiv:2407.01392); rolling plans need it.
         condition_dropout: with a denoiser of conditions (`UNet3D(conditions=…)`), which trains on (clips, conditions):
-            the share of clips that are told nothing, so that `guidance` can push away from the unconditional answer;
+            the share of clips without any condition, so that `guidance` can push away from the unconditional answer;
             each condition is left out by itself as often again.
         loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.process.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.
@@ -70,15 +78,24 @@ class VideoDiffusion(DiffusionTrainer):
         seed: of all noise in training. Noise depends on (seed, step, sample number) alone: not on the number of
             replicas, nor on a crash in between.
 
-    Clips are in [-1, 1], or uint8 pixels, which are scaled. Images train the same model as clips of one frame: mix
-    batches of [batch, 1, height, width, channels] among the others.
+    Clips are pixels, floats in [-1, 1] or uint8, unless `values` says otherwise. Images train the same model as clips
+    of
+    one frame: mix batches of [batch, 1, height, width, channels] among the others.
+
+    Attributes:
+        spec: everything but the weights, a `ModelSpec`.
+        denoiser: the network.
+        sampler: the `Sampler` behind `generate`, `predict_frames` and the other verbs.
     """
 
     def __init__(
         self,
-        clip_shape: tuple[int, int, int, int],
+        clip_shape: tuple[int, int, int, int] | ClipSpec,
         denoiser: keras.Model | None = None,
         *,
+        values: Values | Mapping[str, Any] = PIXELS,
+        codec: Codec | Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Mapping[str, Any]] | None = None,
         schedule: NoiseSchedule | Mapping[str, Any] | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
         known_frames: FrameMask | Mapping[str, Any] | None = None,
@@ -93,23 +110,39 @@ class VideoDiffusion(DiffusionTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.autocast = False  # In bfloat16 half of the noise labels would coincide; the denoiser casts its own clip.
-        if len(clip_shape) != 4:
-            raise ValueError(f"`clip_shape`: expected (frames, height, width, channels). Received: {clip_shape}")
-        self.clip_spec = ClipSpec(*clip_shape)
-        channels = self.clip_spec.channels
+        clip = clip_shape if isinstance(clip_shape, ClipSpec) else ClipSpec(*check_clip_shape("clip_shape", clip_shape))
+        codec = codec_from_config(codec)
+        shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
+        channels = shape[-1]
         outputs = 2 * channels if learned_variance else channels
-        self.denoiser = UNet3D(channels, out_channels=outputs) if denoiser is None else denoiser
-        check_frame_size(self.denoiser, self.clip_spec.frame_shape, outputs)
+        if denoiser is None:
+            denoiser = UNet3D(channels, out_channels=outputs, known_noise=known_noise)
+        self.denoiser = denoiser
+        contract = DenoiserContract.of(denoiser)
+        contract.check(shape, outputs)
+        if contract.known_noise not in (None, known_noise):
+            raise ValueError(
+                f"`known_noise`: expected the denoiser's, {contract.known_noise}, to which it takes frames for known. "
+                f"Received: {known_noise}. Make both the same, e.g. UNet3D(…, known_noise={known_noise})."
+            )
         self.forward_diffusion = ForwardDiffusion(
             {"name": "cosine"} if schedule is None else schedule,
             prediction,
             learned_variance=learned_variance,
             name="forward_diffusion",
         )
-        self.conditions = conditions_of(self.denoiser)
-        self.known_frames = mask_from_config(known_frames or {})
-        self.known_noise = check_real("known_noise", known_noise, above=0.0, below=0.99, closed=True)
-        self.independent_noise = check_real("independent_noise", independent_noise, above=0.0, below=1.0, closed=True)
+        self.spec = ModelSpec(
+            clip,
+            self.forward_diffusion.schedule,
+            self.forward_diffusion.prediction,
+            values_from_config(values),
+            codec,
+            contract.conditions,
+            mask_from_config({} if known_frames is None else known_frames),
+            known_noise,
+            independent_noise,
+            sampling or {},
+        )
         self.loss_weight, self.timesteps = _named(loss_weight), _named(timesteps)
         self.timestep_draw = TimestepDraw(self.forward_diffusion.schedule, self.timesteps)
         self._loss_weights = loss_weights(
@@ -117,13 +150,7 @@ class VideoDiffusion(DiffusionTrainer):
         ).astype(np.float32)
         self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
         self.seed = seed
-        self.sampler = KerasSampler(
-            self.denoiser,
-            self.clip_spec,
-            self.forward_diffusion.schedule,
-            self.forward_diffusion.prediction,
-            conditions=self.conditions,
-        )
+        self.sampler = Sampler(self.spec, KerasEngine(denoiser, self.spec))
         self.built = True
 
     # Training.
@@ -150,13 +177,13 @@ class VideoDiffusion(DiffusionTrainer):
         return self.denoiser(inputs, training=training)
 
     def blank_batch(self) -> tuple[Any, Any]:
-        """A black clip, with conditions that are all 0."""
-        frames, frame_shape = self.clip_spec.num_frames, self.clip_spec.frame_shape
-        told = {
-            name: np.zeros((1, *condition.shape(frames, frame_shape)), condition.dtype)
-            for name, condition in self.conditions.items()
+        """A clip of zeros, with conditions that are all 0."""
+        shape = self.spec.latent.num_frames, self.spec.latent.frame_shape
+        given = {
+            name: np.zeros((1, *condition.shape(*shape)), condition.dtype)
+            for name, condition in self.spec.conditions.items()
         }
-        return np.zeros((1, frames, *frame_shape), np.float32), told
+        return np.zeros((1, *self.spec.clip.shape), np.float32), given
 
     def noised(
         self, data: Any, training_step: Any, timestep: Any = None, *, samples: Any = None
@@ -164,7 +191,7 @@ class VideoDiffusion(DiffusionTrainer):
         """From clean clips to what Keras trains on.
 
         Args:
-            data: clips [batch, *clip_shape] in [-1, 1] or uint8; with conditions (clips, {name: array}), or (clips,
+            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips,
                 array) where there is but one.
             training_step: which noise to draw.
             timestep: int [batch], in place of those that would be drawn.
@@ -174,18 +201,19 @@ class VideoDiffusion(DiffusionTrainer):
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
             the others that every clip counts the same, times the weight of its timestep.
         """
-        clips, told = data[:2] if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
-        x_0 = self._clips(clips[0] if isinstance(clips, (tuple, list)) else clips)
+        clips, given = data[:2] if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
+        x_0 = self._clean(clips[0] if isinstance(clips, (tuple, list)) else clips)
         batch, frames = ops.shape(x_0)[:2]
         where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)
-        known = self.known_frames.draw(ops, uniform(*where, self.known_frames.num_uniforms(frames), MASK), frames)
+        masks = self.spec.known_frames
+        known = masks.draw(ops, uniform(*where, masks.num_uniforms(frames), MASK), frames)
         if timestep is None:
             timestep, clean = self._timesteps(where, known, frames)
         else:
             timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
-        eps = ops.reshape(normal(*where, frames * math.prod(self.clip_spec.frame_shape), EPS), ops.shape(x_0))
+        eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
         inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
-        inputs |= training_conditions(self.conditions, told, x_0, where, self.condition_dropout)
+        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout)
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
@@ -195,75 +223,65 @@ class VideoDiffusion(DiffusionTrainer):
         """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
         drawn = uniform(*where, 4 + frames, TIMESTEP)
         timestep, clean = ops.broadcast_to(self.timestep_draw(drawn[:, :1]), ops.shape(known)), known
-        if self.independent_noise:
+        if self.spec.independent_noise:
             own = self.timestep_draw(drawn[:, 4:])
-            timestep = ops.where(drawn[:, 1:2] < self.independent_noise, own, timestep)
-        if self.known_noise:
+            timestep = ops.where(drawn[:, 1:2] < self.spec.independent_noise, own, timestep)
+        if self.spec.known_noise:
             schedule = self.forward_diffusion.schedule
-            below = int((noise_label(schedule.alpha, schedule.sigma) <= self.known_noise).sum())
+            below = int((noise_label(schedule.alpha, schedule.sigma) <= self.spec.known_noise).sum())
             noisy = ops.logical_and(known, drawn[:, 2:3] < 0.5)
             timestep = ops.where(noisy, ops.cast(ops.floor(drawn[:, 3:4] * below), timestep.dtype), timestep)
             clean = ops.logical_and(known, ops.logical_not(noisy))
         return timestep, clean
 
-    def _clips(self, clips: Any) -> Any:
-        """Check the static shape; scale uint8 pixels to [-1, 1]."""
-        frames = (self.clip_spec.num_frames, 1, None)  # None: batches of clips and of images in one data set.
-        if (
-            len(clips.shape) != 5
-            or clips.shape[1] not in frames
-            or tuple(clips.shape[2:]) != self.clip_spec.frame_shape
-        ):
-            expected = ", ".join(map(str, (self.clip_spec.num_frames, *self.clip_spec.frame_shape)))
+    def _clean(self, clips: Any) -> Any:
+        """x_0 of a batch of clips, whose static shape is checked."""
+        frames = (self.spec.clip.num_frames, 1, None)  # None: batches of clips and of images in one data set.
+        shape = self.spec.clip.frame_shape
+        if len(clips.shape) != 5 or clips.shape[1] not in frames or tuple(clips.shape[2:]) != shape:
+            expected = ", ".join(map(str, self.spec.clip.shape))
             raise ValueError(
                 f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
                 f"Received: {list(clips.shape)}"
             )
-        if keras.backend.standardize_dtype(clips.dtype) == "uint8":
-            return ops.cast(clips, "float32") / 127.5 - 1.0
-        return ops.cast(clips, "float32")
+        return self.spec.encode(clips, ops)
 
-    # Sampling: see `kvdiff.diffusion.ClipSampler` for every keyword.
+    # Sampling: see `kvdiff.diffusion.Sampler.infill` for every keyword.
 
     def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
-        """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `ClipSampler`."""
+        """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `Sampler`."""
         return self.sampler.generate(num_clips, **sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
-        """The frames after `past`: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
+        """The frames after `past`: float32 [batch, num_frames, height, width, channels]. See `Sampler`."""
         return self.sampler.predict_frames(past, num_frames, **sampling)
 
     def interpolate(
         self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
     ) -> np.ndarray:
-        """The frames between two ends: float32 [batch, num_frames, height, width, channels]. See `ClipSampler`."""
+        """The frames between two ends: float32 [batch, num_frames, height, width, channels]. See `Sampler`."""
         return self.sampler.interpolate(before, after, num_frames, **sampling)
 
     def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
-        """`clip` with the frames that are not `known` made: float32, of its shape. See `ClipSampler`."""
+        """`clip` with the frames that are not `known` generated: float32, of its shape. See `Sampler`."""
         return self.sampler.infill(clip, known, **sampling)
 
     def increase_frame_rate(self, clip: np.ndarray, factor: int, **sampling: Any) -> np.ndarray:
-        """`clip` with `factor` - 1 new frames after each but the last. See `ClipSampler`."""
+        """`clip` with `factor` - 1 new frames after each but the last. See `Sampler`."""
         return self.sampler.increase_frame_rate(clip, factor, **sampling)
 
     def rollout(self, num_frames: int, past: np.ndarray | None = None, **sampling: Any) -> np.ndarray:
-        """A video of any length, window by window: float32 [batch, num_frames, …]. See `ClipSampler`."""
+        """A video of any length, window by window: float32 [batch, num_frames, …]. See `Sampler`."""
         return self.sampler.rollout(num_frames, past, **sampling)
 
     # Saving.
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """The spec, the network, and what training alone reads."""
         return {
             **super().get_config(),
-            "clip_shape": [self.clip_spec.num_frames, *self.clip_spec.frame_shape],
+            "spec": self.spec.config,
             "denoiser": keras.saving.serialize_keras_object(self.denoiser),
-            "schedule": dict(self.forward_diffusion.schedule.config),
-            "prediction": self.forward_diffusion.prediction.config,
-            "known_frames": self.known_frames.config,
-            "known_noise": self.known_noise,
-            "independent_noise": self.independent_noise,
             "condition_dropout": self.condition_dropout,
             "loss_weight": self.loss_weight,
             "timesteps": self.timesteps,
@@ -273,10 +291,20 @@ class VideoDiffusion(DiffusionTrainer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VideoDiffusion:
-        """Rebuild from `get_config`."""
+        """Rebuild from `get_config`; files of version 0.1 hold the arguments of the spec one by one."""
         config = dict(config)
+        if "spec" in config:
+            spec = ModelSpec.from_config(config.pop("spec"))
+            config |= {name: getattr(spec, name) for name in _OF_SPEC} | {"clip_shape": spec.clip}
         config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
         return cls(**config)
+
+
+_OF_SPEC = (
+    *("values", "codec", "schedule", "prediction"),
+    *("known_frames", "known_noise", "independent_noise", "sampling"),
+)
+"""The constructor's arguments that a spec holds, besides the clip and what the denoiser says."""
 
 
 def _named(choice: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -1,41 +1,35 @@
-"""The LiteRT sampler: `ClipSampler` over an exported denoiser, with NumPy and ai-edge-litert alone."""
+"""The LiteRT engine: an exported denoiser, with NumPy and ai-edge-litert alone."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.diffusion.sampling.sampler import ClipSampler
-from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
+from kvdiff.diffusion.sampling.engine import DenoiserEngine
+from kvdiff.runtime.format import Format
+from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
 
-__all__ = ["FILE", "KIND", "METADATA", "SIGNATURE", "LiteRtSampler"]
+__all__ = ["LITERT", "SIGNATURE", "LiteRtEngine"]
 
-KIND = "litert-denoiser"
-FILE = "denoiser.tflite"
 SIGNATURE = "denoise"
-METADATA = "kvdiff.sampler"  # The name under which the file itself carries the sampler's configuration.
 
 
-class LiteRtSampler(ClipSampler):
-    """Generates, predicts and interpolates with a model that `kvdiff.export.export_litert` wrote.
-
-    The same verbs, keywords and, but for rounding and quantisation, videos as `OrtSampler`. The network takes one clip
-    of the training length at a time.
+class LiteRtEngine(DenoiserEngine):
+    """Runs a denoiser that `kvdiff.export.export_litert` wrote, one clip of the training length at a time.
 
     Args:
-        path: `denoiser.tflite`, or its directory; its manifest must lie beside it.
+        artefact: the file.
         threads: of the interpreter; by default its own choice.
 
     Raises:
-        ArtefactError: a missing, foreign or changed file.
+        ArtefactError: a file that is not what its manifest says.
         ImportError: no ai-edge-litert.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(self, artefact: Artefact, *, threads: int | None = None) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -44,20 +38,19 @@ class LiteRtSampler(ClipSampler):
             ) from error
         if threads is not None:
             check_count("threads", threads)
-        artefact = load_artefact(path, KIND, FILE)
-        super().__init__(**artefact.sampler_arguments)
-        self.manifest, self.path = artefact.manifest, artefact.path
+        super().__init__(self._denoise)
+        self.artefact = artefact
         try:
             content = artefact.path.read_bytes()
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
-            self._denoise = self._interpreter.get_signature_runner(SIGNATURE)
+            self._run = self._interpreter.get_signature_runner(SIGNATURE)
         except (RuntimeError, ValueError) as error:
             raise ArtefactError(artefact.path, f"which LiteRT cannot open ({error})") from error
         self._check(artefact, content)
 
     def _check(self, artefact: Artefact, content: bytes) -> None:
         """The file must have the inputs, outputs and sampler configuration that its manifest claims."""
-        found = (self._denoise.get_input_details(), self._denoise.get_output_details())
+        found = (self._run.get_input_details(), self._run.get_output_details())
         for section, details in zip(("inputs", "outputs"), found, strict=True):
             shapes = {name: [int(size) for size in detail["shape"]] for name, detail in details.items()}
             if shapes != getattr(artefact, section):
@@ -66,10 +59,10 @@ class LiteRtSampler(ClipSampler):
         if _metadata(content).get(METADATA) != canonical_json(artefact.manifest["sampler"]):
             raise ArtefactError(artefact.path, "whose own sampler configuration is not the one in its manifest")
 
-    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
+    def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels], one clip at a time."""
         noisy_clip, noise_label = (np.ascontiguousarray(value, np.float32) for value in (noisy_clip, noise_label))
-        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
+        expected = self.artefact.spec.latent.shape
         if noisy_clip.shape[1:] != expected:
             raise ValueError(
                 f"LiteRtSampler: expected clips of {list(expected)}, the shape this model was exported for. "
@@ -82,8 +75,10 @@ class LiteRtSampler(ClipSampler):
 
     def _call(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         """The output for one clip. Inputs have a batch axis of 1 but where that would be a fifth axis."""
-        shaped = {name: np.reshape(value, self.manifest["inputs"][name]["shape"]) for name, value in feed.items()}
-        return self._denoise(**shaped)["raw_output"]
+        shaped = {
+            name: np.reshape(value, self.artefact.manifest["inputs"][name]["shape"]) for name, value in feed.items()
+        }
+        return self._run(**shaped)["raw_output"]
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -95,3 +90,15 @@ def _metadata(content: bytes) -> dict[str, str]:
         data = model.Buffers(entry.Buffer()).DataAsNumpy()
         found[entry.Name().decode()] = data.tobytes().decode("utf-8", "replace") if isinstance(data, np.ndarray) else ""
     return found
+
+
+LITERT = Format(
+    name="litert",
+    kind="litert-denoiser",
+    file="denoiser.tflite",
+    precisions=("float32", "float16", "int8", "int8-weights"),
+    package="ai_edge_litert",
+    engine=LiteRtEngine,
+    export="kvdiff.export.litert:export_litert",
+    operators="kvdiff.export.operators:of_litert",
+)

@@ -17,19 +17,16 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kvdiff.diffusion.conditions.kinds import Condition, condition_from_config
-from kvdiff.diffusion.process.clip_spec import ClipSpec
-from kvdiff.diffusion.process.predictions import Prediction
-from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.spec import ModelSpec
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "METADATA",
     "Artefact",
     "ArtefactError",
-    "artefact_kind",
     "canonical_json",
-    "file_name",
+    "described",
     "file_record",
     "load_artefact",
     "load_folder",
@@ -39,6 +36,8 @@ __all__ = [
 FORMAT = "kvdiff-artefact"
 FORMAT_VERSION = 1
 SEAL = "manifest_sha256"
+METADATA = "kvdiff.sampler"
+"""The name under which a model file itself carries its spec, the manifest's section `sampler`."""
 
 _IN_FOLDER = "manifest.json"
 _MAX_MANIFEST_BYTES = 4 * 2**20  # A manifest is a few kB; anything near this is something else.
@@ -78,23 +77,14 @@ class Artefact:
         path: the model file.
         manifest: the manifest's content.
         inputs, outputs: the shape of each by name; dynamic axes are names, e.g. "frames".
-        clip_spec, schedule, prediction, conditions: what a `ClipSampler` is made from.
+        spec: what the network was trained for.
     """
 
     path: pathlib.Path
     manifest: Mapping[str, Any]
     inputs: Mapping[str, list[str | int]]
     outputs: Mapping[str, list[str | int]]
-    clip_spec: ClipSpec
-    schedule: NoiseSchedule
-    prediction: Prediction
-    conditions: Mapping[str, Condition]
-
-    @property
-    def sampler_arguments(self) -> dict[str, Any]:
-        """The arguments of a `ClipSampler`."""
-        names = ("clip_spec", "schedule", "prediction", "conditions")
-        return {name: getattr(self, name) for name in names}
+    spec: ModelSpec
 
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
@@ -102,19 +92,14 @@ def manifest_path(path: pathlib.Path) -> pathlib.Path:
     return path / _IN_FOLDER if path.is_dir() else path.with_name(f"{path.name}.manifest.json")
 
 
-def file_name(default: str, precision: str) -> str:
-    """The model file's name for a precision: `denoiser.onnx`, `denoiser.float16.onnx`."""
-    path = pathlib.PurePath(default)
-    return default if precision == "float32" else f"{path.stem}.{precision}{path.suffix}"
-
-
-def artefact_kind(path: pathlib.Path) -> str:
-    """What the manifest of a file or folder says it is.
+def described(path: pathlib.Path) -> tuple[str, str]:
+    """(kind, precision) of a file or folder, as its manifest says.
 
     Raises:
         ArtefactError: no manifest, or a manifest of something else.
     """
-    return _parse(manifest_path(path))["kind"]
+    manifest = _parse(manifest_path(path))
+    return manifest["kind"], manifest.get("precision", "float32")
 
 
 def load_artefact(path: str | os.PathLike[str], kind: str, default_name: str) -> Artefact:
@@ -178,16 +163,12 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
     try:
-        sampler = manifest["sampler"]
         return Artefact(
             path,
             manifest,
             inputs={name: list(tensor["shape"]) for name, tensor in manifest["inputs"].items()},
             outputs={name: list(tensor["shape"]) for name, tensor in manifest["outputs"].items()},
-            clip_spec=ClipSpec(**sampler["clip"]),
-            schedule=NoiseSchedule.from_config(sampler["schedule"]),
-            prediction=Prediction.from_config(sampler["prediction"]),
-            conditions={name: condition_from_config(config) for name, config in sampler.get("conditions", {}).items()},
+            spec=ModelSpec.from_config(manifest["sampler"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {error})"

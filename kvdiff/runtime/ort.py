@@ -1,4 +1,4 @@
-"""The ONNX Runtime sampler: `ClipSampler` over an exported denoiser, with NumPy and onnxruntime alone."""
+"""The ONNX Runtime engine: an exported denoiser, with NumPy and onnxruntime alone."""
 
 from __future__ import annotations
 
@@ -7,42 +7,33 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.sampling.loop import Draws
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
-from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, load_artefact
-from kvdiff.runtime.ort_device import MEMORY, STEP, DeviceLoop
+from kvdiff.runtime.format import MEMORY, Format
+from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
+from kvdiff.runtime.ort_device import STEP, DeviceLoop
 
-__all__ = ["FILE", "KIND", "METADATA", "OrtSampler", "Provider", "artefact_session", "open_session"]
+__all__ = ["ONNX", "OrtEngine", "Provider", "artefact_session", "open_session"]
 
-KIND = "onnx-denoiser"
-FILE = "denoiser.onnx"
 _LOCATION = rb"\n\x08location\x12"  # How a tensor in a data file begins to name it: onnx.proto, StringStringEntryProto.
-METADATA = "kvdiff.sampler"  # The key under which the model file itself carries the sampler's configuration.
-
+_STEP_BOUNDS = (-1.0, 1.0)  # To which `step.onnx` clamps.
 _GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 Provider = str | tuple[str, dict[str, Any]]
 
 
-class OrtSampler(ClipSampler):
-    """Generates, predicts and interpolates with a model that `kvdiff.export.export_onnx` wrote.
-
-    ```python
-    sampler = kvdiff.runtime.OrtSampler("saved_models/demo")
-    future = sampler.predict_frames(past, num_steps=20, seed=1)
-    ```
+class OrtEngine(DenoiserEngine):
+    """Runs a denoiser that `kvdiff.export.export_onnx` wrote.
 
     Args:
-        path: `denoiser.onnx`, or its directory; its manifest must lie beside it.
+        artefact: the file.
         providers: onnxruntime's execution providers, most wanted first, as names or (name, options); by default CUDA
             where this onnxruntime was built with it, then the CPU. A provider that cannot be used is warned about.
         threads: threads within an operator; by default one a physical core.
@@ -50,21 +41,20 @@ class OrtSampler(ClipSampler):
             learned variances go over the host either way.
 
     Raises:
-        ArtefactError: a missing, foreign or changed file.
+        ArtefactError: a file that is not what its manifest says.
         ImportError: no onnxruntime.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        artefact: Artefact,
         *,
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
         io_binding: bool | None = None,
     ) -> None:
-        artefact = load_artefact(path, KIND, FILE)
-        super().__init__(**artefact.sampler_arguments)
-        self.manifest, self.path = artefact.manifest, artefact.path
+        super().__init__(self._denoise)
+        self.artefact = artefact
         self._session = artefact_session(artefact, providers, threads)
         (self._output,) = artefact.outputs
         on_gpu = self.providers[0] in _GPUS
@@ -93,7 +83,7 @@ class OrtSampler(ClipSampler):
         """The execution providers in use, most wanted first."""
         return tuple(self._session.get_providers())
 
-    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
+    def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 of `noisy_clip`'s shape [batch, frames, height, width, channels].
 
         Height and width may be any that the network divides; `noise_label` is [batch, frames]; `inputs` are what a
@@ -104,21 +94,15 @@ class OrtSampler(ClipSampler):
         (out,) = self._session.run([self._output], feed)
         return out
 
-    def _window(
-        self,
-        table: StepTable,
-        x: np.ndarray,
-        history: np.ndarray,
-        noise: Draws,
-        told: Conditioning,
-        report: Callable[[int], None],
+    def run_window(
+        self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As in `ClipSampler`, on the device where that is asked for."""
-        plain = type(table) is StepTable and table.memory <= MEMORY and told.guidance is None
-        if self._loop is None or not plain:
-            return super()._window(table, x, history, noise, told, report)
-        made, remembered = self._loop.run(table, x, list(history), noise, told.inputs, report)
-        return made, np.stack(remembered)
+        """As in `Engine`, on the device where that is asked for."""
+        plain = type(table) is StepTable and table.memory <= MEMORY and draws.conditioning.guidance is None
+        if self._loop is None or not plain or draws.bounds != _STEP_BOUNDS:
+            return super().run_window(table, x, history, draws)
+        cleaner, remembered = self._loop.run(table, x, list(history), draws)
+        return cleaner, np.stack(remembered)
 
 
 def open_session(
@@ -212,3 +196,15 @@ def _check_session(artefact: Artefact, session: Any) -> None:
     carried = session.get_modelmeta().custom_metadata_map.get(METADATA)
     if carried != canonical_json(artefact.manifest["sampler"]):
         raise ArtefactError(artefact.path, "whose own sampler configuration is not the one in its manifest")
+
+
+ONNX = Format(
+    name="onnx",
+    kind="onnx-denoiser",
+    file="denoiser.onnx",
+    precisions=("float32", "float16", "bfloat16", "int8"),
+    package="onnxruntime",
+    engine=OrtEngine,
+    export="kvdiff.export.onnx:export_onnx",
+    operators="kvdiff.export.operators:of_onnx",
+)

@@ -7,20 +7,17 @@ remembered predictions stay where the network computes.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.sampling.loop import Draws
+from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.solvers.step_table import Row, StepTable
+from kvdiff.runtime.format import MEMORY, STEP_COLUMNS
 
-__all__ = ["COLUMNS", "MEMORY", "STEP", "DeviceLoop"]
+__all__ = ["STEP", "DeviceLoop"]
 
-COLUMNS = ("c_skip", "c_out", "a", "std")
-"""The columns of a row that `step.onnx` takes besides `b`."""
-MEMORY = 4
-"""How many predictions of x_0 it takes."""
 STEP = pathlib.Path(__file__).with_name("step.onnx")
 
 _BLANK = np.zeros((1, 1, 1, 1, 1), np.float32)
@@ -47,14 +44,12 @@ class DeviceLoop:
         table: StepTable,
         x: np.ndarray,
         history: Sequence[np.ndarray],
-        noise: Draws,
-        inputs: Mapping[str, np.ndarray],
-        report: Callable[[int], None],
+        draws: Draws,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """As `ClipSampler._window`, of a table of at most `MEMORY` and a network of as many channels out as in."""
+        """As `Engine.run_window`, of a table of at most `MEMORY` and a network of as many channels out as in."""
         rows = list(table.rows(np.float32))
         labels = [np.ascontiguousarray(np.broadcast_to(row.c_noise[..., 0, 0, 0], x.shape[:2])) for row in rows]
-        first = {"noisy_clip": rows[0].c_in * x, "noise_label": labels[0], **inputs}
+        first = {"noisy_clip": rows[0].c_in * x, "noise_label": labels[0], **draws.conditioning.inputs}
         graph, buffers = self._filled(first)
         blank = self._value(_BLANK)
         state, memory = self._value(x), [*map(self._value, history)] + [blank] * (MEMORY - len(history))
@@ -62,10 +57,10 @@ class DeviceLoop:
         for index, row in enumerate(rows):
             buffers["noise_label"].update_inplace(labels[index])
             self._call_denoiser(graph, buffers)
-            fresh = self._value(noise(index + 1)) if row.std.any() else blank
+            fresh = self._value(draws.fresh(index, row))
             state, predicted = self._call_step(buffers, state, memory, fresh, row, following[index])
             memory = [predicted, *memory[:-1]]
-            report(1)
+            draws.report(1)
         return state.numpy(), [predicted.numpy() for predicted in memory[: len(history)]]
 
     def _filled(self, first: Mapping[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
@@ -97,7 +92,7 @@ class DeviceLoop:
         """The next x and the new prediction; the next noisy clip is written into the denoiser's buffer."""
         values = {"x": x, "raw_output": buffers["raw_output"], "noise": noise}
         values |= {f"history_{k}": remembered for k, remembered in enumerate(memory)}
-        columns = {name: getattr(row, name) for name in COLUMNS} | {"c_in_next": c_in_next}
+        columns = {name: getattr(row, name) for name in STEP_COLUMNS} | {"c_in_next": c_in_next}
         columns |= {f"b_{k}": row.b[k] if k < len(row.b) else _BLANK for k in range(MEMORY)}
         values |= {name: self._value(column) for name, column in columns.items()}
         binding = self.step.io_binding()

@@ -1,92 +1,77 @@
-"""The SavedModel sampler: `ClipSampler` over an exported version, with NumPy and TensorFlow alone."""
+"""The SavedModel engine: an exported version, with NumPy and TensorFlow alone."""
 
 from __future__ import annotations
 
-import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import TOLD
-from kvdiff.diffusion.sampling.loop import Draws
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
+from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
-from kvdiff.runtime.manifest import ArtefactError, load_folder
+from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows
+from kvdiff.runtime.manifest import Artefact, ArtefactError
 
-__all__ = ["COLUMNS", "FILE", "KIND", "MEMORY", "SavedModelSampler", "newest_version", "table_inputs", "versions"]
-
-KIND = "saved-model"
-FILE = "saved_model.pb"
-COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "std")
-"""The columns of a step table in the order of the input `table`; `b` is an input of its own."""
-MEMORY = 4
-"""K of the input `b`: the longest memory of any solver; shorter ones are filled up with zeros."""
+__all__ = ["SAVED_MODEL", "SavedModelEngine", "newest_version", "table_inputs", "versions"]
 
 
-class SavedModelSampler(ClipSampler):
-    """Generates, predicts and interpolates with a version that `kvdiff.export.export_saved_model` wrote.
+class SavedModelEngine(DenoiserEngine):
+    """Runs a version that `kvdiff.export.export_saved_model` wrote, without Keras.
 
-    The same verbs, keywords and videos as the Keras model, without Keras: the signature `sample` runs the whole loop in
-    TensorFlow. What it does not take (more calls than it was exported for, learned variance, guidance at some noise
-    levels only, plans whose windows hand on unfinished frames) is run here, around the signature `denoise`.
+    The signature `sample` runs a whole window in TensorFlow. What it does not take (more calls than it was exported
+    for, learned variance, guidance at some noise levels only, plans whose windows hand on unfinished frames) runs here,
+    around the signature `denoise`.
 
     Args:
-        path: a version's directory, or the directory of versions, of which the newest is taken.
+        artefact: the version's folder.
 
     Raises:
-        ArtefactError: a missing, foreign or changed file.
+        ArtefactError: a folder that is not what its manifest says.
         ImportError: no TensorFlow.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, artefact: Artefact) -> None:
         tf = _tensorflow()
-        folder = newest_version(pathlib.Path(path))
-        artefact = load_folder(folder, KIND)
-        super().__init__(artefact.clip_spec, artefact.schedule, artefact.prediction, conditions=artefact.conditions)
-        self.manifest, self.path = artefact.manifest, folder
+        super().__init__(self._denoise)
+        self.artefact = artefact
         self.max_calls = int(artefact.manifest["serving"]["max_calls"])
         try:
-            self._model = tf.saved_model.load(str(folder))  # Keeps the variables that the signatures read.
+            self._model = tf.saved_model.load(str(artefact.path))  # Keeps the variables that the signatures read.
             self._signatures = {name: self._model.signatures[name] for name in ("denoise", "sample")}
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtefactError(artefact.path, f"which TensorFlow {tf.__version__} cannot open ({error})") from error
 
-    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
+    def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""
         self._check_shape(np.shape(noisy_clip))
         return self._call("denoise", {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})
 
-    def _window(
-        self,
-        table: StepTable,
-        x: np.ndarray,
-        history: np.ndarray,
-        noise: Draws,
-        told: Conditioning,
-        report: Callable[[int], None],
+    def run_window(
+        self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As in `ClipSampler`, inside TensorFlow where the signature takes it."""
+        """As in `Engine`, inside TensorFlow where the signature takes it."""
         self._check_shape(x.shape)
-        if not (self._fits(table) and _remembers_nothing(table, history) and _acts_throughout(told)):
-            return super()._window(table, x, history, noise, told, report)
-        batch, frames = x.shape[:2]
-        feed = table_inputs(table, batch, self.max_calls) | dict(told.inputs)
+        conditioning, batch = draws.conditioning, len(x)
+        if not (self._fits(table) and _remembers_nothing(table, history) and _acts_throughout(conditioning)):
+            return super().run_window(table, x, history, draws)
+        feed = table_inputs(table, batch, x.shape[1], self.max_calls) | dict(conditioning.inputs)
         feed |= {
             "start": x,
-            "start_std": np.zeros((batch, frames), np.float32),
-            "first_draw": np.full(batch, noise.first, np.int32),
-            "seed": np.full(batch, noise.seed, np.uint64).astype(np.int64),
-            "sample": np.asarray(noise.samples, np.int64),
+            "start_std": np.zeros(x.shape[:2], np.float32),
+            "first_draw": np.full(batch, draws.first, np.int32),
+            "seed": np.full(batch, draws.seed, np.uint64).astype(np.int64),
+            "sample": np.asarray(draws.samples, np.int64),
         }
-        if TOLD in told.inputs:
-            feed["guidance"] = np.ones(batch, np.float32) if told.guidance is None else told.guidance
-        made = self._call("sample", feed)
-        report(table.num_steps)
-        return made, history
+        if CONDITION_MASK in conditioning.inputs:
+            weights = conditioning.guidance
+            feed["guidance"] = np.ones(batch, np.float32) if weights is None else weights
+        cleaner = self._call("sample", feed)
+        draws.report(table.num_steps)
+        return cleaner, history
 
     def _fits(self, table: StepTable) -> bool:
         return type(table) is StepTable and table.num_steps <= self.max_calls and table.memory <= MEMORY
@@ -98,7 +83,7 @@ class SavedModelSampler(ClipSampler):
         return output.numpy()
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        expected = (self.clip_spec.num_frames, *self.clip_spec.frame_shape)
+        expected = self.artefact.spec.latent.shape
         if shape[1:] != expected:
             raise ValueError(
                 f"SavedModelSampler: expected clips of {list(expected)}, the shape this model was exported for. "
@@ -113,16 +98,16 @@ def versions(folder: pathlib.Path) -> dict[int, pathlib.Path]:
 
 def newest_version(folder: pathlib.Path) -> pathlib.Path:
     """`folder`, or of the versions inside it the one with the highest number, as TensorFlow Serving chooses."""
-    found = {} if (folder / FILE).is_file() else versions(folder)
+    found = {} if (folder / SAVED_MODEL.file).is_file() else versions(folder)
     return found[max(found)] if found else folder
 
 
-def table_inputs(table: StepTable, batch: int, max_calls: int) -> dict[str, np.ndarray]:
+def table_inputs(table: StepTable, batch: int, frames: int, max_calls: int) -> dict[str, np.ndarray]:
     """The inputs of the signature `sample` that say what to do.
 
     Args:
         table: one with rows of each frame, as `with_known` makes: [num_steps, frames] or [num_steps, batch, frames].
-        batch: how many clips.
+        batch, frames: how many clips, of how many frames.
         max_calls: how many rows the signature takes.
 
     Returns:
@@ -130,11 +115,9 @@ def table_inputs(table: StepTable, batch: int, max_calls: int) -> dict[str, np.n
         up with zeros, and `num_calls` int32 [batch], how many of their rows count.
     """
     inputs = {"num_calls": np.full(batch, table.num_steps, np.int32)}
-    stacked = np.stack([getattr(table, name) for name in COLUMNS], axis=1)
-    for name, values, width in (("table", stacked, len(COLUMNS)), ("b", table.b, MEMORY)):
-        inputs[name] = np.zeros((batch, max_calls, width, values.shape[-1]), np.float32)
-        rows = np.moveaxis(values, 2, 0) if values.ndim == 4 else values
-        inputs[name][:, : table.num_steps, : values.shape[1]] = rows
+    for name, rows in zip(("table", "b"), packed_rows(table, SERVED_COLUMNS, batch, frames), strict=True):
+        padding = np.zeros((max_calls - len(rows), *rows.shape[1:]), np.float32)
+        inputs[name] = np.moveaxis(np.concatenate([rows, padding]), 2, 0)
     return inputs
 
 
@@ -145,9 +128,9 @@ def _remembers_nothing(table: StepTable, history: np.ndarray) -> bool:
     return table.memory == 1 or not (unfinished or history[:, moves].any())
 
 
-def _acts_throughout(told: Conditioning) -> bool:
+def _acts_throughout(conditioning: Conditioning) -> bool:
     """Whether guidance is as the signature has it: at all noise levels, without rescaling."""
-    return told.guidance is None or (told.interval == (0.0, 1.0) and told.rescale == 0.0)
+    return conditioning.guidance is None or (conditioning.interval == (0.0, 1.0) and conditioning.rescale == 0.0)
 
 
 def _tensorflow() -> ModuleType:
@@ -158,3 +141,16 @@ def _tensorflow() -> ModuleType:
             'SavedModelSampler needs TensorFlow: pip install "keras-video-diffusion[tensorflow]"'
         ) from error
     return tensorflow
+
+
+SAVED_MODEL = Format(
+    name="saved-model",
+    kind="saved-model",
+    file="saved_model.pb",
+    precisions=("float32",),
+    package="tensorflow",
+    engine=SavedModelEngine,
+    export="kvdiff.export.saved_model:export_saved_model",
+    operators="kvdiff.export.operators:of_saved_model",
+    folder="serving",
+)

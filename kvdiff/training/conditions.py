@@ -1,4 +1,4 @@
-"""What the denoiser is told in training: the data's conditions, some of them withheld."""
+"""The denoiser's inputs in training: the data's conditions, some of them left out."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from typing import Any
 from keras import ops
 
 from kvdiff.diffusion.conditions.conditioning import augmented
-from kvdiff.diffusion.conditions.kinds import (
-    TOLD,
-    ClassLabel,
-    Condition,
-    FrameTimes,
-    LowResolution,
-    noise_input,
-    told_names,
-)
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, CONDITION, normal, uniform
 
 NoiseKey = tuple[Any, int, Any, Any]
 """(xp, seed, training step, sample numbers), the first arguments of `kvdiff.diffusion.process.noise.uniform`."""
 
-__all__ = ["NoiseKey", "reduced", "training_conditions"]
+__all__ = ["NoiseKey", "training_conditions"]
 
 
 def training_conditions(
@@ -33,46 +25,30 @@ def training_conditions(
 
     Args:
         conditions: the denoiser's, by name.
-        given: the data's: {name: array [batch, …]}, or the array alone where only one must be given. Low resolution and
-            frame times are made where they are not given.
+        given: the data's: {name: array [batch, …]}, or the array alone where only one must be given. Conditions that
+            come from clips may be left out.
         x_0: the clips, [batch, frames, height, width, channels].
-        where: which noise to draw: the first arguments of `kvdiff.diffusion.process.noise.uniform`.
-        dropout: the share of clips told nothing; each condition is withheld by itself as often again.
+        where: which noise to draw.
+        dropout: the share of clips without any condition; each is left out by itself as often again.
     """
     if not conditions:
         return {}
-    given = _named(conditions, given)
-    batch, frames = ops.shape(x_0)[:2]
+    given = _by_name(conditions, given)
     inputs: dict[str, Any] = {}
     for name, condition in conditions.items():
-        if name in given:
-            inputs[name] = ops.cast(given[name], condition.dtype)
-            if isinstance(condition, ClassLabel):
-                inputs[name] = ops.reshape(inputs[name], (-1,))
-        elif isinstance(condition, FrameTimes):
-            inputs[name] = ops.broadcast_to(ops.arange(frames, dtype="float32")[None, :], (batch, frames))
-        elif isinstance(condition, LowResolution):
-            inputs[name] = reduced(x_0, condition.scale)
-        if isinstance(condition, LowResolution):
+        inputs[name] = condition.training_value(ops, given.get(name), x_0)
+        if condition.has_noise:
             inputs |= _noisy(name, condition, inputs[name], where)
-    names = told_names(conditions)
-    if names:
+    if names := optional_names(conditions):
         drawn = uniform(*where, 2 + len(names), CONDITION)
-        told = ops.logical_and(drawn[:, :1] >= dropout, drawn[:, 2:] >= (dropout if len(names) > 1 else 0.0))
-        inputs[TOLD] = ops.cast(told, "float32")
+        present = ops.logical_and(drawn[:, :1] >= dropout, drawn[:, 2:] >= (dropout if len(names) > 1 else 0.0))
+        inputs[CONDITION_MASK] = ops.cast(present, "float32")
     return inputs
 
 
-def reduced(clip: Any, scale: int) -> Any:
-    """Clips `scale` times smaller, by averaging: [batch, frames, height / scale, width / scale, channels]."""
-    batch, frames, height, width, channels = ops.shape(clip)
-    cells = ops.reshape(clip, (batch, frames, height // scale, scale, width // scale, scale, channels))
-    return ops.mean(cells, axis=(3, 5))
-
-
-def _named(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
+def _by_name(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
     """The data's conditions by name, complete."""
-    needed = [name for name, c in conditions.items() if not isinstance(c, (FrameTimes, LowResolution))]
+    needed = [name for name, condition in conditions.items() if not condition.comes_from_clips]
     if given is None:
         given = {}
     if not isinstance(given, Mapping):
@@ -89,8 +65,8 @@ def _named(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
     return dict(given)
 
 
-def _noisy(name: str, condition: LowResolution, clip: Any, where: NoiseKey) -> dict[str, Any]:
-    """The small clip at a random noise level, and the level's label."""
+def _noisy(name: str, condition: Any, clip: Any, where: NoiseKey) -> dict[str, Any]:
+    """The condition's clip at a random noise level, and the level's label."""
     label = condition.max_noise * uniform(*where, 2, CONDITION)[:, 1]
     size = math.prod(clip.shape[2:]) * ops.shape(clip)[1]
     noise = ops.reshape(normal(*where, size, AUGMENTATION), ops.shape(clip))

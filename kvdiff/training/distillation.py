@@ -20,12 +20,13 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
+from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
 from kvdiff.diffusion.process.noise import TIMESTEP, uniform
 from kvdiff.diffusion.process.spacing import timesteps
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import step
+from kvdiff.diffusion.transforms.clamps import clamp_to
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer
@@ -75,7 +76,7 @@ class ProgressiveDistillation(DiffusionTrainer):
         total = diffusion.schedule.num_timesteps
         self.num_steps = check_count("num_steps", num_steps, at_most=total // 2)
         self.guidance = check_real("guidance", guidance, above=0.0, below=np.inf, closed=True)
-        if self.guidance != 1.0 and not teacher.conditions:
+        if self.guidance != 1.0 and not teacher.spec.conditions:
             raise ValueError(f"`guidance`: expected 1, for `teacher` knows no conditions. Received: {guidance}")
         self.teacher, self.student = _copy(teacher), _copy(teacher)
         self.teacher.trainable = False
@@ -127,14 +128,14 @@ class ProgressiveDistillation(DiffusionTrainer):
 
     def _teacher_step(self, row: Row, x: Any, inputs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """The teacher's next x, and its predicted x_0."""
-        told = {name: value for name, value in inputs.items() if name not in ("noisy_clip", "noise_label")}
+        others = {name: value for name, value in inputs.items() if name not in ("noisy_clip", "noise_label")}
         weight = None if self.guidance == 1.0 else ops.full((ops.shape(x)[0],), self.guidance)
-        conditioning = Conditioning(self.teacher.conditions, told, weight)
-        out = answer(ops, self._ask_teacher, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
-        return step(row, x, ops.cast(out, "float32"), (0.0,), 0.0, self.teacher.sampler.clamp, ops.exp)
+        conditioning = Conditioning(self.teacher.spec.conditions, others, weight)
+        out = guided_output(ops, self._ask_teacher, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
+        return step(row, x, ops.cast(out, "float32"), (0.0,), 0.0, clamp_to(self.teacher.spec.bounds, ops), ops.exp)
 
-    def _ask_teacher(self, noisy_clip: Any, noise_label: Any, told: Mapping[str, Any]) -> Any:
-        return self.teacher({"noisy_clip": noisy_clip, "noise_label": noise_label, **told}, training=False)
+    def _ask_teacher(self, noisy_clip: Any, noise_label: Any, others: Mapping[str, Any]) -> Any:
+        return self.teacher({"noisy_clip": noisy_clip, "noise_label": noise_label, **others}, training=False)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

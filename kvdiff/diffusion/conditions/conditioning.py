@@ -1,4 +1,4 @@
-"""From what a user tells of clips to what a denoiser is fed, with classifier-free guidance, on every runtime."""
+"""From the conditions that a user gives to a denoiser's inputs, with classifier-free guidance, on every runtime."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.checks import check_interval, check_real
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
-from kvdiff.diffusion.conditions.kinds import TOLD, Condition, FrameTimes, LowResolution, noise_input, told_names
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
+from kvdiff.diffusion.transforms.values import PIXELS, Values
 
-__all__ = ["Conditioning", "answer", "augmented"]
+__all__ = ["Conditioning", "augmented", "guided_output"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Conditioning:
 
     Attributes:
         conditions: the denoiser's conditions by name.
-        inputs: what it is fed besides the noisy clip and its labels, each [batch, …].
+        inputs: the denoiser's inputs besides the noisy clip and its labels, each [batch, …].
         guidance: float32 [batch], the weight of classifier-free guidance, or None where it is 1 everywhere.
         interval: the noise labels between which guidance acts; elsewhere its second call is saved.
         rescale: the share of the gain in standard deviation that is undone, in [0, 1].
@@ -39,8 +40,9 @@ class Conditioning:
         cls,
         conditions: Mapping[str, Condition],
         given: Mapping[str, Any] | None,
-        clip_shape: tuple[int, int, int, int, int],
+        clip_shape: tuple[int, ...],
         *,
+        values: Values = PIXELS,
         guidance: Any = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
@@ -48,55 +50,48 @@ class Conditioning:
     ) -> Conditioning:
         """Check what a user gave for clips of `clip_shape` [batch, frames, height, width, channels].
 
-        Conditions that are not given are not told. `augmentation` is the noise label of `LowResolution` clips.
+        Conditions that are not given are absent. `augmentation` is the noise label of conditions that have noise.
         """
-        given = dict(given or {})
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"`conditions`: expected arrays by name. Received: {type(given).__name__}")
+        given = {name: value for name, value in (given or {}).items() if value is not None}
         if unknown := sorted(set(given) - set(conditions)):
             raise ValueError(f"`conditions`: expected names among {sorted(conditions)}. Received: {unknown}")
-        batch, frames, frame_shape = clip_shape[0], clip_shape[1], clip_shape[2:]
+        batch, frames, frame_shape = clip_shape[0], clip_shape[1], (clip_shape[2], clip_shape[3], clip_shape[4])
         inputs: dict[str, np.ndarray] = {}
         for name, condition in conditions.items():
-            value = given.get(name)
-            if value is None:
-                value = np.zeros(condition.shape(frames, frame_shape), condition.dtype)
-                if isinstance(condition, FrameTimes):
-                    value = np.arange(frames)
+            value = condition.encoded(given[name], values) if name in given else condition.default(frames, frame_shape)
             inputs[name] = condition.check(f"conditions[{name!r}]", value, batch, frames, frame_shape)
-            if isinstance(condition, LowResolution):
-                check_real("augmentation", augmentation, above=0.0, below=condition.max_noise, closed=True)
+            if condition.has_noise:
+                most = condition.max_noise  # type: ignore[attr-defined]
+                check_real("augmentation", augmentation, above=0.0, below=most, closed=True)
                 inputs[noise_input(name)] = np.full(batch, augmentation, np.float32)
-        names = told_names(conditions)
-        if names:
-            inputs[TOLD] = np.tile(np.array([given.get(name) is not None for name in names], np.float32), (batch, 1))
+        if names := optional_names(conditions):
+            inputs[CONDITION_MASK] = np.tile(np.array([name in given for name in names], np.float32), (batch, 1))
         weight = _check_guidance(guidance, batch)
-        if weight is not None and not inputs.get(TOLD, np.zeros(1)).any():
+        if weight is not None and not inputs.get(CONDITION_MASK, np.zeros(1)).any():
             raise ValueError(f"`guidance`: expected 1 where no condition is given to guide by. Received: {guidance}")
-        low, high = guidance_interval
-        check_real("guidance_interval", low, above=0.0, below=1.0, closed=True)
-        check_real("guidance_interval", high, above=low, below=1.0, closed=True)
+        interval = check_interval("guidance_interval", guidance_interval)
         check_real("guidance_rescale", guidance_rescale, above=0.0, below=1.0, closed=True)
-        return cls(conditions, inputs, weight, (low, high), guidance_rescale)
+        return cls(conditions, inputs, weight, interval, guidance_rescale)
 
     def rows(self, rows: slice) -> Conditioning:
         """Those of some clips of the batch."""
         guidance = None if self.guidance is None else self.guidance[rows]
-        return dataclasses.replace(
-            self, inputs={name: value[rows] for name, value in self.inputs.items()}, guidance=guidance
-        )
+        inputs = {name: value[rows] for name, value in self.inputs.items()}
+        return dataclasses.replace(self, inputs=inputs, guidance=guidance)
 
     def frames(self, frames: np.ndarray) -> Conditioning:
         """Those of a window: the frames of the video that are numbered `frames`."""
-        per_frame = [name for name, condition in self.conditions.items() if condition.per_frame]
-        return dataclasses.replace(
-            self, inputs={**self.inputs, **{name: self.inputs[name][:, frames] for name in per_frame}}
-        )
+        own = {name: self.inputs[name][:, frames] for name, condition in self.conditions.items() if condition.per_frame}
+        return dataclasses.replace(self, inputs={**self.inputs, **own})
 
     def with_noise(self, seed: int, samples: np.ndarray) -> Conditioning:
-        """With noise of the label they are said to have added to `LowResolution` clips."""
+        """With noise on the conditions whose label says that they carry some."""
         noisy = {}
-        for number, (name, condition) in enumerate(self.conditions.items()):
+        for number, name in enumerate(self.conditions):
             level = self.inputs.get(noise_input(name))
-            if isinstance(condition, LowResolution) and level is not None and level.any():
+            if level is not None and level.any():
                 clip = self.inputs[name]
                 noise = video_noise(seed, number, samples, clip.shape[1:], AUGMENTATION)
                 noisy[name] = augmented(np, clip, level, noise)
@@ -121,28 +116,29 @@ def augmented(xp: Any, clip: Any, noise_label: Any, noise: Any) -> Any:
     return xp.cos(angle) * clip + xp.sin(angle) * noise
 
 
-def answer(
+def guided_output(
     xp: Any,
     denoise: Callable[[Any, Any, Mapping[str, Any]], Any],
     noisy_clip: Any,
     noise_label: Any,
-    told: Conditioning,
+    conditioning: Conditioning,
 ) -> Any:
-    """F, guided where `told` says so: then told and untold clips go through the network as one batch.
+    """F, guided where `conditioning` says so: clips with and without their conditions go through as one batch.
 
     Args:
         xp: `numpy` or `keras.ops`.
         denoise: F(noisy_clip, noise_label, inputs), of a runtime.
-        noisy_clip, noise_label, told: what to ask it.
+        noisy_clip, noise_label, conditioning: of the call.
     """
-    if told.guidance is None:
-        return denoise(noisy_clip, noise_label, told.inputs)
-    untold = {**told.inputs, TOLD: xp.zeros_like(told.inputs[TOLD])}
-    both = {name: xp.concatenate([value, untold[name]], axis=0) for name, value in told.inputs.items()}
+    inputs = conditioning.inputs
+    if conditioning.guidance is None:
+        return denoise(noisy_clip, noise_label, inputs)
+    absent = {**inputs, CONDITION_MASK: xp.zeros_like(inputs[CONDITION_MASK])}
+    both = {name: xp.concatenate([value, absent[name]], axis=0) for name, value in inputs.items()}
     clip, label = (xp.concatenate([value, value], axis=0) for value in (noisy_clip, noise_label))
     main, guide = xp.split(denoise(clip, label, both), 2, axis=0)
-    pushed = guided(main, guide, xp.reshape(told.guidance, (-1, 1, 1, 1, 1)))
-    return rescaled(xp, pushed, main, told.rescale)
+    pushed = guided(main, guide, xp.reshape(conditioning.guidance, (-1, 1, 1, 1, 1)))
+    return rescaled(xp, pushed, main, conditioning.rescale)
 
 
 def _check_guidance(guidance: Any, batch: int) -> np.ndarray | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, check_real
 
 __all__ = ["ClipSpec"]
 
@@ -16,16 +17,25 @@ class ClipSpec:
     Attributes:
         num_frames: the number of frames in training clips, and the default when sampling.
         height, width, channels: the shape of a frame.
+        fps: the model's clock, in frames a second; None for a model that takes frames as they are.
+        channel_names: what each channel is, for files and plots; none by default.
     """
 
     num_frames: int
     height: int
     width: int
     channels: int
+    fps: float | None = None
+    channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            check_count(field.name, getattr(self, field.name))
+        for name in ("num_frames", "height", "width", "channels"):
+            check_count(name, getattr(self, name))
+        if self.fps is not None:
+            check_real("fps", self.fps, above=0.0)
+        object.__setattr__(self, "channel_names", tuple(self.channel_names))
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"`channel_names`: expected {self.channels} names. Received: {self.channel_names}")
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -33,6 +43,13 @@ class ClipSpec:
         return self.height, self.width, self.channels
 
     @property
-    def config(self) -> dict[str, int]:
-        """The arguments that rebuild this spec."""
-        return dataclasses.asdict(self)
+    def shape(self) -> tuple[int, int, int, int]:
+        """(frames, height, width, channels)."""
+        return self.num_frames, *self.frame_shape
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that rebuild this spec; what is not known is left out."""
+        names = list(self.channel_names)
+        config = {**dataclasses.asdict(self), "channel_names": names}
+        return {name: value for name, value in config.items() if value not in (None, [])}

@@ -1,7 +1,7 @@
 """The variational bound on a clip's code length: every term, in bits a dimension, also of some frames given the others.
 
 Equation (13) of `kvdiff.diffusion`: L = L_T + sum of L_{t-1} + L_0. Each L_{t-1} compares two Gaussians whose means
-differ by b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are: `bound_table`.
+differ by b (x_0 - D), so the ancestral sampler's own table holds all the coefficients there are, see `bound_table.py`.
 """
 
 from __future__ import annotations
@@ -12,50 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known
+from kvdiff.diffusion.checks import check_choice, check_count, check_known
+from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import video_noise
-from kvdiff.diffusion.process.predictions import Prediction
-from kvdiff.diffusion.process.schedules import NoiseSchedule
-from kvdiff.diffusion.sampling.sampler import ClipSampler
-from kvdiff.diffusion.solvers.ancestral import ddpm
+from kvdiff.diffusion.sampling.engine import denoise_of
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.solvers.bound_table import all_steps
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow
-from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
 from kvdiff.diffusion.tasks import masks
+from kvdiff.diffusion.transforms.clamps import clamp_to
 
-__all__ = ["BitsPerDim", "BoundTable", "bits_per_dim", "discretized_bits", "divergence", "prior_divergence"]
+__all__ = ["BitsPerDim", "bits_per_dim", "discretized_bits", "divergence", "prior_divergence"]
 
 _BITS_PER_NAT = 1.0 / math.log(2.0)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class BoundTable:
-    """The bound's coefficients by timestep, for training to gather; each float64 [num_timesteps].
-
-    At t = 0 the posterior has no variance; as published (improved-diffusion), the least log-variance there is that of t
-    = 1.
-
-    Attributes:
-        b: the posterior mean's weight of x_0, equation (4).
-        log_var_min: the logarithm of the posterior's variance, the "small" one.
-        log_var_max: the logarithm of the forward step's variance, the "large" one.
-    """
-
-    b: np.ndarray
-    log_var_min: np.ndarray
-    log_var_max: np.ndarray
-
-    @classmethod
-    def of(cls, schedule: NoiseSchedule) -> BoundTable:
-        """The coefficients of a schedule whose every timestep is visited."""
-        table = _all_steps(schedule, Prediction("x0"))
-        return cls(table.b[::-1, 0, 0], table.log_var_min[::-1, 0], table.log_var_max[::-1, 0])
-
-
-def _all_steps(schedule: NoiseSchedule, prediction: Prediction) -> LearnedVarianceTable:
-    """The ancestral sampler over every timestep; row i is timestep num_timesteps - 1 - i."""
-    table = ddpm(schedule.levels(np.arange(schedule.num_timesteps)[::-1]), prediction, variance="learned")
-    assert isinstance(table, LearnedVarianceTable)
-    return table
 
 
 def divergence(error: Any, log_var: Any, *, b: Any, log_var_min: Any) -> np.ndarray:
@@ -126,12 +95,12 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    sampler: ClipSampler, clips: np.ndarray, known: np.ndarray | None = None, *, variance: str = "small", seed: int = 0
+    sampler: Sampler, clips: np.ndarray, known: np.ndarray | None = None, *, variance: str = "small", seed: int = 0
 ) -> BitsPerDim:
     """The variational bound of `clips`, with one draw of noise a timestep (improved-diffusion's `calc_bpd_loop`).
 
     Args:
-        sampler: any `ClipSampler`: Keras, ONNX Runtime or an oracle. Its clamp applies.
+        sampler: any whose engine answers single network calls, of a model without a codec. Its clamp applies.
         clips: [batch, frames, height, width, channels], uint8 or the values that uint8 pixels scale to.
         known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by
             default.
@@ -139,12 +108,15 @@ def bits_per_dim(
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """
     check_choice("variance", variance, ("small", "large", "learned"))
-    clips = check_clip("clips", clips, sampler.clip_spec.frame_shape).astype(sampler.row_dtype)
+    if sampler.spec.codec is not None:
+        raise ValueError("bits_per_dim: expected a model without a codec, whose latent has no pixels. Received: one")
+    clips = sampler.spec.encode(sampler.spec.checked("clips", clips)).astype(sampler.dtype)
     known = masks.none(clips.shape[1]) if known is None else known
     known = check_known("known", known, *clips.shape[:2])
-    schedule, table = sampler.schedule, _all_steps(sampler.schedule, sampler.prediction)
+    schedule = sampler.spec.schedule
+    table = all_steps(schedule, sampler.spec.prediction)
     terms = []
-    for index, row in enumerate(table.with_known(known).rows(sampler.row_dtype)):
+    for index, row in enumerate(table.with_known(known).rows(sampler.dtype)):
         t = schedule.num_timesteps - 1 - index
         noise = video_noise(seed, t, np.arange(len(clips)), clips.shape[1:])
         noisy = np.where(_pixels(known), clips, schedule.alpha[t] * clips + schedule.sigma[t] * noise)
@@ -155,16 +127,17 @@ def bits_per_dim(
 
 
 def _term_bits(
-    sampler: ClipSampler, row: LearnedVarianceRow, clips: np.ndarray, noisy: np.ndarray, t: int, variance: str
+    sampler: Sampler, row: LearnedVarianceRow, clips: np.ndarray, noisy: np.ndarray, t: int, variance: str
 ) -> np.ndarray:
     """L_0 or L_{t-1} of every pixel, in bits; known frames hold numbers without meaning."""
     label = np.broadcast_to(row.c_noise[..., 0, 0, 0], noisy.shape[:2])
-    noisy = noisy.astype(sampler.row_dtype)
-    out = np.asarray(sampler.denoise(row.c_in * noisy, label))
+    noisy = noisy.astype(sampler.dtype)
+    inputs = Conditioning.of(sampler.spec.conditions, None, clips.shape).inputs
+    out = np.asarray(denoise_of(sampler.engine, "bits_per_dim")(row.c_in * noisy, label, inputs))
     raw, log_var = out[..., : clips.shape[-1]], row.log_var_min if variance == "small" or t == 0 else row.log_var_max
     if variance == "learned":
         raw, log_var = row.split(out)
-    error = clips - np.asarray(sampler.clamp(row.c_skip * noisy + row.c_out * raw))
+    error = clips - np.asarray(clamp_to(sampler.spec.bounds)(row.c_skip * noisy + row.c_out * raw))
     error, log_var = error.astype(np.float64), np.asarray(log_var, np.float64)
     if t == 0:
         return discretized_bits(clips, clips - error, np.exp(0.5 * log_var))

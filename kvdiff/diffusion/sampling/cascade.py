@@ -15,28 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_clip, check_count, check_real
-from kvdiff.diffusion.conditions.kinds import LowResolution
+from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.conditions.kinds import LowResolution, names_of
 from kvdiff.diffusion.process.clip_spec import ClipSpec
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.transforms.codec import reduced
 
-__all__ = ["Cascade", "Spatial", "Stage", "Temporal", "reduced"]
-
-
-def reduced(clip: np.ndarray, scale: int) -> np.ndarray:
-    """Clips `scale` times smaller, by averaging: float32 [batch, frames, height / scale, width / scale, channels].
-
-    Raises:
-        ValueError: height or width that `scale` does not divide; the error names the nearest that it does.
-    """
-    check_count("scale", scale)
-    batch, frames, height, width, channels = clip.shape
-    for name, size in (("height", height), ("width", width)):
-        if size % scale:
-            nearest = f"{size // scale * scale} or {-(-size // scale) * scale}"
-            raise ValueError(f"`clip`: expected a {name} divisible by {scale}, e.g. {nearest}. Received: {size}")
-    cells = clip.reshape(batch, frames, height // scale, scale, width // scale, scale, channels)
-    return cells.mean(axis=(3, 5)).astype(np.float32)
+__all__ = ["Cascade", "Spatial", "Stage", "Temporal"]
 
 
 class Stage(Protocol):
@@ -62,7 +47,7 @@ class Spatial:
         sampling: its own keywords of `infill`, e.g. `{"num_steps": 10}`.
     """
 
-    sampler: ClipSampler
+    sampler: Sampler
     augmentation: float = 0.1
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -72,17 +57,18 @@ class Spatial:
     @property
     def condition(self) -> tuple[str, LowResolution]:
         """The name and the condition of the small clip."""
-        found = [(name, c) for name, c in self.sampler.conditions.items() if isinstance(c, LowResolution)]
-        if len(found) != 1:
+        conditions = self.sampler.spec.conditions
+        names = names_of(conditions, LowResolution)
+        if len(names) != 1:
             raise ValueError(
                 "`sampler`: expected one of a denoiser with one LowResolution condition. "
-                f"Received: conditions {sorted(self.sampler.conditions)}"
+                f"Received: conditions {sorted(conditions)}"
             )
-        return found[0]
+        return names[0], conditions[names[0]]  # type: ignore[return-value]
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
         """The clips that this stage makes; raises where the small clips are not a scale-th of its model's."""
-        scale, large = self.condition[1].scale, self.sampler.clip_spec
+        scale, large = self.condition[1].scale, self.sampler.spec.clip
         expected = (large.height // scale, large.width // scale, large.channels)
         if spec.frame_shape != expected:
             raise ValueError(
@@ -100,7 +86,7 @@ class Spatial:
             "augmentation": self.augmentation,
         }
         batch, frames = clips.shape[:2]
-        if frames <= self.sampler.clip_spec.num_frames:
+        if frames <= self.sampler.spec.clip.num_frames:
             return self.sampler.generate(batch, num_frames=frames, **keywords)
         return self.sampler.rollout(frames, num_clips=batch, **keywords)
 
@@ -115,16 +101,16 @@ class Temporal:
         sampling: its own keywords of `infill`.
     """
 
-    sampler: ClipSampler
+    sampler: Sampler
     factor: int = 2
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_count("factor", self.factor, at_least=2, at_most=self.sampler.clip_spec.num_frames - 1)
+        check_count("factor", self.factor, at_least=2, at_most=self.sampler.spec.clip.num_frames - 1)
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
         """The clips that this stage makes; raises where frames are of another shape, or only one."""
-        expected = self.sampler.clip_spec.frame_shape
+        expected = self.sampler.spec.clip.frame_shape
         if spec.frame_shape != expected:
             raise ValueError(
                 f"Cascade: expected frames of {list(expected)} for a model that raises their rate. "
@@ -149,9 +135,9 @@ class Cascade:
         ValueError: a stage that does not fit the one before it.
     """
 
-    def __init__(self, base: ClipSampler, *stages: Stage) -> None:
+    def __init__(self, base: Sampler, *stages: Stage) -> None:
         self.base, self.stages = base, stages
-        self.clip_spec = self._enlarged(base.clip_spec)
+        self.clip_spec = self._enlarged(base.spec.clip)
 
     def _enlarged(self, spec: ClipSpec) -> ClipSpec:
         for stage in self.stages:
@@ -164,7 +150,7 @@ class Cascade:
         Args:
             num_clips: how many.
             num_frames: frames of the base's clips; by default its training length.
-            **sampling: keywords of `ClipSampler.infill` for every stage; a stage's own take precedence. The base alone
+            **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. The base alone
                 is told `conditions` and `guidance`.
         """
         told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
@@ -181,13 +167,13 @@ class Cascade:
         Returns:
             The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames.
         """
-        past = check_clip("past", past, self.clip_spec.frame_shape)
+        past = self.base.spec.values.checked("past", past, self.clip_spec.frame_shape)
         told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
-        small = reduced(past, self.clip_spec.height // self.base.clip_spec.height)
+        small = reduced(past, self.clip_spec.height // self.base.spec.clip.height)
         return self._run(self.base.predict_frames(small, num_frames, **told, **sampling), sampling)
 
     def _run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
-        self._enlarged(dataclasses.replace(self.base.clip_spec, num_frames=clips.shape[1]))
+        self._enlarged(dataclasses.replace(self.base.spec.clip, num_frames=clips.shape[1]))
         return self.run(clips, **sampling)
 
     def run(self, clips: np.ndarray, **sampling: Any) -> np.ndarray:
@@ -199,7 +185,7 @@ class Cascade:
     @property
     def scales(self) -> Sequence[tuple[int, int, int]]:
         """(frames, height, width) after the base and after every stage."""
-        specs = [self.base.clip_spec]
+        specs = [self.base.spec.clip]
         for stage in self.stages:
             specs.append(stage.enlarged(specs[-1]))
         return [(spec.num_frames, spec.height, spec.width) for spec in specs]

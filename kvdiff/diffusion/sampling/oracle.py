@@ -24,12 +24,15 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_clip_shape
 from kvdiff.diffusion.conditions.kinds import FrameTimes
-from kvdiff.diffusion.process.clamps import unclamped
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion.sampling.engine import DenoiserEngine
+from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.codec import Codec
+from kvdiff.diffusion.transforms.values import Unbounded
 
 __all__ = ["ExactDenoiser", "GaussianClips", "MixtureClips", "OracleSampler", "exact_network", "push_through"]
 
@@ -236,53 +239,47 @@ def _row_map(table: StepTable, i: int, network: Callable, shape: tuple[int, ...]
     return matrix, offset, std**2
 
 
-class OracleSampler(ClipSampler):
-    """A `ClipSampler` around an exact denoiser: every task, solver and schedule, without training.
+def OracleSampler(
+    data: ExactDenoiser, clip: ClipSpec, schedule: NoiseSchedule, prediction: Prediction, codec: Codec | None = None
+) -> Sampler:
+    """A sampler around an exact denoiser: every task, solver and schedule, without training.
 
     Works in float64 and does not clamp, for Gaussian pixels have no bounds.
 
     Args:
-        data: what the clips are drawn from.
-        clip_spec, schedule, prediction: as for a trained model.
+        data: what the clips are drawn from; with a codec, the latent clips. Gaussian data may be of more frames than
+            the clip: its frames are those of the condition "frame_times".
+        clip, schedule, prediction, codec: as of a trained model's spec.
     """
+    times = {"frame_times": FrameTimes()} if isinstance(data, GaussianClips) else {}
+    spec = ModelSpec(clip, schedule, prediction, Unbounded(), codec, times)
 
-    row_dtype = np.float64
-
-    def __init__(
-        self, data: ExactDenoiser, clip_spec: ClipSpec, schedule: NoiseSchedule, prediction: Prediction
-    ) -> None:
-        times = {"frame_times": FrameTimes()} if isinstance(data, GaussianClips) else {}
-        super().__init__(clip_spec, schedule, prediction, unclamped, times)
-        self.data = data
-
-    def denoise(
-        self, noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Mapping[str, np.ndarray] | None = None
-    ) -> np.ndarray:
-        """The raw output F of a perfectly trained network, which knows the noise level by its label alone.
-
-        Gaussian data may be of more frames than the clip: its frames are those of `inputs["frame_times"]`.
-        """
-        data = self.data
+    def denoise(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The raw output F of a perfectly trained network, which knows the noise level by its label alone."""
+        here = data
         if inputs and isinstance(data, GaussianClips):
-            data = data.of_frames(inputs["frame_times"][0].astype(int))
+            here = data.of_frames(inputs["frame_times"][0].astype(int))
         out = np.empty(noisy_clip.shape)
         labels, group = np.unique(noise_label, axis=0, return_inverse=True)
         for index, label in enumerate(labels):
             of_group = group.ravel() == index
-            out[of_group] = self._raw_output(data, noisy_clip[of_group], label)
+            out[of_group] = _raw_output(spec, here, noisy_clip[of_group], label)
         return out
 
-    def _raw_output(self, data: ExactDenoiser, noisy_clip: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """F at one label per frame, [frames]; 0 on clean frames."""
-        noisy = label > 0
-        alpha, sigma = self.schedule.level_of_label(label)
-        row = self.prediction.preconditioning(alpha[noisy], sigma[noisy])
-        column = {k: np.ones((len(label), 1, 1, 1)) for k in ("c_in", "c_skip", "c_out")}
-        for name, values in column.items():
-            values[noisy, 0, 0, 0] = getattr(row, name)
-        x = noisy_clip / column["c_in"]
-        raw = (data.denoise(x, alpha, sigma) - column["c_skip"] * x) / column["c_out"]
-        return np.where(noisy[:, None, None, None], raw, 0.0)
+    return Sampler(spec, DenoiserEngine(denoise), np.float64)
+
+
+def _raw_output(spec: ModelSpec, data: ExactDenoiser, noisy_clip: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """F at one label per frame, [frames]; 0 on clean frames."""
+    noisy = label > 0
+    alpha, sigma = spec.schedule.level_of_label(label)
+    row = spec.prediction.preconditioning(alpha[noisy], sigma[noisy])
+    column = {k: np.ones((len(label), 1, 1, 1)) for k in ("c_in", "c_skip", "c_out")}
+    for name, values in column.items():
+        values[noisy, 0, 0, 0] = getattr(row, name)
+    x = noisy_clip / column["c_in"]
+    raw = (data.denoise(x, alpha, sigma) - column["c_skip"] * x) / column["c_out"]
+    return np.where(noisy[:, None, None, None], raw, 0.0)
 
 
 def _spread(per_frame: Any, clip_shape: Sequence[int]) -> np.ndarray:

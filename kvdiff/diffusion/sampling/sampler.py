@@ -1,6 +1,9 @@
-"""The verbs of every sampler: generate, predict, interpolate, infill, roll out.
+"""The verbs of sampling: generate, predict, interpolate, infill, raise the frame rate, roll out.
 
-Each is a video with some of its frames known and a list of windows; what runs them is `kvdiff.diffusion.sampling.loop`.
+Each is a video with some of its frames known, and a plan: a list of windows. A `Sampler` has a spec and an engine, and
+runs every plan on every engine:
+
+    clip ─ values ─ codec ─► x ──► for each window: noise into new frames, engine.run_window ──► codec ─ values ─► clip
 """
 
 from __future__ import annotations
@@ -11,61 +14,63 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_clip, check_count, check_known, check_real
+from kvdiff.diffusion.checks import check_count, check_known, check_real
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import FrameTimes
-from kvdiff.diffusion.sampling.loop import Executor
-from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING, step_table
-from kvdiff.diffusion.solvers.rows import HeldLevel
+from kvdiff.diffusion.process.noise import CONTEXT
+from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
+from kvdiff.diffusion.solvers.rows import KnownLevel
+from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.spec import MAX_KNOWN_NOISE, ModelSpec
 from kvdiff.diffusion.tasks import masks
-from kvdiff.diffusion.tasks.plan import Plan, Window, network_calls
-from kvdiff.diffusion.tasks.plans import PLANS, frame_rate
+from kvdiff.diffusion.tasks.plan import Window, network_calls
+from kvdiff.diffusion.tasks.plans import frame_rate, plan_for
 
-__all__ = ["ClipSampler"]
+__all__ = ["Progress", "Sampler"]
 
 Progress = Callable[[int, int], None]
 
+_PIXELS = (..., None, None, None)
 
-class ClipSampler(Executor):
-    """Generates, predicts and interpolates clips with a denoiser that a subclass supplies.
 
-    Clips are float32 [batch, frames, height, width, channels] in [-1, 1]; known frames may also be uint8 pixels. Every
-    verb takes the keywords of `infill`, and the same seed gives the same video on every runtime and in any batch.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampler:
+    """Generates, predicts and interpolates clips with an engine.
 
-    Args:
-        clip_spec, schedule, prediction: what the denoiser was trained for.
-        clamp: what keeps the predicted x_0 in range, see `kvdiff.diffusion.process.clamps`.
-        conditions: what the denoiser may be told besides known frames, by name.
+    Clips are [batch, frames, height, width, channels], in the numbers of the model's values: for pixels float32 in
+    [-1, 1], and known frames may also be uint8. Every verb takes the keywords of `infill`; the same seed gives the same
+    video on every engine and in any batch.
+
+    Attributes:
+        spec: what the network was trained for.
+        engine: what runs windows of video through it.
+        dtype: of the video between windows.
     """
+
+    spec: ModelSpec
+    engine: Engine
+    dtype: Any = np.float32
 
     def generate(self, num_clips: int = 1, *, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
         """New clips from noise alone: float32 [num_clips, frames, height, width, channels]."""
         check_count("num_clips", num_clips)
-        frames = check_count("num_frames", self.clip_spec.num_frames if num_frames is None else num_frames)
-        clip = np.zeros((num_clips, frames, *self.clip_spec.frame_shape), np.float32)
-        return self.infill(clip, masks.none(frames), **sampling)
+        frames = check_count("num_frames", self.spec.clip.num_frames if num_frames is None else num_frames)
+        clip = np.zeros((num_clips, frames, *self.spec.clip.frame_shape), np.float32)
+        return self._fill("generate", clip, masks.none(frames), **sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
         """The `num_frames` frames that follow `past`: float32 [batch, num_frames, height, width, channels].
 
         Args:
             past: known frames, [batch, past_frames, height, width, channels].
-            num_frames: how many to make; by default what fills a clip of the training length.
+            num_frames: how many to generate; by default what fills a clip of the training length.
             **sampling: as in `infill`.
         """
-        past = check_clip("past", past, self.clip_spec.frame_shape)
+        past = self.spec.checked("past", past)
         known = past.shape[1]
-        if num_frames is None:
-            num_frames = self.clip_spec.num_frames - known
-            if num_frames < 1:
-                raise ValueError(
-                    f"`past`: expected fewer than {self.clip_spec.num_frames} frames, the training length, or an "
-                    f"explicit "
-                    f"`num_frames`. Received: {known} frames"
-                )
-        check_count("num_frames", num_frames)
+        num_frames = self._missing("`past`", "frames", num_frames, known)
         clip = np.concatenate([past, np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)], axis=1)
-        return self.infill(clip, masks.first(clip.shape[1], known), **sampling)[:, known:]
+        return self._fill("predict", clip, masks.first(clip.shape[1], known), **sampling)[:, known:]
 
     def interpolate(
         self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
@@ -76,31 +81,33 @@ class ClipSampler(Executor):
             before: the known frames before the gap, [batch, frames, height, width, channels]; two or more tell the
                 motion.
             after: the known frames after the gap, likewise.
-            num_frames: how many to make; by default what fills a clip of the training length.
+            num_frames: how many to generate; by default what fills a clip of the training length.
             **sampling: as in `infill`.
         """
-        before = check_clip("before", before, self.clip_spec.frame_shape)
-        after = check_clip("after", after, self.clip_spec.frame_shape)
+        before, after = self.spec.checked("before", before), self.spec.checked("after", after)
         if len(before) != len(after):
             raise ValueError(f"`after`: expected the batch of `before`, {len(before)}. Received: {len(after)}")
         left, right = before.shape[1], after.shape[1]
-        if num_frames is None:
-            num_frames = self.clip_spec.num_frames - left - right
-            if num_frames < 1:
-                raise ValueError(
-                    f"`before`, `after`: expected fewer than {self.clip_spec.num_frames} frames together, the training "
-                    f"length, or an explicit `num_frames`. Received: {left} + {right}"
-                )
-        check_count("num_frames", num_frames)
+        num_frames = self._missing("`before`, `after`", "frames together", num_frames, left, right)
         gap = np.zeros((len(before), num_frames, *before.shape[2:]), np.float32)
         clip = np.concatenate([before, gap, after], axis=1)
-        filled = self.infill(clip, masks.ends(clip.shape[1], left, right), **sampling)
+        filled = self._fill("interpolate", clip, masks.ends(clip.shape[1], left, right), **sampling)
         return filled[:, left : left + num_frames]
+
+    def _missing(self, argument: str, what: str, num_frames: int | None, *known: int) -> int:
+        """`num_frames`, or what fills a clip of the training length."""
+        length = self.spec.clip.num_frames
+        if num_frames is None and sum(known) >= length:
+            raise ValueError(
+                f"{argument}: expected fewer than {length} {what}, the training length, or an explicit `num_frames`. "
+                f"Received: {' + '.join(map(str, known))} frames"
+            )
+        return check_count("num_frames", length - sum(known) if num_frames is None else num_frames)
 
     def increase_frame_rate(self, clip: np.ndarray, factor: int, **sampling: Any) -> np.ndarray:
         """`clip` with `factor` - 1 new frames after each but the last: float32 [batch, (n - 1) · factor + 1, …].
 
-        Made in windows of the training length, so `clip` may be long. A model for this is best trained with
+        Generated in windows of the training length, so `clip` may be long. A model for this is best trained with
         `known_frames=Every(…)`.
 
         Args:
@@ -108,107 +115,100 @@ class ClipSampler(Executor):
             factor: by how much to raise the frame rate, less than the training length.
             **sampling: as in `infill`.
         """
-        clip = check_clip("clip", clip, self.clip_spec.frame_shape)
+        clip, length = self.spec.checked("clip", clip), self.spec.clip.num_frames
         check_count("frames of `clip`", clip.shape[1], at_least=2)
-        check_count("factor", factor, at_least=2, at_most=self.clip_spec.num_frames - 1)
-        frames = (clip.shape[1] - 1) * factor + 1
-        plan = frame_rate(frames, self.clip_spec.num_frames, factor=factor)
-        video = np.zeros((len(clip), frames, *clip.shape[2:]), np.float32)
+        check_count("factor", factor, at_least=2, at_most=length - 1)
+        plan = frame_rate((clip.shape[1] - 1) * factor + 1, length, factor=factor)
+        video = np.zeros((len(clip), plan.num_frames, *clip.shape[2:]), np.float32)
         video[:, ::factor] = clip
-        return self._make(video, np.broadcast_to(plan.known, video.shape[:2]), plan.windows, **sampling)
+        return self._fill("frame_rate", video, plan.known, **{"plan": plan, **sampling})
 
     def rollout(
-        self,
-        num_frames: int,
-        past: np.ndarray | None = None,
-        *,
-        num_clips: int = 1,
-        plan: Plan | str = "autoregressive",
-        **sampling: Any,
+        self, num_frames: int, past: np.ndarray | None = None, *, num_clips: int = 1, **sampling: Any
     ) -> np.ndarray:
         """A video of any length, window by window: float32 [batch, num_frames, height, width, channels].
 
         Args:
             num_frames: of the whole video, `past` included.
             past: its first frames, [batch, frames, height, width, channels]; without, they are generated.
-            num_clips: how many videos to make, where no `past` says so.
-            plan: which windows: one of `kvdiff.diffusion.plans` with windows of the training length, or a `Plan`.
-            **sampling: as in `infill`; conditions a frame are for the whole video.
+            num_clips: how many videos to generate, where no `past` says so.
+            **sampling: as in `infill`; by default the plan "autoregressive". Conditions a frame are for the whole
+                video.
         """
         check_count("num_frames", num_frames)
         if past is None:
-            past = np.zeros((check_count("num_clips", num_clips), 0, *self.clip_spec.frame_shape), np.float32)
+            past = np.zeros((check_count("num_clips", num_clips), 0, *self.spec.clip.frame_shape), np.float32)
         else:
-            past = check_clip("past", past, self.clip_spec.frame_shape)
+            past = self.spec.checked("past", past)
         known = past.shape[1]
         if known >= num_frames:
             raise ValueError(f"`num_frames`: expected more than the {known} frames of `past`. Received: {num_frames}")
-        plan = self._plan(plan, num_frames, known)
         video = np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)
         video[:, :known] = past
-        return self._make(video, np.broadcast_to(plan.known, video.shape[:2]), plan.windows, **sampling)
-
-    def _plan(self, plan: Plan | str, num_frames: int, known: int) -> Plan:
-        """A plan by name, or the user's own, checked against the video."""
-        if isinstance(plan, str):
-            return self._plan(
-                PLANS[check_choice("plan", plan, PLANS)](num_frames, self.clip_spec.num_frames, known=known),
-                num_frames,
-                known,
-            )
-        given = int(plan.known.sum())
-        if plan.num_frames != num_frames or given != known or not plan.known[:known].all():
-            raise ValueError(
-                f"`plan`: expected one of {num_frames} frames whose first {known} are known. "
-                f"Received: one of {plan.num_frames} frames that knows {given}"
-            )
-        if plan.has_gaps and not any(isinstance(condition, FrameTimes) for condition in self.conditions.values()):
-            raise ValueError(
-                "`plan`: expected windows of neighbouring frames, for the denoiser is not told when frames were taken "
-                f"(condition FrameTimes). Received: {plan.name}, with gaps"
-            )
-        return plan
+        return self._fill("rollout", video, masks.first(num_frames, known), **sampling)
 
     def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
-        """Make the frames of `clip` that are not `known`; known frames come back bit-identical.
+        """Generate the frames of `clip` that are not `known`; known frames come back bit-identical.
 
         Args:
-            clip: [batch, frames, height, width, channels] in [-1, 1] (or uint8); unknown frames may hold anything
-                finite.
+            clip: [batch, frames, height, width, channels]; unknown frames may hold any numbers in range.
             known: bool [frames] or [batch, frames].
-            **sampling: the keywords below, of every verb.
+            **sampling: the keywords below, of every verb. What is not named is the model's own default for the task,
+                `ModelSpec.sampling`, else the one below.
 
         Keyword Args:
-            num_steps: noise levels to visit, 1 … num_timesteps (20); each is one network call, with Heun's and other
-                two-call solvers two.
-            solver: a name in `kvdiff.diffusion.solvers.SOLVERS` ("dpmpp_2m").
-            spacing: a name in `kvdiff.diffusion.spacing.SPACINGS` ("trailing"), or `num_steps` timesteps of your own,
-                falling.
+            plan: which frames are generated together: one of `kvdiff.diffusion.plans`, or the name of one with windows
+                of the training length. By default all in one window, and "autoregressive" for `rollout`.
+            at_a_time: frames to generate in a window, short for the plan that goes by all frames before them that fit.
+            num_steps: noise levels to visit in a window, 1 … num_timesteps (20); each is one network call, with Heun's
+                and other two-call solvers two.
+            solver: a name in `kvdiff.diffusion.solvers.SOLVERS` ("dpmpp_2m_sde").
+            spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling. By
+                default what suits the solver: "trailing", or for two-call solvers "karras".
             seed: of the noise (0). Noise depends on (seed, step, sample number) alone.
             first_sample: the number of the first clip (0); clip i of the batch is sample `first_sample + i`.
             batch_size: clips that go through the network together (32); changes memory, not results.
             progress: called as `progress(done, total)` after every network call.
             conditions: what the clips are conditioned on, by the denoiser's names: `{"action": …}`; each an array for
-                the batch, or for one clip. What is not given is not told.
+                the batch, or for one clip. A condition that is not given is absent.
             guidance: the weight of classifier-free guidance (1, none), a number or one a clip; above 1 exaggerates
                 what the conditions change.
             guidance_interval: the noise labels between which guidance acts ((0, 1)): elsewhere it costs nothing
                 (Kynkäänniemi et al. 2024, arXiv:2404.07724).
             guidance_rescale: the share of the gain in standard deviation that is undone (0), in [0, 1].
-            context_noise: the noise label at which known frames are shown (0, clean); a little, on a model trained with
-                `known_noise`, keeps long rollouts from drifting. They come back clean all the same.
-            augmentation: the noise label at which `LowResolution` clips are shown (0).
+            known_noise: the noise label at which known frames go to the network (0, clean), at most the model's own
+                `known_noise`; a little keeps long rollouts from drifting. They come back clean all the same.
+            augmentation: the noise label of `LowResolution` clips (0).
             **options: of the solver, e.g. `eta=1.0` of "ddim".
 
         Returns:
-            float32 [batch, frames, height, width, channels] in [-1, 1].
-        """
-        clip = check_clip("clip", clip, self.clip_spec.frame_shape)
-        known = check_known("known", known, *clip.shape[:2])
-        window = Window(np.arange(clip.shape[1]), known.astype(int), np.ones(known.shape, int))
-        return self._make(clip, known, [window], **sampling)
+            float32 [batch, frames, height, width, channels].
 
-    def _make(
+        Raises:
+            ValueError, TypeError: an argument that is not as above.
+            FloatingPointError: the network answered with NaN or infinity.
+        """
+        return self._fill("infill", self.spec.checked("clip", clip), known, **sampling)
+
+    # Behind the verbs.
+
+    def _fill(self, task: str, video: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
+        """The frames of a checked `video` that are not `known`, [frames] or [batch, frames]."""
+        mask = check_known("known", known, *video.shape[:2])
+        sampling = with_defaults(self.spec.sampling.get(task, {}), sampling)
+        plan, at_a_time = sampling.pop("plan", None), sampling.pop("at_a_time", None)
+        if plan is None and at_a_time is None:
+            plan = "autoregressive" if task == "rollout" else None
+        if plan is None and at_a_time is None:
+            windows: Sequence[Window] = [Window.filling(mask)]
+        else:
+            if np.ndim(known) != 1:
+                raise ValueError("`plan`, `at_a_time`: expected the same known frames in every clip of the batch.")
+            times = any(condition.tells_time for condition in self.spec.conditions.values())
+            windows = plan_for(plan, at_a_time, known, self.spec.clip.num_frames, gaps=times).windows
+        return self._run(video, mask, windows, **sampling)
+
+    def _run(
         self,
         video: np.ndarray,
         known: np.ndarray,
@@ -216,7 +216,7 @@ class ClipSampler(Executor):
         *,
         num_steps: int = DEFAULT_NUM_STEPS,
         solver: str = DEFAULT_SOLVER,
-        spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
+        spacing: str | Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
         first_sample: int = 0,
         batch_size: int = 32,
@@ -225,50 +225,103 @@ class ClipSampler(Executor):
         guidance: Any = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
-        context_noise: float = 0.0,
+        known_noise: float = 0.0,
         augmentation: float = 0.0,
         **options: Any,
     ) -> np.ndarray:
         """Check everything, then run `windows` over `video`, `batch_size` clips at a time; see `infill`."""
         check_count("batch_size", batch_size)
-        check_count("first_sample", first_sample, at_least=0)
         check_count("seed", seed, at_least=0, at_most=2**64 - 1)
-        table = step_table(
-            self.schedule, self.prediction, solver=solver, num_steps=num_steps, spacing=spacing, **options
-        )
-        check_real("context_noise", context_noise, above=0.0, below=0.99, closed=True)
-        held = HeldLevel.of(self.schedule, self.prediction, context_noise)
-        told = Conditioning.of(
-            self.conditions,
+        check_count("first_sample", first_sample, at_least=0, at_most=2**32 - len(video))
+        schedule, prediction = self.spec.schedule, self.spec.prediction
+        table = step_table(schedule, prediction, solver=solver, num_steps=num_steps, spacing=spacing, **options)
+        level = KnownLevel.of(schedule, prediction, self._known_noise(known_noise))
+        conditioning = Conditioning.of(
+            self.spec.conditions,
             conditions,
-            video.shape,
+            (*video.shape[:2], *self.spec.latent.frame_shape),
+            values=self.spec.values,
             guidance=guidance,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
             augmentation=augmentation,
         )
-        calls = network_calls(windows, table.num_steps)
         starts = range(0, len(video), batch_size)
-        done = 0
+        total, done = len(starts) * network_calls(windows, table.num_steps), 0
 
         def report(rows: int) -> None:
             nonlocal done
             done += rows
             if progress is not None:
-                progress(done, len(starts) * calls)
+                progress(done, total)
 
         chunks = []
         for start in starts:
             rows = slice(start, start + batch_size)
             samples = first_sample + start + np.arange(len(video[rows]))
-            chunk_told = told.rows(rows).with_noise(seed, samples)
-            of_rows = [_window_rows(window, rows) for window in windows]
-            chunks.append(self._run(table, of_rows, video[rows], known[rows], seed, samples, chunk_told, held, report))
+            of_chunk = conditioning.rows(rows).with_noise(seed, samples)
+            draws = Draws(seed, samples, 0, video.shape[1:], of_chunk, self.spec.bounds, report)
+            of_rows = [window.of_clips(rows) for window in windows]
+            chunks.append(self._run_windows(table, of_rows, video[rows], known[rows], draws, level))
         return np.concatenate(chunks)
 
+    def _known_noise(self, asked: float) -> float:
+        """The noise label of known frames in this call, at most the highest that training showed."""
+        most = self.spec.known_noise
+        if most is None:
+            most = MAX_KNOWN_NOISE
+        return check_real("known_noise", asked, above=0.0, below=most, closed=True)
 
-def _window_rows(window: Window, rows: slice) -> Window:
-    """A window of some clips of the batch, where its clips differ."""
-    if window.start.ndim == 1:
-        return window
-    return dataclasses.replace(window, start=window.start[rows], stop=window.stop[rows])
+    def _run_windows(
+        self,
+        table: StepTable,
+        windows: Sequence[Window],
+        video: np.ndarray,
+        known: np.ndarray,
+        draws: Draws,
+        level: Any,
+    ) -> np.ndarray:
+        """Run the windows one after the other; frames and remembered predictions wait on the host in between.
+
+        Noise is numbered along the run: a window's first draw starts its new frames, one more belongs to each row.
+        """
+        x = self.spec.encode(video).astype(self.dtype)
+        history = np.zeros((table.memory, *x.shape), x.dtype)
+        begun, draw = known.copy(), 0
+        for window in windows:
+            at = window.frames
+            here = dataclasses.replace(
+                draws,
+                first=draw,
+                clip_shape=(len(at), *x.shape[2:]),
+                conditioning=draws.conditioning.frames(at),
+            )
+            starts = ~begun[:, at]
+            x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
+            start, stop = window.rows(table.num_steps)
+            of_window, noisy = table.for_frames(start, stop, level), x[:, at]
+            if level.sigma:
+                finished = np.broadcast_to(start == table.num_steps, starts.shape)[_PIXELS]
+                context = level.alpha * noisy + level.sigma * here(0, stream=CONTEXT)
+                noisy = np.where(finished, context, noisy).astype(x.dtype)
+            cleaner, remembered = self.engine.run_window(of_window, noisy, history[:, :, at], here)
+            check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
+            moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
+            x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
+            history[:, :, at] = remembered
+            begun[:, at] = True
+            draw += 1 + of_window.num_steps
+        return np.where(known[_PIXELS], video.astype(self.dtype), self.spec.decode(x))
+
+
+def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call: those asked for, and of a model's own defaults what goes with them.
+
+    A default plan does not mix with another plan, nor a solver's spacing and options with another solver.
+    """
+    own = dict(own)
+    if "plan" in asked or "at_a_time" in asked:
+        own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
+    if asked.get("solver", own.get("solver")) != own.get("solver"):
+        own = {name: value for name, value in own.items() if name in ("num_steps", "plan", "at_a_time")}
+    return {**own, **asked}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.process.spacing import sampling_levels
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.solvers.two_call import CoarseStepsError
 
-__all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "DEFAULT_SPACING", "step_table"]
+__all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "options_of", "step_table"]
 
-DEFAULT_SOLVER, DEFAULT_NUM_STEPS, DEFAULT_SPACING = "dpmpp_2m_sde", 20, "trailing"
-"""How everything samples unless it is told; why, is in docs/fewer-calls.md.
+DEFAULT_SOLVER, DEFAULT_NUM_STEPS = "dpmpp_2m_sde", 20
+"""How everything samples where nothing is named; why, is in docs/fewer-calls.md.
 
 From 6 calls on SDE-DPM-Solver++(2M) makes clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts better.
 """
@@ -31,7 +33,7 @@ def step_table(
     *,
     solver: str = DEFAULT_SOLVER,
     num_steps: int = DEFAULT_NUM_STEPS,
-    spacing: str | Sequence[int] | np.ndarray = DEFAULT_SPACING,
+    spacing: str | Sequence[int] | np.ndarray | None = None,
     init_std: float | None = None,
     **options: Any,
 ) -> StepTable:
@@ -42,16 +44,60 @@ def step_table(
         prediction: what the network predicts.
         solver: a name in `kvdiff.diffusion.solvers.SOLVERS`.
         num_steps: noise levels to visit, 1 … num_timesteps.
-        spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling.
+        spacing: a name in `kvdiff.diffusion.spacing.SPACINGS`, or `num_steps` timesteps of your own, falling; by
+            default the first of the solver's own that works: "trailing", or for two-call solvers "karras" and
+            "uniform_logsnr".
         init_std: the standard deviation of the starting noise; by default the schedule's own.
         **options: of the solver: its keyword-only arguments.
     """
     make = SOLVERS[check_choice("solver", solver, SOLVERS)]
-    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    if unknown := sorted(set(options) - set(known)):
-        raise TypeError(f"solver {solver!r}: expected options among {known}. Received: {unknown}")
-    table = make(sampling_levels(schedule, num_steps, spacing), prediction, **options)
+    if unknown := sorted(set(options) - set(options_of(solver))):
+        raise TypeError(f"solver {solver!r}: expected options among {options_of(solver)}. Received: {unknown}")
+    choices = [spacing] if spacing is not None else list(getattr(make, "spacings", ("trailing",)))
+    table = _first_that_works(functools.partial(make, prediction=prediction, **options), schedule, num_steps, choices)
+    if table is None:
+        raise ValueError(_too_coarse(make, prediction, schedule, num_steps, choices))
     if init_std is None:
         return table
     check_real("init_std", init_std, above=0.0)
     return dataclasses.replace(table, init_std=init_std)
+
+
+def options_of(solver: str) -> list[str]:
+    """The names of a solver's options: its keyword-only arguments."""
+    parameters = inspect.signature(SOLVERS[solver]).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _first_that_works(
+    make: Callable[..., StepTable], schedule: NoiseSchedule, num_steps: int, choices: Sequence[Any]
+) -> StepTable | None:
+    """The table on the first spacing whose steps the solver can take."""
+    for spacing in choices:
+        try:
+            return make(sampling_levels(schedule, num_steps, spacing))
+        except CoarseStepsError:
+            continue
+    return None
+
+
+def _too_coarse(
+    make: Callable[..., StepTable],
+    prediction: Prediction,
+    schedule: NoiseSchedule,
+    num_steps: int,
+    asked: Sequence[Any],
+) -> str:
+    """What to say of steps that are too large: the least number that works on each spacing, the one asked for first."""
+    solver, advice = make.__name__, []
+    plain = functools.partial(make, prediction=prediction)
+    for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type: ignore[attr-defined]
+        numbers = range(num_steps, min(schedule.num_timesteps, 4 * num_steps + 100) + 1)
+        least = next((n for n in numbers if _first_that_works(plain, schedule, n, [spacing]) is not None), None)
+        if least is not None:
+            advice.append(f"at least {least} with spacing {spacing!r}")
+    others = "solver 'dpmpp_2m', 'deis' or 'unipc'"
+    return (
+        f"`num_steps`: expected {', or '.join([*advice, others])}, for {solver!r} on this schedule. "
+        f"Received: {num_steps} with {', '.join(map(repr, asked))}"
+    )

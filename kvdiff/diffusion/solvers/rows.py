@@ -12,7 +12,7 @@ from kvdiff.diffusion.checks import check_real
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
-__all__ = ["HeldLevel", "LearnedVarianceRow", "Row"]
+__all__ = ["KnownLevel", "LearnedVarianceRow", "Row"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,8 +55,8 @@ class LearnedVarianceRow(Row):
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldLevel:
-    """The row of a frame that is given, not made: clean, or with a little noise on it."""
+class KnownLevel:
+    """The row of a known frame: clean, or with a little noise on it."""
 
     alpha: float = 1.0
     sigma: float = 0.0
@@ -66,7 +66,7 @@ class HeldLevel:
     c_out: float = 0.0
 
     @classmethod
-    def of(cls, schedule: NoiseSchedule, prediction: Prediction, noise_label: float) -> HeldLevel:
+    def of(cls, schedule: NoiseSchedule, prediction: Prediction, noise_label: float) -> KnownLevel:
         """The level of `schedule` whose noise label is `noise_label`, in [0, 1); 0 is clean."""
         if check_real("noise_label", noise_label, above=0.0, below=0.99, closed=True) == 0.0:
             return cls()

@@ -17,18 +17,16 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from kvdiff.diffusion.process.clamps import clamp_unit
 from kvdiff.diffusion.process.predictions import Prediction
-from kvdiff.diffusion.solvers.rows import HeldLevel, LearnedVarianceRow, Row
+from kvdiff.diffusion.solvers.rows import KnownLevel, LearnedVarianceRow, Row
 
 __all__ = [
-    "HeldLevel",
+    "KnownLevel",
     "LearnedVarianceRow",
     "LearnedVarianceTable",
     "Levels",
     "Row",
     "StepTable",
-    "clamp_unit",
     "step",
 ]
 
@@ -191,9 +189,9 @@ class StepTable:
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
         known = np.asarray(known, bool)
-        return self._gathered(np.where(known, self.num_steps, 0), ~known, self.num_steps, HeldLevel())
+        return self._gathered(np.where(known, self.num_steps, 0), ~known, self.num_steps, KnownLevel())
 
-    def for_frames(self, start: np.ndarray, stop: np.ndarray, held: HeldLevel | None = None) -> StepTable:
+    def for_frames(self, start: np.ndarray, stop: np.ndarray, held: KnownLevel | None = None) -> StepTable:
         """The table of clips whose frames are at different rows: each goes through rows start … stop - 1 of this one.
 
         A frame with start = stop stays as it is: at `num_steps` it is finished and clean, at 0 still the noise that
@@ -210,9 +208,9 @@ class StepTable:
             raise ValueError(
                 f"StepTable.for_frames: expected frames that move to take equally many rows. Received: {stop - start}"
             )
-        return self._gathered(start, moves, calls, held or HeldLevel())
+        return self._gathered(start, moves, calls, held or KnownLevel())
 
-    def _gathered(self, start: np.ndarray, moves: np.ndarray, calls: int, held: HeldLevel) -> StepTable:
+    def _gathered(self, start: np.ndarray, moves: np.ndarray, calls: int, held: KnownLevel) -> StepTable:
         """`calls` rows for each frame, from row `start` on where it moves."""
         if self.a.shape[1:] != (1,):
             raise ValueError(
@@ -288,7 +286,7 @@ def step(
             learned its variance, whatever solver then uses it.
         history: the K latest predictions of x_0, newest first; zeros at the start.
         noise: standard normal noise of x's shape, or 0 where every std is 0.
-        clamp: what keeps the predicted x_0 in range, e.g. `clamp_unit`.
+        clamp: what keeps the predicted x_0 in range, see `kvdiff.diffusion.transforms.clamps`.
         exp: the exponential function of the array type; read where the variance is learned.
     """
     raw, std = row.read(out, x.shape[-1], exp)

@@ -16,7 +16,11 @@ from kvdiff.diffusion.process.levels import NoiseLevels, on_path, path_of
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["dpm_2", "edm", "heun"]
+__all__ = ["CoarseStepsError", "dpm_2", "edm", "heun"]
+
+
+class CoarseStepsError(ValueError):
+    """Steps that are too large for the solver: more of them, or another spacing, would do."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class _Visited:
 def heun(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     """Heun's method, second order: 2 N - 1 calls for N steps (Karras et al. 2022, arXiv:2206.00364, Algorithm 1).
 
-    Wants steps that shrink large noise gradually, as the spacings "karras" and "uniform_logsnr" make them.
+    Needs steps that shrink large noise gradually: its own spacings are "karras" and "uniform_logsnr".
     """
     return edm(levels, prediction)
 
@@ -69,7 +73,7 @@ def edm(
         raise ValueError(
             f"`churn_min`, `churn_max`: expected 0 <= churn_min <= churn_max. Received: {churn_min} and {churn_max}"
         )
-    s = _noise_to_signal(levels, "edm")
+    s = _noise_to_signal(levels)
     inside = (s >= churn_min) & (s <= churn_max)
     raised = s * np.where(inside, 1.0 + min(churn / levels.num_steps, np.sqrt(2.0) - 1.0), 1.0)
     visited = _Visited.interleaved(path_of(levels.alpha, levels.sigma), raised, s[1:])
@@ -88,9 +92,9 @@ def edm(
 def dpm_2(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     """DPM-Solver-2, second order: the slope halfway in lambda (Lu et al. 2022, arXiv:2206.00927, Algorithm 1).
 
-    2 N - 1 calls for N steps; wants steps as `heun` does.
+    2 N - 1 calls for N steps; needs steps as `heun` does.
     """
-    s = _noise_to_signal(levels, "dpm_2")
+    s = _noise_to_signal(levels)
     middle = np.sqrt(s[:-1] * s[1:])
     visited = _Visited.interleaved(path_of(levels.alpha, levels.sigma), s, middle)
     differences = np.zeros((len(visited.alpha) - 1, 1))
@@ -99,18 +103,20 @@ def dpm_2(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     return StepTable.from_differences(visited, prediction, differences)
 
 
-def _noise_to_signal(levels: NoiseLevels, solver: str) -> np.ndarray:
+def _noise_to_signal(levels: NoiseLevels) -> np.ndarray:
     """sigma/alpha before each step, [num_steps]; no step may be so large that the slope's change swamps the clip."""
     if levels.alpha[0] == 0:
         raise ValueError(
-            f"solver {solver!r}: expected alpha > 0 at every level. Received: alpha = 0 (pure noise), where "
-            f"sigma/alpha is "
-            "infinite. Use solver 'ddim', 'dpmpp_2m', 'deis' or 'unipc'."
+            "two-call solvers: expected alpha > 0 at every level. Received: alpha = 0 (pure noise), where sigma/alpha "
+            "is infinite. Use solver 'ddim', 'dpmpp_2m', 'deis' or 'unipc'."
         )
     s = levels.sigma[:-1] / levels.alpha[:-1]
     if ((s[:-1] > 10.0) & (s[:-1] > 20.0 * s[1:])).any():
-        raise ValueError(
-            f"solver {solver!r}: expected sigma/alpha above 10 to fall at most 20-fold in a step. Received: {s}. Use "
-            "spacing 'karras' or 'uniform_logsnr' or more steps, or solver 'dpmpp_2m', 'deis' or 'unipc'."
+        raise CoarseStepsError(
+            f"two-call solvers: expected sigma/alpha above 10 to fall at most 20-fold in a step. Received: {s}"
         )
     return s
+
+
+for _solver in (heun, edm, dpm_2):
+    _solver.spacings = ("karras", "uniform_logsnr")  # type: ignore[attr-defined]

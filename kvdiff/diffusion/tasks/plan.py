@@ -34,6 +34,17 @@ class Window:
         frames, made = np.array(sorted(frames)), np.array(sorted(made))
         return cls(frames, np.where(np.isin(frames, made), 0, 1), np.ones(len(frames), int))
 
+    @classmethod
+    def filling(cls, known: np.ndarray) -> Window:
+        """The window that takes whole clips from noise, but for their `known` frames: bool [batch, frames]."""
+        return cls(np.arange(known.shape[1]), known.astype(int), np.ones(known.shape, int))
+
+    def of_clips(self, clips: slice) -> Window:
+        """The window of some clips of the batch, where its clips differ."""
+        if self.start.ndim == 1:
+            return self
+        return dataclasses.replace(self, start=self.start[clips], stop=self.stop[clips])
+
     @property
     def moves(self) -> np.ndarray:
         """Bool: the frames that this window brings nearer to clean."""

@@ -8,7 +8,7 @@ A clip is a video of one window. A longer video is made window by window, and a 
 
 A window says of each of its frames how far it is before and after, in parts of the way from noise (0) to clean. A frame
 that is clean before is known to the others; most windows bring their other frames from 0 all the way. A `rolling` plan
-lets each frame lag behind the one before it. So one executor runs every plan, on every runtime.
+lets each frame lag behind the one before it. So one sampler runs every plan, on every engine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.tasks.plan import Plan, Window
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "frame_rate",
     "hierarchical",
     "hierarchy_2",
+    "in_order",
+    "plan_for",
     "rolling",
     "whole",
 ]
@@ -40,7 +42,9 @@ def whole(known: np.ndarray) -> Plan:
     return Plan(len(known), known, [Window.of(frames, frames[~known])], "whole")
 
 
-def autoregressive(num_frames: int, window: int, *, overlap: int | None = None, known: int = 0) -> Plan:
+def autoregressive(
+    num_frames: int, window: int, *, overlap: int | None = None, at_a_time: int | None = None, known: int = 0
+) -> Plan:
     """Window after window, each going by the last frames before it.
 
     Args:
@@ -48,38 +52,68 @@ def autoregressive(num_frames: int, window: int, *, overlap: int | None = None, 
         window: frames that go through the network together, as a rule the training length.
         overlap: frames that a window takes over from before; by default half of it. More keeps motion and looks
             better together, fewer costs less.
-        known: how many frames are given, the first ones.
+        at_a_time: frames to generate in a window, the first one too; then `overlap` is the most that it goes by, by
+            default all that fit.
+        known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
-    overlap = check_count("overlap", window // 2 if overlap is None else overlap, at_least=1, at_most=window - 1)
-    windows, made = [], known
-    while made < num_frames:
-        new = min(window - min(made, overlap), num_frames - made)
-        context = min(made, window - new)  # The last window looks further back rather than be short.
-        windows.append(Window.of(range(made - context, made + new), range(made, made + new)))
-        made += new
+    if at_a_time is not None:
+        check_count("at_a_time", at_a_time, at_most=window - 1)
+    usual = window // 2 if at_a_time is None else window - at_a_time
+    overlap = check_count("overlap", usual if overlap is None else overlap, at_least=1, at_most=window - 1)
+    windows, done = [], known
+    while done < num_frames:
+        new = min(window - min(done, overlap), at_a_time or window, num_frames - done)
+        # The last window looks further back rather than be short.
+        context = min(done, window - new if at_a_time is None else overlap)
+        windows.append(Window.of(range(done - context, done + new), range(done, done + new)))
+        done += new
     return Plan(num_frames, _first(num_frames, known), windows, "autoregressive")
 
 
-def hierarchical(num_frames: int, window: int, *, stride: int | None = None, known: int = 0) -> Plan:
+def in_order(known: np.ndarray, window: int, *, at_a_time: int) -> Plan:
+    """The unknown frames from the first to the last, a few at a time, each by the nearest frames on both sides.
+
+    Windows have gaps where known frames lie ahead, so the denoiser must know `FrameTimes`.
+
+    Args:
+        known: bool [frames], any frames.
+        window: frames that go through the network together, more than `at_a_time`.
+        at_a_time: frames to generate in a window, neighbours.
+    """
+    known = np.asarray(known)
+    check_count("at_a_time", at_a_time, at_most=check_count("window", window, at_least=2) - 1)
+    windows, done = [], known.copy()
+    while len(missing := np.flatnonzero(~done)):
+        new = _neighbours(missing.tolist())[:at_a_time]
+        others = np.flatnonzero(done)
+        nearest = np.argsort(np.minimum(abs(others - new[0]), abs(others - new[-1])), kind="stable")
+        windows.append(Window.of([*others[nearest[: window - len(new)]], *new], new))
+        done[new] = True
+    return Plan(len(known), known, windows, "in_order")
+
+
+def hierarchical(num_frames: int, window: int, *, anchor_step: int | None = None, known: int = 0) -> Plan:
     """Frames far apart first, then each gap from its two ends: no error adds up along the video.
 
     Args:
         num_frames: of the whole video.
         window: frames that go through the network together.
-        stride: between the frames that are made first; by default what fills a window with a gap and its ends.
-        known: how many frames are given, the first ones.
+        anchor_step: between the frames that are generated first; by default what fills a window with a gap and its
+            ends.
+        known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
-    stride = check_count("stride", window - 1 if stride is None else stride, at_least=2, at_most=window - 1)
-    anchors, windows = _anchors(num_frames, window, stride, known)
+    usual = window - 1 if anchor_step is None else anchor_step
+    step = check_count("anchor_step", usual, at_least=2, at_most=window - 1)
+    anchors, windows = _anchors(num_frames, window, step, known)
     for left, right in itertools.pairwise(anchors):
         if right - left > 1:
             windows.append(Window.of(range(left, right + 1), range(left + 1, right)))
     return Plan(num_frames, _first(num_frames, known), windows, "hierarchical")
 
 
-def hierarchy_2(num_frames: int, window: int, *, stride: int | None = None, known: int = 0) -> Plan:
+def hierarchy_2(num_frames: int, window: int, *, anchor_step: int | None = None, known: int = 0) -> Plan:
     """Frames far apart first, then the others from left to right, from the nearest frames on both sides.
 
     Hierarchy-2 of Harvey et al. 2022, arXiv:2205.11495, section 4: half of a window is made, a quarter are the nearest
@@ -88,13 +122,13 @@ def hierarchy_2(num_frames: int, window: int, *, stride: int | None = None, know
     Args:
         num_frames: of the whole video.
         window: frames that go through the network together, at least 4.
-        stride: between the frames of the first level; by default the window.
-        known: how many frames are given, the first ones.
+        anchor_step: between the frames of the first level; by default the window.
+        known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
     check_count("window", window, at_least=4)
-    stride = check_count("stride", window if stride is None else stride, at_least=2)
-    anchors, windows = _anchors(num_frames, window, stride, known)
+    step = check_count("anchor_step", window if anchor_step is None else anchor_step, at_least=2)
+    anchors, windows = _anchors(num_frames, window, step, known)
     done = set(anchors) | set(range(known))
     while missing := [frame for frame in range(num_frames) if frame not in done]:
         made = _neighbours(missing)[: window // 2]
@@ -115,7 +149,7 @@ def rolling(num_frames: int, window: int, *, context: int | None = None, known: 
         num_frames: of the whole video.
         window: frames that go through the network together.
         context: clean frames that a window keeps in view; by default a quarter of it.
-        known: how many frames are given, the first ones.
+        known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
     window = min(window, num_frames)
@@ -158,6 +192,49 @@ def frame_rate(num_frames: int, window: int, *, factor: int) -> Plan:
     return Plan(num_frames, known, windows, "frame_rate")
 
 
+def plan_for(plan: Plan | str | None, at_a_time: int | None, known: np.ndarray, window: int, *, gaps: bool) -> Plan:
+    """The plan that a call asks for, checked against its video.
+
+    Args:
+        plan: the user's own, the name of one in `PLANS`, or None with `at_a_time`.
+        at_a_time: frames to generate in a window, in order.
+        known: bool [frames], the video's known frames.
+        window: frames of a window, the training length.
+        gaps: whether the denoiser knows when frames were taken, so that a window may have gaps.
+
+    Raises:
+        ValueError: a plan of another video, known frames that a named plan cannot go by, or gaps.
+        TypeError: no plan.
+    """
+    count = int(known.sum())
+    leading = bool(known[:count].all())
+    if at_a_time is not None:
+        if plan is not None:
+            raise ValueError(f"`at_a_time`: expected no `plan` beside it. Received: {at_a_time} and a plan")
+        if leading:
+            plan = autoregressive(len(known), window, at_a_time=at_a_time, known=count)
+        else:
+            plan = in_order(known, window, at_a_time=at_a_time)
+    elif isinstance(plan, str):
+        by_name = PLANS[check_choice("plan", plan, PLANS)]
+        if not leading:
+            raise ValueError(f"`plan`: expected the first frames to be known, for a plan by name. Received: {plan!r}")
+        plan = by_name(len(known), window, known=count)
+    elif not isinstance(plan, Plan):
+        raise TypeError(f"`plan`: expected a Plan or one of {sorted(PLANS)}. Received: {plan!r}")
+    if plan.num_frames != len(known) or (plan.known != known).any():
+        raise ValueError(
+            f"`plan`: expected one of {len(known)} frames that knows frames {np.flatnonzero(known).tolist()}. "
+            f"Received: one of {plan.num_frames} frames that knows {np.flatnonzero(plan.known).tolist()}"
+        )
+    if plan.has_gaps and not gaps:
+        raise ValueError(
+            "`plan`: expected windows of neighbouring frames, for the denoiser does not know when frames were taken "
+            f"(condition FrameTimes). Received: {plan.name}, with gaps"
+        )
+    return plan
+
+
 PLANS: dict[str, Callable[..., Plan]] = {
     plan.__name__: plan for plan in (autoregressive, hierarchical, hierarchy_2, rolling)
 }
@@ -174,10 +251,10 @@ def _first(num_frames: int, known: int) -> np.ndarray:
     return np.arange(num_frames) < known
 
 
-def _anchors(num_frames: int, window: int, stride: int, known: int) -> tuple[list[int], list[Window]]:
+def _anchors(num_frames: int, window: int, anchor_step: int, known: int) -> tuple[list[int], list[Window]]:
     """The frames far apart, from the last known one (or the first) to the end, and the windows that make them."""
     left = max(known - 1, 0)
-    anchors = sorted({*range(left, num_frames, stride), num_frames - 1})
+    anchors = sorted({*range(left, num_frames, anchor_step), num_frames - 1})
     given = min(known, 1)
     order = autoregressive(len(anchors), window, known=given).windows if len(anchors) > given else ()
     at = np.array(anchors)

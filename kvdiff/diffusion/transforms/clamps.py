@@ -1,4 +1,4 @@
-"""What keeps the predicted x_0 in the pixels' range: the `clamp` that `step` is given."""
+"""What keeps the predicted x_0 in the range of its values: the `clamp` that `step` takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_real
 
-__all__ = ["clamp_unit", "dynamic", "unclamped"]
+__all__ = ["Bounds", "clamp_to", "dynamic"]
+
+Bounds = tuple[float, float] | None
+"""(lowest, highest) value, or None for values without bounds: latents and standardised fields."""
 
 
-def clamp_unit(x: np.ndarray) -> np.ndarray:
-    """Clamp to the pixels' range, [-1, 1] (NumPy)."""
-    return np.clip(x, -1.0, 1.0)
-
-
-def unclamped(x: Any) -> Any:
-    """No clamp: for data without bounds, and for comparisons with theory."""
-    return x
+def clamp_to(bounds: Bounds, xp: Any = np) -> Callable[[Any], Any]:
+    """The function that clamps arrays of `xp` to `bounds`; the identity where there are none."""
+    if bounds is None:
+        return lambda x: x
+    low, high = bounds
+    return lambda x: xp.clip(x, low, high)
 
 
 def dynamic(quantile: float = 0.995, xp: Any = np) -> Callable[[Any], Any]:
@@ -32,7 +33,7 @@ def dynamic(quantile: float = 0.995, xp: Any = np) -> Callable[[Any], Any]:
         xp: `numpy` or `keras.ops`.
 
     Returns:
-        A function of clips [batch, frames, height, width, channels].
+        A function of clips [batch, frames, height, width, channels], for the argument `clamp` of an engine.
     """
     if check_real("quantile", quantile, above=0.0, below=1.0, closed=True) == 0.0:
         raise ValueError("`quantile`: expected a number in (0, 1]. Received: 0")

@@ -1,0 +1,139 @@
+"""`ModelSpec`: everything that a model is but its weights, as one value that every file of a model holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.conditions.kinds import Condition, condition_from_config
+from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.predictions import Prediction
+from kvdiff.diffusion.process.schedules import NoiseSchedule
+from kvdiff.diffusion.tasks.known_frames import mask_from_config
+from kvdiff.diffusion.tasks.mask_kinds import FrameMask
+from kvdiff.diffusion.transforms.clamps import Bounds
+from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
+from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
+
+__all__ = ["FORMAT_VERSION", "MAX_KNOWN_NOISE", "TASKS", "ModelSpec"]
+
+FORMAT_VERSION = 1
+"""Of `ModelSpec.config`. A reader takes it and older ones; fields that those lack have the default below."""
+MAX_KNOWN_NOISE = 0.99
+"""The highest noise label of known frames: of pure noise nothing is known."""
+TASKS = ("generate", "predict", "interpolate", "infill", "rollout", "frame_rate")
+"""The tasks for which a model may have sampling defaults of its own."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """What a denoiser was trained for, and how it is sampled: all that a sampler needs besides the network.
+
+    Attributes:
+        clip: the clips of users: their shape, the names of channels, the clock.
+        schedule: the noise levels of training.
+        prediction: what the denoiser predicts.
+        values: what the numbers of a clip mean.
+        codec: between clips and the latent clips on which the denoiser works; None where it works on the clips.
+        conditions: what the denoiser may know besides known frames, by name.
+        known_frames: the distribution of known frames in training; None where a file does not say.
+        known_noise: the highest noise label at which training showed known frames; 0 is clean, None is not said.
+        independent_noise: the share of training clips whose frames had noise levels of their own; None is not said.
+        sampling: the model's own defaults of sampling by task, e.g. `{"predict": {"num_steps": 5, "at_a_time": 1}}`.
+    """
+
+    clip: ClipSpec
+    schedule: NoiseSchedule
+    prediction: Prediction
+    values: Values = PIXELS
+    codec: Codec | None = None
+    conditions: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
+    known_frames: FrameMask | None = None
+    known_noise: float | None = None
+    independent_noise: float | None = None
+    sampling: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.known_noise is not None:
+            check_real("known_noise", self.known_noise, above=0.0, below=MAX_KNOWN_NOISE, closed=True)
+        if self.independent_noise is not None:
+            check_real("independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
+        if unknown := sorted(set(self.sampling) - set(TASKS)):
+            raise ValueError(f"`sampling`: expected tasks among {list(TASKS)}. Received: {unknown}")
+        latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale]
+        if latent:
+            raise ValueError(f"`codec`: expected none with conditions that are clips. Received: one, and {latent}")
+
+    @property
+    def latent(self) -> ClipSpec:
+        """The clips on which the denoiser works: those of `clip`, or with a codec their latent clips."""
+        if self.codec is None:
+            return self.clip
+        height, width, channels = self.codec.latent_shape(self.clip.frame_shape)
+        return ClipSpec(self.clip.num_frames, height, width, channels)
+
+    @property
+    def bounds(self) -> Bounds:
+        """To which the predicted x_0 is clamped."""
+        return self.values.bounds if self.codec is None or self.values.bounds is None else self.codec.bounds
+
+    def checked(self, argument: str, clip: Any) -> np.ndarray:
+        """A user's clips as float32 numbers [batch, frames, height, width, channels]; raises what `Values` does."""
+        return self.values.checked(argument, clip, self.clip.frame_shape)
+
+    def encode(self, clip: Any, xp: Any = np) -> Any:
+        """x_0, as the denoiser sees it, from the numbers of clips."""
+        x_0 = self.values.encode(clip, xp)
+        return x_0 if self.codec is None else self.codec.encode(x_0, xp)
+
+    def decode(self, x_0: Any, xp: Any = np) -> Any:
+        """The numbers of clips from x_0."""
+        if self.codec is not None:
+            x_0 = self.codec.decode(x_0, xp)
+            x_0 = x_0 if self.values.bounds is None else xp.clip(x_0, *self.values.bounds)
+        return self.values.decode(x_0, xp)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What JSON holds of the spec, and `from_config` rebuilds it from. What is not said is left out."""
+        config: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "clip": self.clip.config,
+            "values": self.values.config,
+            "codec": None if self.codec is None else dict(self.codec.config),
+            "schedule": dict(self.schedule.config),
+            "prediction": self.prediction.config,
+            "conditions": {name: condition.config for name, condition in self.conditions.items()},
+            "known_frames": None if self.known_frames is None else self.known_frames.config,
+            "known_noise": self.known_noise,
+            "independent_noise": self.independent_noise,
+            "sampling": {task: dict(defaults) for task, defaults in self.sampling.items()},
+        }
+        return {name: value for name, value in config.items() if value not in (None, {})}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ModelSpec:
+        """Rebuild from `config`, of this version or an older one.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field that is missing, or not what it should be.
+        """
+        version = check_count("format_version", config.get("format_version", 1))
+        if version > FORMAT_VERSION:
+            raise ValueError(f"`format_version`: expected at most {FORMAT_VERSION}; a newer kvdiff wrote {version}")
+        return cls(
+            clip=ClipSpec(**config["clip"]),
+            schedule=NoiseSchedule.from_config(config["schedule"]),
+            prediction=Prediction.from_config(config["prediction"]),
+            values=values_from_config(config.get("values", PIXELS)),
+            codec=codec_from_config(config.get("codec")),
+            conditions={name: condition_from_config(c) for name, c in config.get("conditions", {}).items()},
+            known_frames=None if config.get("known_frames") is None else mask_from_config(config["known_frames"]),
+            known_noise=config.get("known_noise"),
+            independent_noise=config.get("independent_noise"),
+            sampling=config.get("sampling", {}),
+        )

@@ -1,0 +1,106 @@
+"""What a denoiser says of itself: the little that the model, the samplers and the exports must know of a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
+
+__all__ = ["DenoiserContract", "condition_inputs"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiserContract:
+    """What a denoiser takes and answers.
+
+    Attributes:
+        conditions: what it may know besides known frames, by name.
+        frame_multiple: what height and width of its clips must be multiples of.
+        channels, out_channels: of the noisy clip and of the raw output.
+        known_noise: the highest noise label of a frame that it takes for known; None where it makes no difference.
+    """
+
+    conditions: Mapping[str, Condition]
+    frame_multiple: int
+    channels: int
+    out_channels: int
+    known_noise: float | None
+
+    @classmethod
+    def of(cls, denoiser: keras.Model) -> DenoiserContract:
+        """The contract of a Keras model of `{"noisy_clip", "noise_label", …}`.
+
+        A denoiser may have the fields as attributes of its own; what it does not have is read from its layers: their
+        `conditions`, `known_noise` and `shrink`, the factor by which a layer divides height and width.
+
+        Raises:
+            TypeError: a denoiser whose inputs are not named so.
+        """
+        if not isinstance(denoiser, keras.Model):
+            raise TypeError(f"`denoiser`: expected a Keras model. Received: {type(denoiser).__name__}")
+        inputs = getattr(denoiser, "input", None)
+        if not isinstance(inputs, Mapping) or not {"noisy_clip", "noise_label"} <= set(inputs):
+            received = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise TypeError(
+                '`denoiser`: expected inputs by name, {"noisy_clip": …, "noise_label": …}, as `UNet3D` has them. '
+                f"Received: {received}"
+            )
+        layers = denoiser.layers
+        conditions = dict(_own(denoiser, layers, "conditions", {}))
+        shrink = math.prod(getattr(layer, "shrink", 1) for layer in layers)
+        scales = [condition.pixel_scale or 1 for condition in conditions.values()]
+        return cls(
+            conditions=conditions,
+            frame_multiple=getattr(denoiser, "frame_multiple", math.lcm(shrink, *scales)),
+            channels=inputs["noisy_clip"].shape[-1],
+            out_channels=denoiser.output.shape[-1],
+            known_noise=_own(denoiser, layers, "known_noise", None),
+        )
+
+    def check(self, frame_shape: tuple[int, int, int], outputs: int) -> None:
+        """Raise unless the denoiser takes frames (height, width, channels) and answers with `outputs` channels.
+
+        The error names the nearest legal sizes.
+        """
+        for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
+            if size % self.frame_multiple:
+                below, above = (
+                    count * self.frame_multiple
+                    for count in (size // self.frame_multiple, -(-size // self.frame_multiple))
+                )
+                nearest = f"{below} or {above}" if below else f"{above}"
+                raise ValueError(
+                    f"`clip_shape`: expected a {name} divisible by {self.frame_multiple}, e.g. {nearest}. "
+                    f"Received: {size}"
+                )
+        if self.channels != frame_shape[-1]:
+            raise ValueError(
+                f"`clip_shape`: expected the denoiser's {self.channels} channels. Received: {frame_shape[-1]}"
+            )
+        if self.out_channels != outputs:
+            raise ValueError(f"`denoiser`: expected {outputs} output channels. Received: {self.out_channels}")
+
+
+def _own(denoiser: keras.Model, layers: list[Any], name: str, default: Any) -> Any:
+    """The denoiser's attribute `name`, or that of the first layer that has one."""
+    return next((getattr(part, name) for part in (denoiser, *layers) if hasattr(part, name)), default)
+
+
+def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
+    """A denoiser's Keras inputs for `conditions`, by name."""
+    inputs = {}
+    for name, condition in conditions.items():
+        if name in ("noisy_clip", "noise_label", CONDITION_MASK):
+            raise ValueError(f"`conditions`: expected names other than the denoiser's own. Received: {name!r}")
+        shape = condition.shape(None, (None, None, channels))
+        inputs[name] = keras.Input(shape, name=name, dtype=condition.dtype)
+        if condition.has_noise:
+            inputs[noise_input(name)] = keras.Input((), name=noise_input(name), dtype="float32")
+    if names := optional_names(conditions):
+        inputs[CONDITION_MASK] = keras.Input((len(names),), name=CONDITION_MASK, dtype="float32")
+    return inputs
