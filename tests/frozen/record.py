@@ -18,6 +18,20 @@ INTENDED = adapter.HERE / "intended.json"
 """`{name: reason}`: calls that are meant to differ, and why."""
 NAMES: tuple[str, ...] = (*CALLS, *BOUNDS, *PUSHED, *TABLES)
 _ARITHMETIC = "arithmetic "  # Begins the names of a record's entries that are of no call.
+_TRACES_MUCH = {
+    "cascade predicts",
+    "cascade rolled along",
+    "cascade spatial",
+    "keras batches rolled out",
+    "keras bfloat16",
+    "keras conditions far apart",
+    "keras factorised",
+    "keras guidance in batches",
+    "keras hierarchy_2",
+    "keras shifted",
+    "keras zero terminal",
+    "replacement",
+}
 
 
 def run(name: str) -> np.ndarray:
@@ -60,8 +74,8 @@ def is_float64(name: str) -> bool:
 
 
 def is_slow(name: str) -> bool:
-    """Whether a call loads what takes seconds to open."""
-    return name in CALLS and CALLS[name].sampler.startswith("saved-model")
+    """Whether a call takes seconds: to open a SavedModel, or to trace many shapes of clips."""
+    return name in _TRACES_MUCH or (name in CALLS and CALLS[name].sampler.startswith("saved-model"))
 
 
 def arithmetic() -> dict[str, np.ndarray]:

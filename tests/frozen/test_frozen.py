@@ -21,13 +21,20 @@ RECORDED = load(adapter.HERE / "recorded.npz")
 FLOAT64 = [name for name in NAMES if is_float64(name)]
 FLOAT32 = [pytest.param(name, marks=[pytest.mark.slow] * is_slow(name)) for name in NAMES if not is_float64(name)]
 
-# Absolute, of pixels in [-1, 1] and bits. Twice or more what another order of sums was measured to change (oneDNN off).
+# Absolute, of pixels in [-1, 1] and bits: twice or more what was measured (in brackets) to change with sums in another
+# order, oneDNN off, or, for exported files, with known frames moved by 1e-6. Else at most 4e-6 was.
 TOLERANCE = 1e-5
 LOOSER = {
-    "keras float16": 2e-2,
-    "keras bfloat16": 1e-1,
-    "onnx int8": 1e-1,
-    "litert int8": 1e-1,
+    "keras heun": 2e-5,  # Small noise from large: (4e-6).
+    "keras edm": 2e-5,  # (8e-6; 1.5e-5 with other weights)
+    "keras edm levels": 2e-5,  # (8e-6)
+    "saved model too many calls": 5e-5,  # Heun's method: (1.1e-5).
+    "keras factorised": 2e-4,  # eps at alpha near 0: (5e-5).
+    "keras float16": 5e-3,  # (7e-4)
+    "keras bfloat16": 5e-2,  # (1.4e-2)
+    "onnx float16": 5e-3,  # (0, but other processors compute in float16 where this one did not)
+    "onnx int8": 5e-2,  # (0; a last bit may become a level of 256 all the same)
+    "litert int8": 5e-2,  # (1.4e-2)
 }
 
 
