@@ -17,14 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction, plans, step_table
-from kvdiff.diffusion.autoguidance import GuidedSampler
-from kvdiff.diffusion.bound import bits_per_dim
-from kvdiff.diffusion.cascade import Cascade, Spatial, Temporal
-from kvdiff.diffusion.conditions import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
-from kvdiff.diffusion.noise import normal
-from kvdiff.diffusion.oracle import GaussianClips, MixtureClips, OracleSampler, exact_network, push_through
-from kvdiff.diffusion.solvers import SOLVERS
+from kvdiff.diffusion import (
+    SOLVERS,
+    Cascade,
+    ClassLabel,
+    ClipSpec,
+    ClipVector,
+    FrameTimes,
+    FrameVectors,
+    GuidedSampler,
+    LowResolution,
+    NoiseSchedule,
+    OracleSampler,
+    Prediction,
+    Sampler,
+    Spatial,
+    Temporal,
+    bits_per_dim,
+    plans,
+    step_table,
+)
+from kvdiff.diffusion.sampling.oracle import GaussianClips, MixtureClips, exact_network, push_through
+from kvdiff.diffusion.process.noise import normal
 from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler, find_artefacts, open_sampler
 
 HERE = pathlib.Path(__file__).parent
@@ -54,7 +68,7 @@ NETWORKS = {
     "weak": Network(),
     "told": Network(denoiser=dict(conditions=TOLD)),
     "learned": Network(denoiser=dict(out_channels=2), model=dict(learned_variance=True)),
-    "context": Network(denoiser=dict(known_label=0.2), model=dict(known_noise=0.2, independent_noise=0.5)),
+    "context": Network(denoiser=dict(known_noise=0.2), model=dict(known_noise=0.2, independent_noise=0.5)),
     "large": Network((4, 16, 16, 1), denoiser=dict(conditions={"small": LowResolution(2, max_noise=0.3)})),
     "fast": Network((5, 16, 16, 1)),
     "rgb": Network((3, 8, 8, 3), denoiser=dict(width=4, multipliers=(1,), heads=1), factorised=True),
@@ -121,18 +135,20 @@ def _gaussian(frames: int, seed: int = 0, std: float = 0.3) -> GaussianClips:
     return GaussianClips(0.3 * rng.standard_normal((frames, 1, 2, 1)), covariance)
 
 
-def oracle(prediction: str, schedule: str, data: str = "long") -> OracleSampler:
+def oracle(prediction: str, schedule: str, data: str = "long") -> Sampler:
     """The exact sampler of Gaussian clips, longer than a window, or of a mixture of two."""
+    of = NoiseSchedule.from_config({"name": schedule, "num_timesteps": 1000 if data == "long" else 20})
+    return OracleSampler(_data(data), ORACLE_SPEC, of, Prediction(prediction))
+
+
+def _data(data: str) -> Any:
     if data == "mixture":
         modes = [_gaussian(ORACLE_SPEC.num_frames, seed, std) for seed, std in ((1, 0.2), (2, 0.3))]
-        clips: Any = MixtureClips(np.array([0.3, 0.7]), modes)
-    else:
-        clips = _gaussian({"long": ORACLE_FRAMES, "short": ORACLE_SPEC.num_frames}[data])
-    of = NoiseSchedule.from_config({"name": schedule, "num_timesteps": 1000 if data == "long" else 20})
-    return OracleSampler(clips, ORACLE_SPEC, of, Prediction(prediction))
+        return MixtureClips(np.array([0.3, 0.7]), modes)
+    return _gaussian({"long": ORACLE_FRAMES, "short": ORACLE_SPEC.num_frames}[data])
 
 
-def guided(main: str, guide: str, **options: Any) -> GuidedSampler:
+def guided(main: str, guide: str, **options: Any) -> Sampler:
     """Autoguidance between two samplers."""
     return GuidedSampler(sampler(main), sampler(guide), **options)
 
@@ -141,10 +157,8 @@ def reconstruction(name: str, weight: float) -> Any:
     """A Keras network that is shown no clean frames."""
     from kvdiff.sampling import ReconstructionSampler
 
-    base = sampler(name)
-    return ReconstructionSampler(
-        keras_model(name.split("/")[1]).denoiser, base.clip_spec, base.schedule, base.prediction, weight=weight
-    )
+    model = keras_model(name.split("/")[1])
+    return ReconstructionSampler(model.denoiser, model.spec, weight=weight)
 
 
 def cascade(*stages: str) -> Cascade:
@@ -223,14 +237,16 @@ def artefacts() -> pathlib.Path:
 
 def frame_shape(of: Any) -> tuple[int, int, int]:
     """(height, width, channels) of what a sampler makes."""
-    return of.clip_spec.frame_shape
+    return (of.clip_spec if isinstance(of, Cascade) else of.spec.clip).frame_shape
 
 
 def sample(of: Any, verb: str, given: Mapping[str, Any], plan: str, sampling: Mapping[str, Any]) -> np.ndarray:
     """Call a verb. Its plan is "whole" or "frame_rate", which the verb implies today, or says how to roll out."""
     sampling = dict(sampling)
+    if "context_noise" in sampling:
+        sampling["known_noise"] = sampling.pop("context_noise")
     if verb == "rollout":
-        name, _, options = plan.partition(" ")
+        name, _, options = plan.replace("stride=", "anchor_step=").partition(" ")
         known = given["past"].shape[1] if "past" in given else 0
         sampling["plan"] = plans.PLANS[name](given["num_frames"], known=known, **_options(options))
     else:
@@ -246,9 +262,9 @@ def bound(of: Any, clips: np.ndarray, **options: Any) -> np.ndarray:
 
 def pushed_through(solver: str, spacing: str, num_steps: int, **options: Any) -> np.ndarray:
     """The exact mean and covariance of what a sampler makes of Gaussian clips, as one vector."""
-    of = oracle("v", "cosine", "short")
-    table = step_table(of.schedule, of.prediction, solver=solver, spacing=spacing, num_steps=num_steps, **options)
-    made = push_through(table, exact_network(of.data, of.prediction), of.data.mean.shape)[-1]
+    spec, data = oracle("v", "cosine", "short").spec, _data("short")
+    table = step_table(spec.schedule, spec.prediction, solver=solver, spacing=spacing, num_steps=num_steps, **options)
+    made = push_through(table, exact_network(data, spec.prediction), data.mean.shape)[-1]
     return np.concatenate([made.mean.ravel(), made.covariance.ravel()])
 
 
@@ -290,7 +306,7 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def conditions(of: Any) -> Mapping[str, Any]:
     """What a sampler or a model may be told, by name."""
-    return of.conditions
+    return of.spec.conditions
 
 
 def train(folder: pathlib.Path, epochs: int) -> tuple[Any, int]:

@@ -82,7 +82,7 @@ def _first_that_works(
     return None
 
 
-def _works(make: Callable[..., StepTable], schedule: NoiseSchedule, num_steps: int, spacing: Any) -> bool:
+def _works(make: Callable[..., StepTable], schedule: NoiseSchedule, spacing: Any, num_steps: int) -> bool:
     """Whether the solver can take so many steps; more of them are never too coarse where fewer were not."""
     return _first_that_works(make, schedule, num_steps, [spacing]) is not None
 
@@ -99,7 +99,7 @@ def _too_coarse(
     plain = functools.partial(make, prediction=prediction)
     for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type: ignore[attr-defined]
         numbers = range(num_steps, schedule.num_timesteps + 1)
-        least = bisect.bisect_left(numbers, True, key=lambda n, s=spacing: _works(plain, schedule, n, s))
+        least = bisect.bisect_left(numbers, True, key=functools.partial(_works, plain, schedule, spacing))
         if least < len(numbers):
             advice.append(f"at least {numbers[least]} with spacing {spacing!r}")
     advice.append("solver 'dpmpp_2m', 'deis' or 'unipc'")
