@@ -12,7 +12,6 @@ import typer
 from kvdiff.cli.options import Eta, NumSteps, Overwrite, Run, RuntimeName, Seed, SolverName
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
-from kvdiff.diffusion.sampling.sampler import ClipSampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING
 from kvdiff.diffusion.tasks.plans import PLANS
 
@@ -67,7 +66,7 @@ def evaluate(
     from kvdiff.evaluation.protocols import protocol_named
     from kvdiff.evaluation.real import real_clips
     from kvdiff.evaluation.report import write_report
-    from kvdiff.evaluation.result import I3D_RECORD, result_of, write_result
+    from kvdiff.evaluation.result import I3D_RECORD, model_record, result_of, write_result
 
     rule = protocol_named(protocol)
     folder = run / "evaluation" / protocol if output is None else output
@@ -86,7 +85,7 @@ def evaluate(
         made,
         rule,
         clips,
-        model=_model(sampler, run),
+        model=model_record(sampler, run / KERAS_FILE),
         sampling=sampling,
         features=I3D_RECORD if frechet else None,
         command=shlex.join(["kvdiff", *sys.argv[1:]]),
@@ -105,12 +104,12 @@ def compare(
 
     Example: kvdiff compare a/result.json b/result.json
     """
+    from kvdiff.evaluation.result import aligned, read_result
     from kvdiff.evaluation.result import compare as side_by_side
-    from kvdiff.evaluation.result import read_result
 
     if len(results) < 2:
         raise ValueError(f"RESULT: expected at least two files. Received: {len(results)}")
-    _print_table(side_by_side([read_result(path) for path in results], [str(path) for path in results]))
+    typer.echo(aligned(side_by_side([read_result(path) for path in results], [str(path) for path in results])))
 
 
 def _i3d() -> Any:
@@ -127,28 +126,14 @@ def _i3d() -> Any:
     return I3DFeatures()
 
 
-def _model(sampler: ClipSampler, run: pathlib.Path) -> dict[str, Any]:
-    """Which file made the clips."""
-    from kvdiff.runtime.manifest import file_record
-
-    path = getattr(sampler, "path", run / KERAS_FILE)  # A runtime's sampler knows its file.
-    return {"file": path.name, **file_record(path), "sampler": type(sampler).__name__}
-
-
 def _print_numbers(result: dict[str, Any]) -> None:
-    from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
+    from kvdiff.evaluation.result import NUMBERS, aligned, flat_numbers, frechet_words
 
     rows: list[tuple[str, ...]] = [("task", "number", result["protocol"]["title"])]
     for name, task in result["tasks"].items():
         rows += [
             (name, NUMBERS[number][0], NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
         ]
-    _print_table(rows)
+    typer.echo(aligned(rows))
     for name, task in result["tasks"].items():
         typer.echo(f"{name}: {frechet_words(task)}")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

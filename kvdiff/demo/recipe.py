@@ -74,7 +74,7 @@ RECIPE = Recipe()
 CONTINUE = dataclasses.replace(RECIPE, epochs=3, steps_per_epoch=100, learning_rate=1e-4, seed=1)
 
 
-SAMPLING: dict[str, Any] = {"solver": "dpmpp_2m", "generation": {"spacing": "uniform_logsnr"}}
+SAMPLING: dict[str, Any] = {"solver": "dpmpp_2m", "by_task": {"generation": {"spacing": "uniform_logsnr"}}}
 """How the demo samples: of the solvers tried on the recipe's model, what scored best at 20 calls in all three tasks."""
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.evaluation.quality import floats
 
 __all__ = ["ManifoldScore", "Memorisation", "manifold_score", "memorisation", "nearest"]
 
@@ -87,21 +88,15 @@ def nearest(clips: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """The root mean square distance of each clip to the nearest of others, float64 [clips], and which one that is."""
     if clips.shape[1:] != among.shape[1:] or not len(among):
         raise ValueError(f"`among`: expected clips of {list(clips.shape[1:])}. Received: {list(among.shape[1:])}")
-    flat = _flat(clips)
+    flat = floats(clips).reshape(len(clips), -1)
     best, index = np.full(len(flat), np.inf), np.zeros(len(flat), int)
     block = max(_BLOCK // (8 * flat.shape[1]), 1)
     for start in range(0, len(among), block):
-        distance = _distances(flat, _flat(among[start : start + block]))
+        distance = _distances(flat, floats(among[start : start + block]).reshape(-1, flat.shape[1]))
         here = distance.argmin(axis=1)
         closer = distance[np.arange(len(flat)), here] < best
         best[closer], index[closer] = distance[closer, here[closer]], start + here[closer]
     return best / np.sqrt(flat.shape[1]), index
-
-
-def _flat(clips: np.ndarray) -> np.ndarray:
-    """float64 [clips, values] in [-1, 1]."""
-    flat = np.asarray(clips).reshape(len(clips), -1)
-    return flat / 127.5 - 1.0 if flat.dtype == np.uint8 else flat.astype(np.float64)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

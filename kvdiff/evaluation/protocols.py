@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_clip_shape, check_count
 from kvdiff.diffusion.tasks import masks
 
-__all__ = ["PROTOCOLS", "ClipRule", "Protocol", "Task", "protocol_named"]
+__all__ = ["DEMO", "PROTOCOLS", "ClipRule", "Protocol", "Task", "half_and_half", "protocol_for", "protocol_named"]
+
+DEMO = "moving-digits-demo@1"
+"""The protocol that `kvdiff demo` holds its model to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +50,13 @@ class ClipRule:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is given of each clip, and how often the rest is made.
+    """Which frames of each clip are known, and how often the others are generated.
 
     Attributes:
         name: "prediction", "interpolation" or "generation".
         past, future: known frames at the start and at the end.
-        samples: made for each clip. PSNR and SSIM are given for their mean and for the best of each clip by its mean
-            over frames; every other figure is of the first sample, but for the calibration of their spread.
+        samples: generated for each clip. PSNR and SSIM are given for their mean and for the best of each clip by its
+            mean over frames; every other figure is of the first sample, but for the calibration of their spread.
         frechet: whether the Fréchet video distance is measured.
     """
 
@@ -66,6 +69,11 @@ class Task:
     def known(self, frames: int) -> np.ndarray:
         """bool [frames]."""
         return masks.ends(frames, self.past, self.future)
+
+    @property
+    def baseline(self) -> str:
+        """What needs no model, in words; `blend_known` computes it."""
+        return "linear blend" if self.future else "repeat last"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +129,7 @@ class Protocol:
         return {
             **dataclasses.asdict(self),
             "clip_shape": list(self.clip_shape),
-            "tasks": list(map(_asdict, self.tasks)),
+            "tasks": list(map(dataclasses.asdict, self.tasks)),
         }
 
     @property
@@ -140,11 +148,31 @@ def protocol_named(title: str) -> Protocol:
     return PROTOCOLS[check_choice("protocol", title, PROTOCOLS)]
 
 
-def _asdict(task: Task) -> dict[str, Any]:
-    return dataclasses.asdict(task)
+def half_and_half(frames: int) -> tuple[Task, ...]:
+    """The tasks of a first look, one sample each: the second half, the half between two quarters, the whole clip."""
+    quarter = check_count("frames", frames, at_least=4) // 4
+    past = Task("prediction", past=frames // 2, frechet=False)
+    return past, Task("interpolation", past=quarter, future=quarter, frechet=False), Task("generation", frechet=False)
+
+
+def protocol_for(clips: np.ndarray, name: str = "own-clips") -> Protocol:
+    """A protocol of your own clips, [clips, frames, height, width, channels]: all of them, by `half_and_half`."""
+    shape = check_clip_shape("clips", clips.shape[1:])
+    rule, tasks = ClipRule("array", "your own clips"), half_and_half(shape[0])
+    return Protocol(name, 1, rule, shape, len(clips), tasks, "the demo", psnr_of="clips")
 
 
 _FROZEN = (
+    Protocol(
+        name="moving-digits-demo",
+        version=1,
+        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clip_shape=(8, 16, 16, 1),
+        num_clips=64,
+        tasks=half_and_half(8),
+        follows="the demo",
+        psnr_of="clips",
+    ),
     Protocol(
         name="moving-digits-8",
         version=1,

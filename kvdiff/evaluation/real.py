@@ -22,19 +22,25 @@ _SHIPPED_TRAINING = 60_000  # The training clips of the shipped model, of seed 0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RealClips:
-    """uint8 clips [clips, frames, height, width, channels].
+    """uint8 clips [clips, frames, height, width, channels]; `to_pixels` of `kvdiff.media` turns floats into them.
 
     Attributes:
-        truth: what made clips are compared with.
+        truth: what generated clips are compared with.
         second: as many others, for the floor of the Fréchet distance; None where the data has too few.
         training: what the model was trained on, to find copies; None where it is not at hand.
         source: where they come from, in words.
     """
 
     truth: np.ndarray
-    second: np.ndarray | None
-    training: np.ndarray | None
-    source: str
+    second: np.ndarray | None = None
+    training: np.ndarray | None = None
+    source: str = "your own clips"
+
+    def __post_init__(self) -> None:
+        for name, clips in (("truth", self.truth), ("second", self.second), ("training", self.training)):
+            if clips is not None and (clips.ndim != 5 or clips.dtype != np.uint8):
+                wanted = "uint8 [clips, frames, height, width, channels]"
+                raise ValueError(f"`{name}`: expected {wanted}. Received: {clips.dtype} {list(clips.shape)}")
 
     @property
     def config(self) -> dict[str, Any]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.evaluation.bars import Bars
 from kvdiff.evaluation.evaluation import Evaluation
 from kvdiff.evaluation.i3d_weights import SHA256
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
+from kvdiff.runtime.manifest import file_record
 from kvdiff.training.environment import machine, versions, write_json
 
 __all__ = [
     "FORMAT",
     "I3D_RECORD",
     "NUMBERS",
+    "aligned",
     "compare",
     "flat_numbers",
     "frechet_words",
+    "model_record",
     "read_result",
     "result_of",
     "write_result",
@@ -59,6 +65,8 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "data_spread": ("Spread of the data", "{:.3f}"),
     "mean": ("Mean of pixels", "{:.3f}"),
     "data_mean": ("Mean of the data's pixels", "{:.3f}"),
+    "variance": ("Variance of pixels", "{:.3f}"),
+    "data_variance": ("Variance of the data's pixels", "{:.3f}"),
     "flicker_ratio": ("Flicker over the data's", "{:.3f}"),
     "flicker": ("Flicker, in pixel values", "{:.4f}"),
     "data_flicker": ("Flicker of the data", "{:.4f}"),
@@ -76,18 +84,24 @@ def result_of(
     *,
     model: Mapping[str, Any],
     sampling: Mapping[str, Any],
-    features: Mapping[str, Any] | None,
+    features: Mapping[str, Any] | None = None,
     command: str = "",
+    bars: Bars | None = None,
 ) -> dict[str, Any]:
     """Everything that a figure depends on, beside the figures; JSON-able.
 
     Args:
         evaluation, protocol, clips: what was measured, how, on what.
-        model: which model, e.g. the size and SHA-256 of its file.
+        model: which model, as `model_record` says.
         sampling: the keywords of `evaluate` that decide the samples, seed included.
         features: what the Fréchet distance was measured in, e.g. `I3D_RECORD`; None where it was left out.
         command: what was run.
+        bars: what the numbers are held to; "checks" of the result then says which were reached.
     """
+    held = {}
+    if bars is not None:
+        checks = [dataclasses.asdict(check) for check in bars.checks(evaluation.tasks)]
+        held = {"bars": dataclasses.asdict(bars), "checks": checks}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -97,11 +111,19 @@ def result_of(
         "sampling": dict(sampling),
         "features": None if features is None else dict(features),
         "tasks": evaluation.tasks,
+        **held,
         "command": command,
         "versions": versions(),
         "machine": machine(),
         "seconds": evaluation.seconds,
     }
+
+
+def model_record(sampler: ClipSampler, path: pathlib.Path | None = None) -> dict[str, Any]:
+    """Which file the clips were sampled from; `path` where the sampler does not know it, as Keras' does not."""
+    path = getattr(sampler, "path", path)
+    assert path is not None
+    return {"file": path.name, **file_record(path), "sampler": type(sampler).__name__}
 
 
 def write_result(path: pathlib.Path, result: Mapping[str, Any]) -> None:
@@ -174,6 +196,12 @@ def compare(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
             if any(value is not None for value in values):
                 rows.append((task, NUMBERS[number][0], *(_shown(number, value) for value in values), _apart(values)))
     return rows
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table as lines of text, its columns one under the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _check_alike(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str]) -> None:

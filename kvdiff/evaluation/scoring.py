@@ -1,18 +1,36 @@
-"""From made and true clips to a task's numbers and curves."""
+"""From generated and true clips to a task's numbers and curves."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from kvdiff.evaluation.protocols import Protocol, Task
-from kvdiff.evaluation.quality import SSIM_WINDOW, linear_blend, psnr, repeat_last, ssim
+from kvdiff.evaluation.quality import SSIM_WINDOW, blend_known, floats, psnr, ssim
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
-from kvdiff.evaluation.tasks import MadeFrames
 
-__all__ = ["SampleScores", "floats", "score_made_frames", "score_set", "with_baseline"]
+__all__ = ["SampleScores", "TaskClips", "score_frames", "score_set"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskClips:
+    """The clips of one task, whole: known frames are the true ones in all three.
+
+    Attributes:
+        truth, generated: uint8 [clips, frames, height, width, channels]; of several samples a clip, the first.
+        known: bool [frames].
+    """
+
+    truth: np.ndarray
+    generated: np.ndarray
+    known: np.ndarray
+
+    @functools.cached_property
+    def baseline(self) -> np.ndarray:
+        """What needs no model: the last known frame over again, or a blend of the two nearest. uint8, as `truth`."""
+        return np.round(blend_known(self.truth.astype(np.float32), self.known)).astype(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,9 +39,9 @@ class SampleScores:
 
     Attributes:
         first: uint8 [clips, frames, height, width, channels], the first sample of each clip.
-        psnr: float64 [clips, samples, made frames], or [clips, samples, 1] where it is of whole clips.
-        psnr_per_frame: float64 [clips, samples, made frames].
-        ssim: float64 [clips, samples, made frames]; empty where frames are smaller than its window.
+        psnr: float64 [clips, samples, generated frames], or [clips, samples, 1] where it is of whole clips.
+        psnr_per_frame: float64 [clips, samples, generated frames].
+        ssim: float64 [clips, samples, generated frames]; empty where frames are smaller than its window.
         expected, error: of `ensemble`, float64 [clips]; NaN where there is one sample.
     """
 
@@ -53,17 +71,15 @@ class SampleScores:
         return cls(samples[:, 0], whole if psnr_of == "clips" else per_frame, per_frame, similar, *sides)
 
 
-def score_made_frames(
-    scores: SampleScores, frames: MadeFrames, protocol: Protocol
-) -> tuple[dict[str, float], dict[str, Any]]:
+def score_frames(scores: SampleScores, clips: TaskClips, psnr_of: str) -> tuple[dict[str, float], dict[str, Any]]:
     """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, flicker.
 
     Args:
         scores: of all samples of all clips.
-        frames: uint8 truth, first samples and baseline.
-        protocol: says what PSNR is averaged over.
+        clips: the truth, and the first samples.
+        psnr_of: what PSNR is averaged over, as in `Protocol`.
     """
-    baseline = SampleScores.of(frames.baseline[:, None], frames.truth, frames.known, protocol.psnr_of)
+    baseline = SampleScores.of(clips.baseline[:, None], clips.truth, clips.known, psnr_of)
     gain = scores.psnr.mean() - baseline.psnr.mean()
     numbers = {"psnr": scores.psnr.mean(), "psnr_baseline": baseline.psnr.mean(), "psnr_gain": gain}
     curves = {"psnr": _curves(scores.psnr_per_frame, baseline.psnr_per_frame)}
@@ -72,7 +88,7 @@ def score_made_frames(
         curves["ssim"] = _curves(scores.ssim, baseline.ssim)
     if scores.psnr.shape[1] > 1:
         numbers |= _of_several(scores)
-    numbers |= _flicker(frames.made, frames.truth)
+    numbers |= _flicker(clips.generated, clips.truth)
     return {name: float(value) for name, value in numbers.items()}, curves
 
 
@@ -84,39 +100,19 @@ def _of_several(scores: SampleScores) -> dict[str, float]:
     return numbers | {"calibration": calibration(scores.expected, scores.error)}
 
 
-def score_set(made: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def score_set(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Numbers of generated clips, uint8, which have no true clip of their own: as a set against the data."""
-    made_spread, data_spread = spread(floats(made)), spread(floats(truth))
-    return {
-        "mean": float(floats(made).mean()),
-        "data_mean": float(floats(truth).mean()),
-        "spread": made_spread,
-        "data_spread": data_spread,
-        "spread_ratio": made_spread / data_spread,
-        **_flicker(made, truth),
-    }
-
-
-def with_baseline(truth: np.ndarray, made: np.ndarray, task: Task) -> MadeFrames:
-    """uint8 clips with what needs no model: the last known frame held, or a blend of the nearest known frames."""
-    frames = truth.shape[1]
-    known = task.known(frames)
-    past, future = truth[:, : task.past], truth[:, frames - task.future :]
-    gap = frames - task.past - task.future
-    if not task.future:
-        between = repeat_last(past, gap)
-    else:
-        between = np.round(linear_blend(past.astype(np.float32), future.astype(np.float32), gap)).astype(np.uint8)
-    return MadeFrames(truth, made, np.concatenate([past, between, future], axis=1), known)
-
-
-def floats(pixels: np.ndarray) -> np.ndarray:
-    """uint8 to float64 in [-1, 1]."""
-    return pixels / 127.5 - 1.0
+    made, data = floats(generated), floats(truth)
+    numbers = {"mean": float(made.mean()), "data_mean": float(data.mean())}
+    numbers |= {"variance": float(made.var()), "data_variance": float(data.var())}
+    if len(made) > 1:
+        numbers |= {"spread": spread(made), "data_spread": spread(data)}
+        numbers["spread_ratio"] = numbers["spread"] / numbers["data_spread"]
+    return numbers | _flicker(generated, truth)
 
 
 def _curves(scores: np.ndarray, baseline: np.ndarray) -> dict[str, list[float]]:
-    """One value for each made frame, means over clips."""
+    """One value for each generated frame, means over clips."""
     return {
         "model": scores.mean(axis=(0, 1)).tolist(),
         "best": best_of(scores).mean(axis=0).tolist(),
@@ -124,7 +120,7 @@ def _curves(scores: np.ndarray, baseline: np.ndarray) -> dict[str, list[float]]:
     }
 
 
-def _flicker(made: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Of whole clips, so that the seam between known and made frames counts."""
-    values = flicker(floats(made)), flicker(floats(truth))
+def _flicker(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Of whole clips, so that the seam between known and generated frames counts."""
+    values = flicker(floats(generated)), flicker(floats(truth))
     return {"flicker": values[0], "data_flicker": values[1], "flicker_ratio": values[0] / max(values[1], 1e-12)}

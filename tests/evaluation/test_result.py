@@ -8,7 +8,7 @@ import json
 import pytest
 
 from kvdiff.evaluation import compare, evaluate, read_result, result_of, write_result
-from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, flat_numbers
+from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, aligned, flat_numbers
 from tests.evaluation.guesser import GENERATION, PREDICTION, Guesser, features, noise_clips, noisy, protocol
 
 
@@ -91,3 +91,17 @@ def test_other_files_are_refused(tmp_path, content):
         read_result(tmp_path / "x.json")
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_result(tmp_path / "none.json")
+
+
+def test_a_table_is_aligned():
+    assert aligned([("", "one"), ("longer", "2")]) == "        one\nlonger  2"
+
+
+def test_the_machine_is_described_without_its_name():
+    import platform
+
+    from kvdiff.training.environment import machine
+
+    described = machine()
+    assert described["cores"] >= 1
+    assert platform.node() not in str(described)
