@@ -26,7 +26,7 @@ import kvdiff
 from kvdiff.data import moving_digits
 from kvdiff.demo.recipe import SHIPPED, held_out_clips
 from kvdiff.evaluation import RealClips, estimate_frechet, evaluate, protocol_for
-from kvdiff.media import enlarge, grid, labelled, side_by_side, to_pixels, write_clip
+from kvdiff.media import enlarge, grid, labelled, side_by_side, write_clip
 from kvdiff.training import ClipBatches, ProgressiveDistillation, TrainingCheckpoint, distillation_stages
 from kvdiff.training.environment import machine, versions
 
@@ -140,7 +140,7 @@ def chart(rows: list[dict[str, Any]], floor: float | None, path: Path) -> None:
 def picture(generated: dict[tuple[str, int], np.ndarray], path: Path) -> None:
     """Nine generated clips of every sampler: samplers in rows of numbers of calls."""
     squares = {
-        key: labelled(grid([enlarge(to_pixels(clip), 3) for clip in clips[:9]], 3), f"{key[0]}: {key[1]}", size=12)
+        key: labelled(grid([enlarge(clip, 3) for clip in clips[:9]], 3), f"{key[0]}: {key[1]}", size=12)
         for key, clips in generated.items()
     }
     columns = []
