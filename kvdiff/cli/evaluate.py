@@ -62,6 +62,7 @@ def evaluate(
 
     Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@1
     """
+    from kvdiff.evaluation.digit_classifier import DigitClassifier
     from kvdiff.evaluation.evaluation import evaluate as measure
     from kvdiff.evaluation.protocols import protocol_named
     from kvdiff.evaluation.real import real_clips
@@ -76,11 +77,18 @@ def evaluate(
     sampler = open_run(run, runtime)
     features = _i3d() if frechet else None
     clips = real_clips(rule, data, training_data)
+    classifier = None if clips.labels is None else DigitClassifier(rule.clip_shape[1])
     sampling: dict[str, Any] = {"num_steps": num_steps, "solver": solver, "spacing": spacing, "seed": seed}
     sampling |= {} if eta is None else {"eta": eta}
     sampling |= {"plan": plan} if rule.clip_shape[0] > sampler.clip_spec.num_frames else {}
     with progress_bars() as progress:
-        made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **sampling)
+        how: dict[str, Any] = {
+            "features": features,
+            "classifier": classifier,
+            "batch_size": batch_size,
+            "progress": progress,
+        }
+        made = measure(sampler, rule, clips, **how, **sampling)
     result = result_of(
         made,
         rule,
@@ -88,6 +96,7 @@ def evaluate(
         model=model_record(sampler, run / KERAS_FILE),
         sampling=sampling,
         features=I3D_RECORD if frechet else None,
+        classifier=None if classifier is None else classifier.config,
         command=shlex.join(["kvdiff", *sys.argv[1:]]),
     )
     folder.mkdir(parents=True, exist_ok=True)

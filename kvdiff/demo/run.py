@@ -16,6 +16,7 @@ from kvdiff.demo import recipe as recipes
 from kvdiff.demo.recipe import Recipe
 from kvdiff.evaluation.bars import COLUMNS, Bars, Check
 from kvdiff.evaluation.charts import LossCurve
+from kvdiff.evaluation.digit_classifier import DigitClassifier
 from kvdiff.evaluation.evaluation import Progress, evaluate
 from kvdiff.evaluation.protocols import DEMO, Protocol, half_and_half, protocol_named
 from kvdiff.evaluation.real import real_clips
@@ -77,7 +78,8 @@ def run_demo(
 
         sampling = {"num_steps": num_steps, "seed": seed, **recipes.SAMPLING}
         sampler, clips = OrtSampler(directory), real_clips(protocol)
-        evaluation = evaluate(sampler, protocol, clips, progress=progress, **sampling)
+        classifier = DigitClassifier(recipe.size)
+        evaluation = evaluate(sampler, protocol, clips, classifier=classifier, progress=progress, **sampling)
     with clock.stage("report", "Drawing the report"):
         record = _record(recipe, history, command=command, from_scratch=from_scratch, seconds=dict(clock.seconds))
         write_json(directory / "record.json", record)
@@ -87,6 +89,7 @@ def run_demo(
             clips,
             model=model_record(sampler),
             sampling=sampling,
+            classifier=classifier.config,
             command=command,
             bars=bars or Bars(),
         )

@@ -3,8 +3,10 @@
 `kvdiff.evaluation.i3d` holds that network, in Keras, and is imported only where its features are wanted.
 """
 
+from kvdiff.evaluation.appearance import aligned_psnr, gradient_energy, identity, sharpness_ratio
 from kvdiff.evaluation.bars import Bars, Check
 from kvdiff.evaluation.conditioning import ConditioningScore, conditioning_accuracy
+from kvdiff.evaluation.digit_classifier import DigitClassifier
 from kvdiff.evaluation.evaluation import Evaluation, evaluate
 from kvdiff.evaluation.frechet import FrechetEstimate, estimate_frechet, frechet_distance
 from kvdiff.evaluation.neighbours import ManifoldScore, Memorisation, manifold_score, memorisation
@@ -29,6 +31,7 @@ __all__ = [
     "Check",
     "ClipRule",
     "ConditioningScore",
+    "DigitClassifier",
     "Evaluation",
     "FrechetEstimate",
     "ManifoldScore",
@@ -37,6 +40,7 @@ __all__ = [
     "RealClips",
     "Task",
     "TaskClips",
+    "aligned_psnr",
     "best_of",
     "blend_known",
     "calibration",
@@ -47,7 +51,9 @@ __all__ = [
     "evaluate",
     "flicker",
     "frechet_distance",
+    "gradient_energy",
     "half_and_half",
+    "identity",
     "manifold_score",
     "memorisation",
     "protocol_for",
@@ -56,6 +62,7 @@ __all__ = [
     "read_result",
     "real_clips",
     "result_of",
+    "sharpness_ratio",
     "spread",
     "ssim",
     "write_result",

@@ -12,11 +12,12 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.sampling.bound import bits_per_dim
 from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.evaluation.appearance import Classifier
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import Protocol, Task
 from kvdiff.evaluation.real import RealClips
-from kvdiff.evaluation.scoring import SampleScores, TaskClips, score_frames, score_set
+from kvdiff.evaluation.scoring import SampleScores, TaskClips, score_frames, score_identity, score_set
 from kvdiff.media import to_pixels
 
 __all__ = ["Evaluation", "Features", "Progress", "evaluate"]
@@ -51,6 +52,7 @@ def evaluate(
     clips: RealClips,
     *,
     features: Features | None = None,
+    classifier: Classifier | None = None,
     plan: str = "autoregressive",
     seed: int = 0,
     batch_size: int = 32,
@@ -68,6 +70,8 @@ def evaluate(
         protocol, clips: which protocol, and its `real_clips`.
         features: what the Fréchet distance, precision and recall are measured in, e.g. `I3DFeatures()`; None leaves
             them out.
+        classifier: of frames, e.g. `DigitClassifier()`; where the clips have labels, it says whether generated frames
+            still show what those name.
         plan: how a model of fewer frames samples the protocol's clips, as in `ClipSampler.rollout`; one of as many or
             more samples them at once.
         seed, batch_size, **sampling: as in `ClipSampler.infill`; the choice of solver is the model's, not the
@@ -87,7 +91,9 @@ def evaluate(
     for name in by_task or {}:
         check_choice("by_task", name, [task.name for task in protocol.tasks])
     sampling = {"seed": seed, "batch_size": batch_size, **sampling}
-    run = _Run(sampler, protocol, clips, features, plan, sampling, by_task or {}, progress or (lambda *_: None))
+    run = _Run(
+        sampler, protocol, clips, features, classifier, plan, sampling, by_task or {}, progress or (lambda *_: None)
+    )
     tasks = {task.name: run.measured(task) for task in protocol.tasks}
     return Evaluation(tasks, run.seconds, run.compared, run.copies)
 
@@ -116,6 +122,7 @@ class _Run:
     protocol: Protocol
     clips: RealClips
     features: Features | None
+    classifier: Classifier | None
     plan: str
     sampling: Mapping[str, Any]
     by_task: Mapping[str, Mapping[str, Any]]
@@ -133,6 +140,9 @@ class _Run:
         curves: dict[str, Any] = {}
         if known.any():
             numbers, curves = score_frames(scores, clips, self.protocol.psnr_of)
+            if self.classifier is not None and self.clips.labels is not None:
+                of_labels, curve = score_identity(clips, self.clips.labels, self.classifier)
+                numbers, curves = numbers | of_labels, curves | curve
         else:
             numbers = score_set(scores.first, self.clips.truth) | self._copying(scores.first)
         if self.protocol.bits_per_dim_clips and not self._longer:

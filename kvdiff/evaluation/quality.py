@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "floats", "psnr", "ssim"]
+__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "check_pair", "decibels", "floats", "psnr", "ssim"]
 
 MAX_PSNR = 100.0
 """Decibels given to (nearly) exact frames, whose error is 0 and whose PSNR would be infinite and spoil every mean."""
@@ -35,9 +35,13 @@ def psnr(made: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.
     Returns:
         float64 [batch], or [batch, frames].
     """
-    _check_pair(made, truth)
+    check_pair(made, truth)
     error = np.square(floats(made) - floats(truth))
-    error = error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4))
+    return decibels(error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4)))
+
+
+def decibels(error: np.ndarray) -> np.ndarray:
+    """PSNR of mean squared errors of pixels in [-1, 1]."""
     return 10.0 * np.log10(4.0 / np.maximum(error, 4.0 * 10.0 ** (-MAX_PSNR / 10.0)))
 
 
@@ -54,7 +58,7 @@ def ssim(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Returns:
         float64 [batch, frames].
     """
-    _check_pair(made, truth)
+    check_pair(made, truth)
     if min(made.shape[2:4]) < SSIM_WINDOW:
         raise ValueError(
             f"`made`: expected frames of at least {SSIM_WINDOW}×{SSIM_WINDOW}. Received: {made.shape[2:4]}"
@@ -79,7 +83,8 @@ def _windowed(clips: np.ndarray) -> np.ndarray:
     return clips
 
 
-def _check_pair(made: np.ndarray, truth: np.ndarray) -> None:
+def check_pair(made: np.ndarray, truth: np.ndarray) -> None:
+    """Raise unless both are clips of one shape."""
     if made.shape != truth.shape or made.ndim != 5 or 0 in made.shape:
         raise ValueError(
             "`made`, `truth`: expected one shape [batch, frames, height, width, channels]. "

@@ -29,12 +29,14 @@ class RealClips:
         second: as many others, for the floor of the Fréchet distance; None where the data has too few.
         training: what the model was trained on, to find copies; None where it is not at hand.
         source: where they come from, in words.
+        labels: int [clips], what each clip of `truth` shows, for a classifier; None where nobody says.
     """
 
     truth: np.ndarray
     second: np.ndarray | None = None
     training: np.ndarray | None = None
     source: str = "your own clips"
+    labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, clips in (("truth", self.truth), ("second", self.second), ("training", self.training)):
@@ -84,12 +86,13 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
 def _digits(protocol: Protocol, training: np.ndarray | None) -> RealClips:
     frames, size = protocol.clip_shape[:2]
     seeds = protocol.clips.seed, protocol.clips.seed + 1
-    truth, second = (
-        moving_digits(protocol.num_clips, num_frames=frames, size=size, split="test", seed=seed) for seed in seeds
+    (truth, labels), (second, _) = (
+        moving_digits(protocol.num_clips, num_frames=frames, size=size, split="test", seed=seed, return_labels=True)
+        for seed in seeds
     )
     if training is None:
         training = moving_digits(_SHIPPED_TRAINING, num_frames=frames, size=size, seed=0)
-    return RealClips(truth, second, training, protocol.clips.what)
+    return RealClips(truth, second, training, protocol.clips.what, labels)
 
 
 def _array(path: pathlib.Path, protocol: Protocol, at_least: int) -> np.ndarray:

@@ -22,7 +22,14 @@ from kvdiff.media import write_bytes
 __all__ = ["Training", "report_pictures", "result_html", "write_report"]
 
 _ROWS, _SQUARE, _STRIPS = 5, 16, 3  # Clips in the GIF of a task with known frames, in that of a set, and at rest.
-_CURVES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+_ORDER = ["model", "baseline", "truth", "best"]  # Of a chart's lines.
+_CURVES = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "psnr_aligned": "PSNR after the best shift (dB)",
+    "sharpness": "sharpness over the data's",
+    "identity": "share that keeps its label",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +110,11 @@ def _lines(name: str, result: Mapping[str, Any], curve: str) -> dict[str, Line]:
     """One task's curve over the generated frames, counted from 1; the best sample's where there are several."""
     task, rule = result["tasks"][name], _rule(name, result)
     frames = [frame + 1 for frame in range(result["protocol"]["clip_shape"][0]) if frame not in task["known"]]
-    values = task["curves"][curve]
-    lines = {"model": (frames, values["model"]), rule.baseline: (frames, values["baseline"])}
-    return lines | ({"best sample": (frames, values["best"])} if values["best"] != values["model"] else {})
+    values = dict(task["curves"][curve])
+    if values.get("best") == values["model"]:
+        del values["best"]
+    names = {"baseline": rule.baseline, "best": "best sample"}
+    return {names.get(line, line): (frames, values[line]) for line in sorted(values, key=_ORDER.index)}
 
 
 def result_html(result: Mapping[str, Any], content: Mapping[str, bytes], training: Training | None = None) -> str:
@@ -193,7 +202,9 @@ def _strips(name: str, rule: Task, content: Mapping[str, bytes]) -> str:
 
 def _curve_figures(name: str, task: Mapping[str, Any], content: Mapping[str, bytes]) -> str:
     figures = (
-        _themed_figure(f"{name}_{curve}", f"{label} of each generated frame, mean over clips.", content)
+        _themed_figure(
+            f"{name}_{curve}", f"{label[0].upper()}{label[1:]} of each generated frame, mean over clips.", content
+        )
         for curve, label in _CURVES.items()
         if curve in task["curves"]
     )
@@ -226,6 +237,7 @@ def _making(result: Mapping[str, Any]) -> str:
         "Sampling": _listed(result["sampling"]),
         "Real clips": _listed(result["clips"]),
         "Features": _listed(result["features"] or {"": "none"}),
+        "Classifier": _listed(result.get("classifier") or {"": "none"}),
         "Protocol": f"SHA-256 {result['protocol']['sha256']}",
         "Versions": _listed(result["versions"]),
         "Machine": _listed(result["machine"]),

@@ -50,6 +50,14 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "ssim": ("SSIM, mean over samples", "{:.4f}"),
     "ssim_best": ("SSIM, best sample", "{:.4f}"),
     "ssim_baseline": ("SSIM of the baseline", "{:.4f}"),
+    "psnr_aligned": ("PSNR after the best shift, first sample", "{:.2f} dB"),
+    "psnr_aligned_baseline": ("… of the baseline", "{:.2f} dB"),
+    "shift": ("Length of that shift", "{:.2f} pixels"),
+    "sharpness_ratio": ("Sharpness over the data's", "{:.3f}"),
+    "identity": ("Share of generated frames that keep their label", "{:.3f}"),
+    "data_identity": ("… of true frames, by the same classifier", "{:.3f}"),
+    "identity_last": ("… of the last generated frame", "{:.3f}"),
+    "data_identity_last": ("… of the last true frame", "{:.3f}"),
     "frechet": ("Fréchet video distance", "{:.1f}"),
     "frechet_error": ("… its bootstrap standard error", "{:.1f}"),
     "frechet_extrapolated": ("… continued to infinitely many clips", "{:.1f}"),
@@ -85,6 +93,7 @@ def result_of(
     model: Mapping[str, Any],
     sampling: Mapping[str, Any],
     features: Mapping[str, Any] | None = None,
+    classifier: Mapping[str, Any] | None = None,
     command: str = "",
     bars: Bars | None = None,
 ) -> dict[str, Any]:
@@ -95,6 +104,7 @@ def result_of(
         model: which model, as `model_record` says.
         sampling: the keywords of `evaluate` that decide the samples, seed included.
         features: what the Fréchet distance was measured in, e.g. `I3D_RECORD`; None where it was left out.
+        classifier: what identity was judged by, e.g. `DigitClassifier().config`.
         command: what was run.
         bars: what the numbers are held to; "checks" of the result then says which were reached.
     """
@@ -110,6 +120,7 @@ def result_of(
         "model": dict(model),
         "sampling": dict(sampling),
         "features": None if features is None else dict(features),
+        "classifier": None if classifier is None else dict(classifier),
         "tasks": evaluation.tasks,
         **held,
         "command": command,
@@ -213,8 +224,10 @@ def _check_alike(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, s
                 f"expected results of one {what}. Received: {names[0]} of {said[0]}, {names[1]} of {said[1]}; they "
                 f"differ in {', '.join(unlike)}"
             )
-    if a["features"] and b["features"] and a["features"] != b["features"]:
-        raise ValueError(f"expected results in one network's features. Received: {a['features']} and {b['features']}")
+    for key, what in (("features", "in one network's features"), ("classifier", "by one classifier")):
+        pair = a.get(key), b.get(key)  # Earlier results have no classifier.
+        if all(pair) and pair[0] != pair[1]:
+            raise ValueError(f"expected results {what}. Received: {pair[0]} and {pair[1]}")
 
 
 def _shown(number: str, value: float | None) -> str:

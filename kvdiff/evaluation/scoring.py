@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kvdiff.evaluation.appearance import Classifier, aligned_psnr, identity, sharpness_ratio
 from kvdiff.evaluation.quality import SSIM_WINDOW, blend_known, floats, psnr, ssim
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 
-__all__ = ["SampleScores", "TaskClips", "score_frames", "score_set"]
+__all__ = ["SampleScores", "TaskClips", "score_frames", "score_identity", "score_set"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class SampleScores:
 
 
 def score_frames(scores: SampleScores, clips: TaskClips, psnr_of: str) -> tuple[dict[str, float], dict[str, Any]]:
-    """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, flicker.
+    """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, appearance.
 
     Args:
         scores: of all samples of all clips.
@@ -88,8 +89,41 @@ def score_frames(scores: SampleScores, clips: TaskClips, psnr_of: str) -> tuple[
         curves["ssim"] = _curves(scores.ssim, baseline.ssim)
     if scores.psnr.shape[1] > 1:
         numbers |= _of_several(scores)
-    numbers |= _flicker(clips.generated, clips.truth)
-    return {name: float(value) for name, value in numbers.items()}, curves
+    of_first, curves_of_first = _appearance(clips)
+    numbers |= of_first | _flicker(clips.generated, clips.truth)
+    return {name: float(value) for name, value in numbers.items()}, curves | curves_of_first
+
+
+def _appearance(clips: TaskClips) -> tuple[dict[str, float], dict[str, Any]]:
+    """What PSNR does not see, of the first samples: PSNR after the best shift, that shift, sharpness."""
+    truth, ours, baseline = (part[:, ~clips.known] for part in (clips.truth, clips.generated, clips.baseline))
+    (aligned, shift), (aligned_baseline, _) = aligned_psnr(ours, truth), aligned_psnr(baseline, truth)
+    sharp = [sharpness_ratio(part, truth) for part in (ours, baseline)]
+    numbers = {"psnr_aligned": aligned.mean(), "psnr_aligned_baseline": aligned_baseline.mean()}
+    numbers |= {"shift": np.linalg.norm(shift, axis=-1).mean(), "sharpness_ratio": sharp[0].mean()}
+    return numbers, {
+        "psnr_aligned": {"model": aligned.mean(axis=0).tolist(), "baseline": aligned_baseline.mean(axis=0).tolist()},
+        "sharpness": {"model": sharp[0].tolist(), "baseline": sharp[1].tolist()},
+    }
+
+
+def score_identity(
+    clips: TaskClips, labels: np.ndarray, classifier: Classifier
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The share of generated frames that show what the clip's label says, beside the share of true ones.
+
+    Args:
+        clips: of a task with known frames.
+        labels: int [clips], of the true clips.
+        classifier: of frames; what it misses on true frames is its own fault.
+    """
+    ours, data = (
+        identity(part[:, ~clips.known], labels, classifier).mean(axis=0) for part in (clips.generated, clips.truth)
+    )
+    numbers = {"identity": ours.mean(), "data_identity": data.mean(), "identity_last": ours[-1]}
+    numbers["data_identity_last"] = data[-1]
+    curve = {"model": ours.tolist(), "truth": data.tolist()}
+    return {name: float(value) for name, value in numbers.items()}, {"identity": curve}
 
 
 def _of_several(scores: SampleScores) -> dict[str, float]:
@@ -108,6 +142,7 @@ def score_set(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     if len(made) > 1:
         numbers |= {"spread": spread(made), "data_spread": spread(data)}
         numbers["spread_ratio"] = numbers["spread"] / numbers["data_spread"]
+    numbers["sharpness_ratio"] = float(sharpness_ratio(generated, truth).mean())
     return numbers | _flicker(generated, truth)
 
 
