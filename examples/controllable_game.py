@@ -25,10 +25,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from kvdiff.diffusion.known_frames import First
 
 import kvdiff
 from kvdiff.diffusion.conditions import FrameVectors
+from kvdiff.diffusion.tasks.known_frames import First
 from kvdiff.evaluation import blend_known, conditioning_accuracy, psnr
 from kvdiff.evaluation.pictures import KNOWN, MADE, PLAIN
 from kvdiff.media import enlarge, framed, grid, labelled, side_by_side, write_clip
