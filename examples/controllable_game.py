@@ -30,7 +30,7 @@ import kvdiff
 from kvdiff.diffusion.conditions import FrameVectors
 from kvdiff.diffusion.tasks.known_frames import First
 from kvdiff.evaluation import blend_known, conditioning_accuracy, psnr
-from kvdiff.evaluation.pictures import KNOWN, MADE, PLAIN
+from kvdiff.evaluation.pictures import GENERATED, KNOWN, PLAIN
 from kvdiff.media import enlarge, framed, grid, labelled, side_by_side, write_clip
 from kvdiff.training import ClipBatches, TrainingCheckpoint
 from kvdiff.training.environment import versions
@@ -249,7 +249,7 @@ def picture(clips: np.ndarray, made: np.ndarray, rows: int = 4, scale: int = 3) 
         panels = []
         for truth, answer in zip(clips[:rows, action], made[:rows, action], strict=True):
             whole = np.concatenate([truth[:PAST], answer])
-            for clip, colour in ((truth, PLAIN), (whole, MADE)):
+            for clip, colour in ((truth, PLAIN), (whole, GENERATED)):
                 panels.append(framed(enlarge(clip, scale), [KNOWN] * PAST + [colour] * FUTURE, 2))
         columns.append(labelled(grid(panels, 1), name))
     clip = side_by_side(columns)

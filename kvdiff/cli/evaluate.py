@@ -48,10 +48,12 @@ def evaluate(
     eta: Eta = None,
     plan: Annotated[
         str,
-        typer.Option(metavar="NAME", help=f"How a model of shorter clips makes the protocol's: {', '.join(PLANS)}."),
+        typer.Option(
+            metavar="NAME", help=f"How a model of shorter clips generates the protocol's: {', '.join(PLANS)}."
+        ),
     ] = "autoregressive",
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are made together.")] = 32,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are generated together.")] = 32,
     runtime: RuntimeName = Runtime.auto,
     overwrite: Overwrite = False,
 ) -> None:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
-"""Where a checkout keeps the model that the recipe made."""
+"""Where a checkout keeps the model that the recipe trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, res
     stays until `forget_backup`, so that what follows training can be cut off too.
 
     Returns:
-        `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that made these weights.
+        `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that led to these weights.
     """
     from kvdiff.training import ClipBatches, RunRecord, Throughput, TrainingCheckpoint
 

@@ -48,7 +48,7 @@ def run_demo(
     it all. A training that was cut off goes on where it stopped.
 
     Args:
-        directory: where to; made if need be. Files of an earlier demo are replaced.
+        directory: where to; created if need be. Files of an earlier demo are replaced.
         from_scratch: train the whole recipe in place of training the shipped model on for a little.
         num_clips: held-out clips to predict, interpolate and generate.
         num_steps, seed: of sampling.
@@ -160,7 +160,7 @@ def _record(recipe: Recipe, history: dict[str, Any], **how: Any) -> dict[str, An
         "recipe": recipe.config,
         "loss": history["loss"],
         "steps": history["steps"],
-        # Of every run that made these weights; the stages' seconds are of this one.
+        # Of every run that led to these weights; the stages' seconds are of this one.
         "training_seconds": round(history["seconds"], 1),
         "data": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the others held "
         "out; random paths, other ones in training and evaluation",

@@ -25,7 +25,7 @@ _TIE = 1e-10  # Of squared error for a squared pixel: where nothing else decides
 
 
 def aligned_psnr(
-    made: np.ndarray, truth: np.ndarray, *, reach: float = REACH, step: float = STEP
+    generated: np.ndarray, truth: np.ndarray, *, reach: float = REACH, step: float = STEP
 ) -> tuple[np.ndarray, np.ndarray]:
     """PSNR of each frame after the shift that fits it best to the truth, and that shift.
 
@@ -33,15 +33,15 @@ def aligned_psnr(
     bicubically (Keys 1981, a = -1/2), beyond its edges repeated.
 
     Args:
-        made, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape.
+        generated, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape.
         reach, step: of the grid, in pixels; `step` divides `reach`.
 
     Returns:
-        PSNR in dB, float64 [batch, frames], and how far the frames of `made` were moved (down, right), float64
+        PSNR in dB, float64 [batch, frames], and how far the frames of `generated` were moved (down, right), float64
         [batch, frames, 2].
     """
-    check_pair(made, truth)
-    batch, frames, height, width, _ = made.shape
+    check_pair(generated, truth)
+    batch, frames, height, width, _ = generated.shape
     shifts = step * np.arange(-round(reach / step), round(reach / step) + 1)
     down, across = _moves(shifts, height), _moves(shifts, width)
     # |A X B' - Y|² for all A of `down` and B of `across`: with M = A X it is <B'B, M'M> - 2 <B, Y'M> + |Y|².
@@ -49,7 +49,7 @@ def aligned_psnr(
     still = _TIE * np.add.outer(shifts**2, shifts**2)
     error, shift = np.empty((batch, frames)), np.empty((batch, frames, 2))
     for place in np.ndindex(batch, frames):
-        x, y = (np.swapaxes(floats(clip[place]), 1, 2) for clip in (made, truth))  # [height, channels, width].
+        x, y = (np.swapaxes(floats(clip[place]), 1, 2) for clip in (generated, truth))  # [height, channels, width].
         moved = (down @ x.reshape(height, -1)).reshape(len(shifts), -1, width)
         gram, cross = np.swapaxes(moved, 1, 2) @ moved, y.reshape(-1, width).T @ moved
         errors = gram.reshape(len(shifts), -1) @ squares.T - 2.0 * cross.reshape(len(shifts), -1) @ flat.T
@@ -83,12 +83,12 @@ def gradient_energy(clips: np.ndarray) -> np.ndarray:
     return sum(np.square(np.diff(values, axis=axis)).mean(axis=(2, 3, 4)) for axis in (2, 3))
 
 
-def sharpness_ratio(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The gradient energy of made clips over the true ones', both means over clips: float64 [frames].
+def sharpness_ratio(generated: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The gradient energy of generated clips over the true ones', both means over clips: float64 [frames].
 
     1 is right; below it frames are blurred, above it they are noisy or too contrasted.
     """
-    ours, real = (gradient_energy(clips).mean(axis=0) for clips in (made, truth))
+    ours, real = (gradient_energy(clips).mean(axis=0) for clips in (generated, truth))
     return ours / np.maximum(real, 1e-12)
 
 

@@ -218,7 +218,7 @@ class _Run:
         }
 
     def _features_of(self, clips: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-        """The features of clips without some frames, each frame shown as often as the protocol says."""
+        """The features of clips without some frames, each frame repeated as often as the protocol says."""
         assert self.features is not None
         return self.features(np.repeat(clips[:, ~left_out], self.protocol.frechet_hold, axis=1))
 

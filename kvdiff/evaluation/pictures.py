@@ -9,10 +9,10 @@ import numpy as np
 from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.media import encode_clip, encode_png, enlarge, filmstrip, framed, grid, labelled, side_by_side
 
-__all__ = ["KNOWN", "MADE", "PLAIN", "comparison", "halves", "strip"]
+__all__ = ["GENERATED", "KNOWN", "PLAIN", "comparison", "halves", "strip"]
 
 KNOWN = (74, 144, 217)
-MADE = (240, 150, 50)
+GENERATED = (240, 150, 50)
 PLAIN = (96, 102, 112)
 """The borders of known frames, of generated ones, and of the truth's."""
 
@@ -47,7 +47,7 @@ def halves(left: np.ndarray, right: np.ndarray, names: tuple[str, str], clips: i
 
 def _framed(task: TaskClips, part: np.ndarray, index: int, scale: int) -> np.ndarray:
     """One clip, each frame with the border that says whether it was known; the truth's are plain."""
-    colours = [PLAIN if part is task.truth else KNOWN if known else MADE for known in task.known]
+    colours = [PLAIN if part is task.truth else KNOWN if known else GENERATED for known in task.known]
     return framed(enlarge(part[index], scale), colours, 2)
 
 

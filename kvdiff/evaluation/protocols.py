@@ -28,7 +28,7 @@ class ClipRule:
     """Which real clips are taken.
 
     Attributes:
-        source: "moving_digits": made on the fly. "array": a .npy file of clips, taken in order from their first frame.
+        source: "moving_digits": drawn on the fly. "array": a .npy file of clips, taken in order from their first frame.
             "videos": a folder of video files, each clip from a file and a start drawn at random.
         what: which data, in words.
         pattern: of "videos", the files that count, as in `fnmatch`, matched against the file's name.
@@ -55,7 +55,7 @@ class Task:
     Attributes:
         name: "prediction", "interpolation" or "generation".
         past, future: known frames at the start and at the end.
-        samples: generated for each clip. PSNR and SSIM are given for their mean and for the best of each clip by its
+        samples: generated for each clip. PSNR and SSIM are of their mean and of the best of each clip by its
             mean over frames; every other figure is of the first sample, but for the calibration of their spread.
         frechet: whether the Fréchet video distance is measured.
     """
@@ -84,19 +84,20 @@ class Protocol:
         name, version: of the protocol; its title is `name@version`.
         clips: which real clips.
         clip_shape: (frames, height, width, channels); grey is one channel.
-        num_clips: real clips, and made ones for each of a task's samples. As many real ones again make the floor of the
-            Fréchet distance; where the data has fewer, halves of the first do.
-        tasks: what is made.
+        num_clips: real clips, and generated ones for each of a task's samples. As many real ones again are the floor of
+            the Fréchet distance; where the data has fewer, halves of the first do.
+        tasks: what is generated.
         follows: whose choices these are.
-        psnr_of: "frames": the mean of frames' decibels. "clips": decibels of the mean error over a clip's made frames.
+        psnr_of: "frames": the mean of frames' decibels. "clips": decibels of the mean error over a clip's generated
+            frames.
         frechet_counts_known: whether known frames are part of the clips that the Fréchet distance is measured of.
-        frechet_hold: times that each frame is held for it; the network needs 9 frames.
+        frechet_hold: times that each frame is repeated for it; the network needs 9 frames.
         bootstrap: draws behind the Fréchet distance's interval.
         neighbours: k of precision, recall, density and coverage.
         bits_per_dim_clips: how many clips the variational bound is measured on; 0: it is not, for it takes as many
             network calls as there are timesteps.
 
-    Made frames are rounded to 8 bits before anything is measured. PSNR and SSIM are of made frames alone.
+    Generated frames are rounded to 8 bits before anything is measured. PSNR and SSIM are of generated frames alone.
     """
 
     name: str

@@ -22,21 +22,21 @@ def floats(clips: np.ndarray) -> np.ndarray:
     return clips / 127.5 - 1.0 if clips.dtype == np.uint8 else np.asarray(clips, np.float64)
 
 
-def psnr(made: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.ndarray:
+def psnr(generated: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.ndarray:
     """Peak signal-to-noise ratio in dB: 10 log10(2² / mean squared error), at most `MAX_PSNR`.
 
     2 is the peak-to-peak range of pixels in [-1, 1]. The error is averaged over a clip (or a frame) first;
     averaging the decibels of several clips is left to the caller, and gives every clip the same say.
 
     Args:
-        made, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape.
+        generated, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape.
         per_frame: one value a frame in place of one a clip.
 
     Returns:
         float64 [batch], or [batch, frames].
     """
-    check_pair(made, truth)
-    error = np.square(floats(made) - floats(truth))
+    check_pair(generated, truth)
+    error = np.square(floats(generated) - floats(truth))
     return decibels(error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4)))
 
 
@@ -45,25 +45,25 @@ def decibels(error: np.ndarray) -> np.ndarray:
     return 10.0 * np.log10(4.0 / np.maximum(error, 4.0 * 10.0 ** (-MAX_PSNR / 10.0)))
 
 
-def ssim(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def ssim(generated: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Structural similarity of each frame, at most 1 (Wang et al. 2004, eq. 13: Gaussian window of 11, sigma 1.5).
 
     The mean over channels and over the places where the window lies inside the frame, as `tf.image.ssim` and
     scikit-image compute it. In float64, unlike the former, which is off by 5e-4 where a picture is flat.
 
     Args:
-        made, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape, at least 11 pixels a
-            side.
+        generated, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape, at least 11
+            pixels a side.
 
     Returns:
         float64 [batch, frames].
     """
-    check_pair(made, truth)
-    if min(made.shape[2:4]) < SSIM_WINDOW:
+    check_pair(generated, truth)
+    if min(generated.shape[2:4]) < SSIM_WINDOW:
         raise ValueError(
-            f"`made`: expected frames of at least {SSIM_WINDOW}×{SSIM_WINDOW}. Received: {made.shape[2:4]}"
+            f"`generated`: expected frames of at least {SSIM_WINDOW}×{SSIM_WINDOW}. Received: {generated.shape[2:4]}"
         )
-    x, y = floats(made), floats(truth)
+    x, y = floats(generated), floats(truth)
     mean_x, mean_y = _windowed(x), _windowed(y)
     spread = _windowed(x * x + y * y) - mean_x**2 - mean_y**2
     shared = _windowed(x * y) - mean_x * mean_y
@@ -83,12 +83,12 @@ def _windowed(clips: np.ndarray) -> np.ndarray:
     return clips
 
 
-def check_pair(made: np.ndarray, truth: np.ndarray) -> None:
+def check_pair(generated: np.ndarray, truth: np.ndarray) -> None:
     """Raise unless both are clips of one shape."""
-    if made.shape != truth.shape or made.ndim != 5 or 0 in made.shape:
+    if generated.shape != truth.shape or generated.ndim != 5 or 0 in generated.shape:
         raise ValueError(
-            "`made`, `truth`: expected one shape [batch, frames, height, width, channels]. "
-            f"Received: {list(made.shape)} and {list(truth.shape)}"
+            "`generated`, `truth`: expected one shape [batch, frames, height, width, channels]. "
+            f"Received: {list(generated.shape)} and {list(truth.shape)}"
         )
 
 

@@ -61,7 +61,7 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
 
     Args:
         protocol: the protocol.
-        data: the .npy file or the folder of videos that its rule speaks of; None for what is made on the fly.
+        data: the .npy file or the folder of videos that its rule speaks of; None for what is drawn on the fly.
         training: a .npy file of clips of the protocol's shape that the model was trained on.
 
     Raises:
@@ -71,7 +71,7 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
     trained = None if training is None else _array(training, protocol, at_least=1)
     if rule.source == "moving_digits":
         if data is not None:
-            raise ValueError(f"`data`: expected none, for {protocol.name} makes its clips. Received: {data}")
+            raise ValueError(f"`data`: expected none, for {protocol.name} draws its clips itself. Received: {data}")
         return _digits(protocol, trained)
     if data is None:
         raise ValueError(f"`data`: {protocol.name} needs {rule.what}. Received: nothing")

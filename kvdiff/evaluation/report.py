@@ -38,7 +38,7 @@ class Training:
 
     Attributes:
         words: a sentence or two.
-        losses: of every run that made the weights, in order.
+        losses: of every run that led to the weights, in order.
         settings: every choice, by name.
     """
 
@@ -118,7 +118,7 @@ def _lines(name: str, result: Mapping[str, Any], curve: str) -> dict[str, Line]:
 
 
 def result_html(result: Mapping[str, Any], content: Mapping[str, bytes], training: Training | None = None) -> str:
-    """The page, of what `report_pictures` drew and `result_of` made."""
+    """The page, of what `report_pictures` and `result_of` return."""
     title = f"Evaluation: {result['protocol']['title']}"
     sections = [
         f"<h1>{escaped(title)}</h1>",
@@ -184,7 +184,7 @@ def _task(name: str, task: Mapping[str, Any], result: Mapping[str, Any], content
 def _key() -> str:
     return (
         f'Frames <span class="key" style="background:rgb{pictures.KNOWN}"></span>known &nbsp;'
-        f'<span class="key" style="background:rgb{pictures.MADE}"></span>generated.'
+        f'<span class="key" style="background:rgb{pictures.GENERATED}"></span>generated.'
     )
 
 

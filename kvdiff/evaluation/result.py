@@ -108,10 +108,10 @@ def result_of(
         command: what was run.
         bars: what the numbers are held to; "checks" of the result then says which were reached.
     """
-    held = {}
+    verdict = {}
     if bars is not None:
         checks = [dataclasses.asdict(check) for check in bars.checks(evaluation.tasks)]
-        held = {"bars": dataclasses.asdict(bars), "checks": checks}
+        verdict = {"bars": dataclasses.asdict(bars), "checks": checks}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -122,7 +122,7 @@ def result_of(
         "features": None if features is None else dict(features),
         "classifier": None if classifier is None else dict(classifier),
         "tasks": evaluation.tasks,
-        **held,
+        **verdict,
         "command": command,
         "versions": versions(),
         "machine": machine(),
@@ -179,7 +179,7 @@ def frechet_words(task: Mapping[str, Any]) -> str:
     made, floor = task["frechet"]["made"], task["frechet"]["floor"]
     real, others = (" and ".join(map(str, estimate["num_clips"])) for estimate in (made, floor))
     return (
-        f"The Fréchet distance is of {real} clips, real and made, with the interval {made['low']:.1f} … "
+        f"The Fréchet distance is of {real} clips, real and generated, with the interval {made['low']:.1f} … "
         f"{made['high']:.1f} (95 %, bootstrap); {others} real clips are {floor['distance']:.1f} apart. Its bias "
         "shrinks with more clips: compare at one number of clips alone."
     )

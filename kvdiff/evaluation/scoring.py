@@ -62,13 +62,13 @@ class SampleScores:
     @classmethod
     def of(cls, samples: np.ndarray, truth: np.ndarray, known: np.ndarray, psnr_of: str) -> SampleScores:
         """Measure uint8 samples [clips, samples, frames, …] against uint8 clips [clips, frames, …]."""
-        made, real = floats(samples[:, :, ~known]), floats(truth[:, ~known])
-        clips, count = made.shape[:2]
-        pair = made.reshape(-1, *real.shape[1:]), np.repeat(real, count, axis=0)
+        generated, real = floats(samples[:, :, ~known]), floats(truth[:, ~known])
+        clips, count = generated.shape[:2]
+        pair = generated.reshape(-1, *real.shape[1:]), np.repeat(real, count, axis=0)
         per_frame = psnr(*pair, per_frame=True).reshape(clips, count, -1)
         whole = psnr(*pair).reshape(clips, count, 1)
         similar = ssim(*pair).reshape(clips, count, -1) if min(real.shape[2:4]) >= SSIM_WINDOW else per_frame[..., :0]
-        sides = ensemble(made, real) if count > 1 else (np.full(clips, np.nan),) * 2
+        sides = ensemble(generated, real) if count > 1 else (np.full(clips, np.nan),) * 2
         return cls(samples[:, 0], whole if psnr_of == "clips" else per_frame, per_frame, similar, *sides)
 
 
@@ -136,11 +136,11 @@ def _of_several(scores: SampleScores) -> dict[str, float]:
 
 def score_set(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Numbers of generated clips, uint8, which have no true clip of their own: as a set against the data."""
-    made, data = floats(generated), floats(truth)
-    numbers = {"mean": float(made.mean()), "data_mean": float(data.mean())}
-    numbers |= {"variance": float(made.var()), "data_variance": float(data.var())}
-    if len(made) > 1:
-        numbers |= {"spread": spread(made), "data_spread": spread(data)}
+    generated, data = floats(generated), floats(truth)
+    numbers = {"mean": float(generated.mean()), "data_mean": float(data.mean())}
+    numbers |= {"variance": float(generated.var()), "data_variance": float(data.var())}
+    if len(generated) > 1:
+        numbers |= {"spread": spread(generated), "data_spread": spread(data)}
         numbers["spread_ratio"] = numbers["spread"] / numbers["data_spread"]
     numbers["sharpness_ratio"] = float(sharpness_ratio(generated, truth).mean())
     return numbers | _flicker(generated, truth)

@@ -63,7 +63,7 @@ def test_every_number_and_choice_is_on_the_page(written):
     assert "Trained for &lt;3 minutes." in html and "widths = [8]" in html
     assert result["protocol"]["sha256"] in html and "frechet_counts_known = True" in html
     low = result["tasks"]["prediction"]["frechet"]["made"]["low"]
-    assert f"10 and 10 clips, real and made, with the interval {low:.1f}" in html
+    assert f"10 and 10 clips, real and generated, with the interval {low:.1f}" in html
 
 
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(written):
@@ -94,11 +94,13 @@ def test_pictures_lie_beside_it_and_show_the_clips(written):
 
 
 def test_known_and_generated_frames_are_told_apart(written):
-    from kvdiff.evaluation.pictures import KNOWN, MADE
+    from kvdiff.evaluation.pictures import GENERATED, KNOWN
     from kvdiff.media import read_clip
 
     frames = read_clip(written[0] / "interpolation.gif").astype(int)
-    blue, orange = ([(np.abs(frame - colour).max(axis=-1) < 24).sum() for frame in frames] for colour in (KNOWN, MADE))
+    blue, orange = (
+        [(np.abs(frame - colour).max(axis=-1) < 24).sum() for frame in frames] for colour in (KNOWN, GENERATED)
+    )
     assert [more > less for more, less in zip(blue, orange, strict=True)] == [
         True,
         False,
