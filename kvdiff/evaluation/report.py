@@ -17,18 +17,24 @@ from kvdiff.evaluation.page import escaped, figure, page, picture, table, themed
 from kvdiff.evaluation.protocols import Task
 from kvdiff.evaluation.real import RealClips
 from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
+from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.media import write_bytes
 
-__all__ = ["Training", "report_pictures", "result_html", "write_report"]
+__all__ = ["Training", "write_report"]
 
 _ROWS, _SQUARE, _STRIPS = 5, 16, 3  # Clips in the GIF of a task with known frames, in that of a set, and at rest.
+_KEY = (
+    f'Frames <span class="key" style="background:rgb{pictures.KNOWN}"></span>known &nbsp;'
+    f'<span class="key" style="background:rgb{pictures.GENERATED}"></span>generated.'
+)
+_OF_FRAMES = "each generated frame, mean over clips"
 _ORDER = ["model", "baseline", "truth", "best"]  # Of a chart's lines.
 _CURVES = {
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
     "psnr_aligned": "PSNR after the best shift (dB)",
-    "sharpness": "sharpness over the data's",
-    "identity": "share that keeps its label",
+    "sharpness": "Sharpness over the data's",
+    "identity": "Share that keeps its label",
 }
 
 
@@ -62,83 +68,125 @@ def write_report(
         result: of `result_of`; where it has "checks", the page opens with them.
         training: of the model, where it is at hand.
     """
-    content = report_pictures(evaluation, clips, result, training)
-    for name, data in content.items():
+    report = _Report(evaluation, clips, result, training)
+    html = report.page()
+    for name, data in {**report.files, "report.html": html.encode()}.items():
         write_bytes(directory / name, data)
-    write_bytes(directory / "report.html", result_html(result, content, training).encode())
 
 
-def report_pictures(
-    evaluation: Evaluation, clips: RealClips, result: Mapping[str, Any], training: Training | None = None
-) -> dict[str, bytes]:
-    """The pictures by file name: GIFs, film strips, and curves in two themes. Arguments as in `write_report`."""
-    height = clips.truth.shape[2]
-    scale, small = max(96 // height, 1), max(64 // height, 1)
-    content: dict[str, bytes] = {}
-    for name, task in evaluation.clips.items():
-        if not task.known.any():
-            pair = task.generated, task.truth
-            content[f"{name}.gif"] = pictures.halves(*pair, ("generated", "real"), _SQUARE, scale)
-            continue
-        names = ("truth", "model", _rule(name, result).baseline)
-        content[f"{name}.gif"] = pictures.comparison(task, names, _ROWS, scale)
-        for index in range(min(_STRIPS, len(task.truth))):
-            content[f"{name}_{index}.png"] = pictures.strip(task, index, small)
-        for curve, label in _CURVES.items():
-            if curve in result["tasks"][name]["curves"]:
-                content |= _themed(f"{name}_{curve}", _lines(name, result, curve), "frame", label)
-    if evaluation.copies is not None and clips.training is not None:
-        (generated,) = (task.generated for task in evaluation.clips.values() if not task.known.any())
-        near = np.argsort(evaluation.copies.distance)[:_SQUARE]
-        pair = generated[near], clips.training[evaluation.copies.index[near]]
-        content["nearest.gif"] = pictures.halves(*pair, ("generated", "nearest"), _SQUARE, scale)
-    if training is not None:
-        content |= _themed("loss", loss_lines(training.losses), "training step", "loss (mean square)", log=True)
-    return content
+@dataclasses.dataclass(eq=False)
+class _Report:
+    """The page under way, and the pictures that it has so far, by file name."""
 
+    evaluation: Evaluation
+    clips: RealClips
+    result: Mapping[str, Any]
+    training: Training | None
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
-def _rule(name: str, result: Mapping[str, Any]) -> Task:
-    return next(Task(**rule) for rule in result["protocol"]["tasks"] if rule["name"] == name)
+    def page(self) -> str:
+        title = f"Evaluation: {self.result['protocol']['title']}"
+        sections = [
+            f"<h1>{escaped(title)}</h1>",
+            self._introduction(),
+            _bars([Check(**check) for check in self.result.get("checks", ())]),
+            *(self._task(Task(**rule)) for rule in self.result["protocol"]["tasks"]),
+            self._training(),
+            _making(self.result),
+        ]
+        return page(title, filter(None, sections))
 
+    def _introduction(self) -> str:
+        clips, protocol = self.clips.truth, self.result["protocol"]
+        return (
+            f"<p>{len(clips)} real clips of {clips.shape[1]} frames, {clips.shape[2]} × {clips.shape[3]} pixels: "
+            f"{escaped(self.clips.source)}. The choices follow {escaped(protocol['follows'])}. Pictures show the first "
+            "clips; none were picked.</p>" + (f"<p>{escaped(self.training.words)}</p>" if self.training else "")
+        )
 
-def _themed(stem: str, lines: Mapping[str, Line], across: str, up: str, *, log: bool = False) -> dict[str, bytes]:
-    themes = (("", LIGHT), ("_dark", DARK))
-    return {f"{stem}{suffix}.png": line_chart(lines, across, up, theme, log=log) for suffix, theme in themes}
+    def _task(self, rule: Task) -> str:
+        measured, clips = self.result["tasks"][rule.name], self.evaluation.clips[rule.name]
+        rows = [(escaped(NUMBERS[n][0]), NUMBERS[n][1].format(value)) for n, value in flat_numbers(measured).items()]
+        numbers = f"<figure>{table(('', 'value'), rows)}<figcaption>{frechet_words(measured)}</figcaption></figure>"
+        words, shown, more = (self._known if clips.known.any() else self._generated)(rule, clips)
+        curves = [
+            self._curve(f"{rule.name}_{curve}", self._lines(rule, curve), ("frame", label), f"{label}, {_OF_FRAMES}")
+            for curve, label in _CURVES.items()
+            if curve in measured["curves"]
+        ]
+        return (
+            f"<section><h2>{escaped(rule.name.capitalize())}</h2><p>{words}</p>"
+            f'<div class="pair">{shown}{numbers}</div>{more}<div class="row">{"".join(curves)}</div></section>'
+        )
 
+    def _known(self, rule: Task, clips: TaskClips) -> tuple[str, str, str]:
+        """Of a task with known frames: what it is, an animation, and film strips."""
+        a_clip = "one sample" if rule.samples == 1 else f"{rule.samples} samples"
+        baseline = "a cross-fade between the two nearest known frames" if rule.future else "the last known frame"
+        names = ("truth", "model", rule.baseline)
+        animation = pictures.comparison(clips, names, _ROWS, self._scale(96))
+        labels = "".join(f"<li>{label}</li>" for label in names)
+        strips = ""
+        for index in range(min(_STRIPS, len(clips.truth))):
+            still = pictures.strip(clips, index, self._scale(64))
+            shown = self._picture(f"{rule.name}_{index}.png", still, f"{rule.name}, frame by frame, clip {index + 1}")
+            strips += f'<div class="screen strip"><ol>{labels}</ol>{shown}</div>'
+        return (
+            f"{clips.known.sum()} frames of each clip are known; the others are generated, {a_clip} a clip. The "
+            f"baseline is {baseline}.",
+            self._animation(f"{rule.name}.gif", animation, f"{_KEY} One clip a row, the first sample."),
+            f"<figure>{strips}<figcaption>The first of these clips at rest, frame by frame.</figcaption></figure>",
+        )
 
-def _lines(name: str, result: Mapping[str, Any], curve: str) -> dict[str, Line]:
-    """One task's curve over the generated frames, counted from 1; the best sample's where there are several."""
-    task, rule = result["tasks"][name], _rule(name, result)
-    frames = [frame + 1 for frame in range(result["protocol"]["clip_shape"][0]) if frame not in task["known"]]
-    values = dict(task["curves"][curve])
-    if values.get("best") == values["model"]:
-        del values["best"]
-    names = {"baseline": rule.baseline, "best": "best sample"}
-    return {names.get(line, line): (frames, values[line]) for line in sorted(values, key=_ORDER.index)}
+    def _generated(self, rule: Task, clips: TaskClips) -> tuple[str, str, str]:
+        """Of a task without: what it is, an animation, and the clips that are nearest to training clips."""
+        animation = pictures.halves(clips.generated, clips.truth, ("generated", "real"), _SQUARE, self._scale(96))
+        shown, nearest = self._animation(f"{rule.name}.gif", animation, "The first clips of each."), ""
+        if self.evaluation.copies is not None and self.clips.training is not None:
+            near = np.argsort(self.evaluation.copies.distance)[:_SQUARE]
+            pair = clips.generated[near], self.clips.training[self.evaluation.copies.index[near]]
+            animation = pictures.halves(*pair, ("generated", "nearest"), _SQUARE, self._scale(96))
+            caption = "The generated clips that come nearest to a training clip, and those clips."
+            nearest = self._animation("nearest.gif", animation, caption)
+        return "No frame is known.", shown, nearest
 
+    def _training(self) -> str:
+        if self.training is None:
+            return ""
+        axes = ("training step", "loss (mean square)")
+        curve = self._curve(
+            "loss", loss_lines(self.training.losses), axes, "Training loss, one point an epoch", log=True
+        )
+        choices = _choices("Every choice of the training", self.training.settings)
+        return f'<section><h2>Training</h2><div class="row">{curve}</div>{choices}</section>'
 
-def result_html(result: Mapping[str, Any], content: Mapping[str, bytes], training: Training | None = None) -> str:
-    """The page, of what `report_pictures` and `result_of` return."""
-    title = f"Evaluation: {result['protocol']['title']}"
-    sections = [
-        f"<h1>{escaped(title)}</h1>",
-        _introduction(result, training),
-        _bars([Check(**check) for check in result.get("checks", ())]),
-        *(_task(name, task, result, content) for name, task in result["tasks"].items()),
-        _training(content, training),
-        _making(result),
-    ]
-    return page(title, filter(None, sections))
+    def _lines(self, rule: Task, curve: str) -> dict[str, Line]:
+        """One task's curve over the generated frames, counted from 1; the best sample's where there are several."""
+        measured = self.result["tasks"][rule.name]
+        frames = [frame + 1 for frame in range(self.clips.truth.shape[1]) if frame not in measured["known"]]
+        values = dict(measured["curves"][curve])
+        if values.get("best") == values["model"]:
+            del values["best"]
+        names = {"baseline": rule.baseline, "best": "best sample"}
+        return {names.get(line, line): (frames, values[line]) for line in sorted(values, key=_ORDER.index)}
 
+    def _scale(self, height: int) -> int:
+        """How many times to enlarge clips to about so many pixels."""
+        return max(height // self.clips.truth.shape[2], 1)
 
-def _introduction(result: Mapping[str, Any], training: Training | None) -> str:
-    protocol, clips = result["protocol"], result["clips"]
-    frames, height, width, _ = protocol["clip_shape"]
-    return (
-        f"<p>{clips['shape'][0]} real clips of {frames} frames, {height} × {width} pixels: {escaped(clips['source'])}. "
-        f"The choices follow {escaped(protocol['follows'])}. Pictures show the first clips; none were picked.</p>"
-        + (f"<p>{escaped(training.words)}</p>" if training else "")
-    )
+    def _picture(self, name: str, data: bytes, description: str) -> str:
+        self.files[name] = data
+        return picture(data, name.rpartition(".")[2], description)
+
+    def _animation(self, name: str, data: bytes, caption: str) -> str:
+        return figure(self._picture(name, data, f"{name.rpartition('.')[0]}, animated"), caption, screen=True)
+
+    def _curve(
+        self, stem: str, lines: Mapping[str, Line], axes: tuple[str, str], caption: str, *, log: bool = False
+    ) -> str:
+        light, dark = (line_chart(lines, *axes, theme, log=log) for theme in (LIGHT, DARK))
+        self.files |= {f"{stem}.png": light, f"{stem}_dark.png": dark}
+        return figure(themed_picture(light, dark, caption), f"{caption}.")
 
 
 def _bars(checks: Sequence[Check]) -> str:
@@ -154,79 +202,6 @@ def _bars(checks: Sequence[Check]) -> str:
     rows = [(*map(escaped, check.row[:-1]), marks[check.reached]) for check in checks]
     note = "Mean and variance are over all pixels in [−1, 1] of all clips."
     return f"{verdict}<section><h2>The bars</h2>{table(COLUMNS, rows)}<p><small>{note}</small></p></section>"
-
-
-def _task(name: str, task: Mapping[str, Any], result: Mapping[str, Any], content: Mapping[str, bytes]) -> str:
-    rule, known = _rule(name, result), len(task["known"])
-    a_clip = "one sample" if rule.samples == 1 else f"{rule.samples} samples"
-    text, caption = "No frame is known.", "The first clips of each."
-    if known:
-        text = f"{known} frames of each clip are known; the others are generated, {a_clip} a clip. The baseline is " + (
-            "a cross-fade between the two nearest known frames." if rule.future else "the last known frame, repeated."
-        )
-        caption = f"{_key()} One clip a row, the first sample."
-    rows = [
-        (escaped(NUMBERS[number][0]), NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
-    ]
-    moving = picture(content[f"{name}.gif"], "gif", f"{name}, animated")
-    parts = [
-        f"<section><h2>{escaped(name.capitalize())}</h2><p>{text}</p>",
-        f'<div class="pair">{figure(moving, caption, screen=True)}',
-        f"<figure>{table(('', 'value'), rows)}<figcaption>{frechet_words(task)}</figcaption></figure></div>",
-        _strips(name, rule, content) if known else "",
-        _curve_figures(name, task, content),
-        _nearest(content) if not known and "nearest.gif" in content else "",
-        "</section>",
-    ]
-    return "".join(parts)
-
-
-def _key() -> str:
-    return (
-        f'Frames <span class="key" style="background:rgb{pictures.KNOWN}"></span>known &nbsp;'
-        f'<span class="key" style="background:rgb{pictures.GENERATED}"></span>generated.'
-    )
-
-
-def _strips(name: str, rule: Task, content: Mapping[str, bytes]) -> str:
-    """The first clips at rest."""
-    labels = "".join(f"<li>{label}</li>" for label in ("truth", "model", rule.baseline))
-    stills = [content[key] for key in (f"{name}_{index}.png" for index in range(_STRIPS)) if key in content]
-    strips = "".join(
-        f'<div class="screen strip"><ol>{labels}</ol>'
-        f"{picture(still, 'png', f'{name}, frame by frame, clip {index + 1}')}</div>"
-        for index, still in enumerate(stills)
-    )
-    return f"<figure>{strips}<figcaption>The first of these clips at rest, frame by frame.</figcaption></figure>"
-
-
-def _curve_figures(name: str, task: Mapping[str, Any], content: Mapping[str, bytes]) -> str:
-    figures = (
-        _themed_figure(
-            f"{name}_{curve}", f"{label[0].upper()}{label[1:]} of each generated frame, mean over clips.", content
-        )
-        for curve, label in _CURVES.items()
-        if curve in task["curves"]
-    )
-    return f'<div class="row">{"".join(figures)}</div>' if task["curves"] else ""
-
-
-def _themed_figure(stem: str, caption: str, content: Mapping[str, bytes]) -> str:
-    light, dark = (content[f"{stem}{suffix}.png"] for suffix in ("", "_dark"))
-    return figure(themed_picture(light, dark, caption), caption)
-
-
-def _nearest(content: Mapping[str, bytes]) -> str:
-    moving = picture(content["nearest.gif"], "gif", "Generated clips beside the nearest training clips, animated")
-    return figure(moving, "The generated clips that come nearest to a training clip, and those clips.", screen=True)
-
-
-def _training(content: Mapping[str, bytes], training: Training | None) -> str:
-    if training is None:
-        return ""
-    curve = _themed_figure("loss", "Training loss, one point an epoch.", content)
-    choices = _choices("Every choice of the training", training.settings)
-    return f'<section><h2>Training</h2><div class="row">{curve}</div>{choices}</section>'
 
 
 def _making(result: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from kvdiff.evaluation import Bars, Task, evaluate, result_of
 from kvdiff.evaluation.charts import LossCurve, loss_lines
-from kvdiff.evaluation.report import Training, result_html, write_report
+from kvdiff.evaluation.report import Training, write_report
 from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, flat_numbers
 from tests.evaluation.guesser import GENERATION, PREDICTION, Guesser, features, noise_clips, noisy, protocol
 
@@ -112,12 +112,15 @@ def test_known_and_generated_frames_are_told_apart(written):
     ]
 
 
-def test_the_verdict_follows_the_bars(written):
-    folder, result, html = written
+def test_the_verdict_follows_the_bars(written, tmp_path):
+    _, result, html = written
     assert "Every bar was reached." in html and html.count("✓ reached") == 4
-    failed = {**result, "checks": [{**result["checks"][0], "reached": False}, *result["checks"][1:]]}
-    content = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".html"}
-    html = result_html(failed, content, TRAINING)
+    clips, rule = dataclasses.replace(noise_clips(), training=None), protocol(GENERATION)
+    evaluation = evaluate(Guesser(lambda clip, samples: clip), rule, clips)
+    failed = result_of(evaluation, rule, clips, model={}, sampling={})
+    failed["checks"] = [{**result["checks"][0], "reached": False}, *result["checks"][1:]]
+    write_report(tmp_path, evaluation, clips, failed)
+    html = (tmp_path / "report.html").read_text()
     assert "falls short of 1 of 4 bars" in html and "the bar is at least -99.0 dB." in html
     assert "Every bar was reached." not in html and html.count("✗ missed") == 1
 
