@@ -37,13 +37,14 @@ class Evaluation:
         tasks: by name, `{"numbers", "curves", "known"}`, and "frechet" where it was measured; JSON-able.
         seconds: by stage.
         clips: by name of the task, real clips and the first sample of each.
-        copies: which training clips are nearest to the generated ones; None where those are not at hand.
+        copies: by name of a task without known frames, which training clips are nearest to the generated ones; empty
+            where those are not at hand.
     """
 
     tasks: dict[str, dict[str, Any]]
     seconds: dict[str, float]
     clips: dict[str, TaskClips]
-    copies: Memorisation | None
+    copies: dict[str, Memorisation]
 
 
 def evaluate(
@@ -129,7 +130,7 @@ class _Run:
     progress: Progress
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     compared: dict[str, TaskClips] = dataclasses.field(default_factory=dict)
-    copies: Memorisation | None = None
+    copies: dict[str, Memorisation] = dataclasses.field(default_factory=dict)
     of_real: dict[tuple[str, bytes], np.ndarray] = dataclasses.field(default_factory=dict)
 
     def measured(self, task: Task) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class _Run:
                 of_labels, curve = score_identity(clips, self.clips.labels, self.classifier)
                 numbers, curves = numbers | of_labels, curves | curve
         else:
-            numbers = score_set(scores.first, self.clips.truth) | self._copying(scores.first)
+            numbers = score_set(scores.first, self.clips.truth) | self._copying(task, scores.first)
         if self.protocol.bits_per_dim_clips and not self._longer:
             numbers["bits_per_dim"] = self._timed(f"{task.name}, bound", lambda: self._bits(known))
         result = {"numbers": numbers, "curves": curves, "known": np.flatnonzero(known).tolist()}
@@ -189,13 +190,13 @@ class _Run:
         past = rows[:, known] if known.any() else None
         return self.sampler.rollout(rows.shape[1], past, num_clips=len(rows), plan=self.plan, **options)
 
-    def _copying(self, generated: np.ndarray) -> dict[str, float]:
+    def _copying(self, task: Task, generated: np.ndarray) -> dict[str, float]:
         """Whether generated clips are training clips; nothing where those are not at hand."""
         if self.clips.training is None:
             return {}
         unseen = self.clips.truth if self.clips.second is None else self.clips.second
-        self.copies = memorisation(generated, self.clips.training, unseen)
-        return {"nearest_training_ratio": self.copies.ratio, "copied_share": self.copies.share}
+        copies = self.copies[task.name] = memorisation(generated, self.clips.training, unseen)
+        return {"nearest_training_ratio": copies.ratio, "copied_share": copies.share}
 
     def _bits(self, known: np.ndarray) -> float:
         some = self.clips.truth[: self.protocol.bits_per_dim_clips]

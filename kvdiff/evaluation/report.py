@@ -142,12 +142,13 @@ class _Report:
         """Of a task without: what it is, an animation, and the clips that are nearest to training clips."""
         animation = pictures.halves(clips.generated, clips.truth, ("generated", "real"), _SQUARE, self._scale(96))
         shown, nearest = self._animation(f"{rule.name}.gif", animation, "The first clips of each."), ""
-        if self.evaluation.copies is not None and self.clips.training is not None:
-            near = np.argsort(self.evaluation.copies.distance)[:_SQUARE]
-            pair = clips.generated[near], self.clips.training[self.evaluation.copies.index[near]]
+        copies = self.evaluation.copies.get(rule.name)
+        if copies is not None and self.clips.training is not None:
+            near = np.argsort(copies.distance)[:_SQUARE]
+            pair = clips.generated[near], self.clips.training[copies.index[near]]
             animation = pictures.halves(*pair, ("generated", "nearest"), _SQUARE, self._scale(96))
             caption = "The generated clips that come nearest to a training clip, and those clips."
-            nearest = self._animation("nearest.gif", animation, caption)
+            nearest = self._animation(f"{rule.name}_nearest.gif", animation, caption)
         return "No frame is known.", shown, nearest
 
     def _training(self) -> str:

@@ -35,7 +35,7 @@ FILES = {
     "interpolation.gif",
     "generation.gif",
     "loss.png",
-    "nearest.gif",
+    "generation_nearest.gif",
     "record.json",
     "result.json",
     "report.html",

@@ -85,12 +85,12 @@ def test_pictures_lie_beside_it_and_show_the_clips(written):
     measures = ("psnr", "ssim", "psnr_aligned", "sharpness")
     curves = {f"{task}_{curve}{suffix}.png" for task in tasks for curve in measures for suffix in dark}
     strips = {f"{task}_{index}.png" for task in tasks for index in range(3)}
-    gifs = {"prediction.gif", "interpolation.gif", "generation.gif", "nearest.gif"}
+    gifs = {"prediction.gif", "interpolation.gif", "generation.gif", "generation_nearest.gif"}
     assert names == {"report.html", "loss.png", "loss_dark.png"} | gifs | curves | strips
     scale, held = 96 // 12, 2
     assert read_clip(folder / "prediction.gif").shape[:2] == (5 + held, 5 * (12 * scale + 4 + 3) + 3 + 21)
     # The nearest training clips are pairwise as many as the generated ones.
-    assert read_clip(folder / "nearest.gif").shape[0] == 5 + held
+    assert read_clip(folder / "generation_nearest.gif").shape[0] == 5 + held
 
 
 def test_known_and_generated_frames_are_told_apart(written):
