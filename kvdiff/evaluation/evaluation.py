@@ -180,7 +180,7 @@ class _Run:
             options |= {"first_sample": start * count, "progress": report}
             samples = to_pixels(self._generated(np.repeat(real, count, axis=0), known, options))
             samples = samples.reshape(len(real), count, *real.shape[1:])
-            parts.append(SampleScores.of(samples, real, known, self.protocol.psnr_of))
+            parts.append(SampleScores.of(samples, real, known))
         return SampleScores.joined(parts)
 
     def _generated(self, rows: np.ndarray, known: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:

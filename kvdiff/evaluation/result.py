@@ -53,6 +53,7 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "psnr_aligned": ("PSNR after the best shift, first sample", "{:.2f} dB"),
     "psnr_aligned_baseline": ("… of the baseline", "{:.2f} dB"),
     "shift": ("Length of that shift", "{:.2f} pixels"),
+    "shift_baseline": ("… of the baseline's", "{:.2f} pixels"),
     "sharpness_ratio": ("Sharpness over the data's", "{:.3f}"),
     "identity": ("Share of generated frames that keep their label", "{:.3f}"),
     "data_identity": ("… of true frames, by the same classifier", "{:.3f}"),

@@ -40,70 +40,77 @@ class SampleScores:
 
     Attributes:
         first: uint8 [clips, frames, height, width, channels], the first sample of each clip.
-        psnr: float64 [clips, samples, generated frames], or [clips, samples, 1] where it is of whole clips.
-        psnr_per_frame: float64 [clips, samples, generated frames].
-        ssim: float64 [clips, samples, generated frames]; empty where frames are smaller than its window.
+        of_frames: by name of the measure, float64 [clips, samples, generated frames]; "ssim" where frames are as large
+            as its window, "psnr_aligned" and its "shift" in pixels of the first sample alone.
+        psnr_of_clips: float64 [clips, samples, 1].
         expected, error: of `ensemble`, float64 [clips]; NaN where there is one sample.
     """
 
     first: np.ndarray
-    psnr: np.ndarray
-    psnr_per_frame: np.ndarray
-    ssim: np.ndarray
+    of_frames: dict[str, np.ndarray]
+    psnr_of_clips: np.ndarray
     expected: np.ndarray
     error: np.ndarray
 
     @classmethod
     def joined(cls, parts: list[SampleScores]) -> SampleScores:
         """Those of several sets of clips, in order."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+        of_frames = {name: np.concatenate([part.of_frames[name] for part in parts]) for name in parts[0].of_frames}
+        names = ("first", "psnr_of_clips", "expected", "error")
+        return cls(
+            of_frames=of_frames, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        )
 
     @classmethod
-    def of(cls, samples: np.ndarray, truth: np.ndarray, known: np.ndarray, psnr_of: str) -> SampleScores:
+    def of(cls, samples: np.ndarray, truth: np.ndarray, known: np.ndarray) -> SampleScores:
         """Measure uint8 samples [clips, samples, frames, …] against uint8 clips [clips, frames, …]."""
         generated, real = floats(samples[:, :, ~known]), floats(truth[:, ~known])
         clips, count = generated.shape[:2]
         pair = generated.reshape(-1, *real.shape[1:]), np.repeat(real, count, axis=0)
-        per_frame = psnr(*pair, per_frame=True).reshape(clips, count, -1)
-        whole = psnr(*pair).reshape(clips, count, 1)
-        similar = ssim(*pair).reshape(clips, count, -1) if min(real.shape[2:4]) >= SSIM_WINDOW else per_frame[..., :0]
-        sides = ensemble(generated, real) if count > 1 else (np.full(clips, np.nan),) * 2
-        return cls(samples[:, 0], whole if psnr_of == "clips" else per_frame, per_frame, similar, *sides)
+        of_frames = {"psnr": psnr(*pair, per_frame=True)}
+        if min(real.shape[2:4]) >= SSIM_WINDOW:
+            of_frames["ssim"] = ssim(*pair)
+        of_frames["psnr_aligned"], shift = aligned_psnr(generated[:, 0], real)
+        of_frames["shift"] = np.linalg.norm(shift, axis=-1)
+        return cls(
+            samples[:, 0],
+            {name: values.reshape(clips, -1, real.shape[1]) for name, values in of_frames.items()},
+            psnr(*pair).reshape(clips, count, 1),
+            *(ensemble(generated, real) if count > 1 else (np.full(clips, np.nan),) * 2),
+        )
 
 
 def score_frames(scores: SampleScores, clips: TaskClips, psnr_of: str) -> tuple[dict[str, float], dict[str, Any]]:
-    """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, appearance.
+    """Numbers and curves of a task with known frames: quality, gain over the baseline, spread, sharpness, flicker.
 
     Args:
         scores: of all samples of all clips.
         clips: the truth, and the first samples.
         psnr_of: what PSNR is averaged over, as in `Protocol`.
     """
-    baseline = SampleScores.of(clips.baseline[:, None], clips.truth, clips.known, psnr_of)
-    gain = scores.psnr.mean() - baseline.psnr.mean()
-    numbers = {"psnr": scores.psnr.mean(), "psnr_baseline": baseline.psnr.mean(), "psnr_gain": gain}
-    curves = {"psnr": _curves(scores.psnr_per_frame, baseline.psnr_per_frame)}
-    if scores.ssim.size:
-        numbers |= {"ssim": scores.ssim.mean(), "ssim_baseline": baseline.ssim.mean()}
-        curves["ssim"] = _curves(scores.ssim, baseline.ssim)
-    if scores.psnr.shape[1] > 1:
-        numbers |= _of_several(scores)
-    of_first, curves_of_first = _appearance(clips)
-    numbers |= of_first | _flicker(clips.generated, clips.truth)
-    return {name: float(value) for name, value in numbers.items()}, curves | curves_of_first
-
-
-def _appearance(clips: TaskClips) -> tuple[dict[str, float], dict[str, Any]]:
-    """What PSNR does not see, of the first samples: PSNR after the best shift, that shift, sharpness."""
-    truth, ours, baseline = (part[:, ~clips.known] for part in (clips.truth, clips.generated, clips.baseline))
-    (aligned, shift), (aligned_baseline, _) = aligned_psnr(ours, truth), aligned_psnr(baseline, truth)
-    sharp = [sharpness_ratio(part, truth) for part in (ours, baseline)]
-    numbers = {"psnr_aligned": aligned.mean(), "psnr_aligned_baseline": aligned_baseline.mean()}
-    numbers |= {"shift": np.linalg.norm(shift, axis=-1).mean(), "sharpness_ratio": sharp[0].mean()}
-    return numbers, {
-        "psnr_aligned": {"model": aligned.mean(axis=0).tolist(), "baseline": aligned_baseline.mean(axis=0).tolist()},
-        "sharpness": {"model": sharp[0].tolist(), "baseline": sharp[1].tolist()},
+    baseline = SampleScores.of(clips.baseline[:, None], clips.truth, clips.known)
+    numbers: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    for name, ours in scores.of_frames.items():
+        theirs = baseline.of_frames[name]
+        curves[name] = {"model": ours.mean(axis=(0, 1)), "best": best_of(ours).mean(axis=0)}
+        curves[name]["baseline"] = theirs.mean(axis=(0, 1))
+        if name == "psnr" and psnr_of == "clips":
+            ours, theirs = scores.psnr_of_clips, baseline.psnr_of_clips
+        numbers |= {name: ours.mean(), f"{name}_baseline": theirs.mean()}
+        if ours.shape[1] > 1:
+            numbers[f"{name}_best"] = best_of(ours).mean()
+    numbers["psnr_gain"] = numbers["psnr"] - numbers["psnr_baseline"]
+    if not np.isnan(scores.error).any():
+        numbers["calibration"] = calibration(scores.expected, scores.error)
+    truth, *parts = (part[:, ~clips.known] for part in (clips.truth, clips.generated, clips.baseline))
+    curves["sharpness"] = dict(
+        zip(("model", "baseline"), (sharpness_ratio(part, truth) for part in parts), strict=True)
+    )
+    numbers["sharpness_ratio"] = curves["sharpness"]["model"].mean()
+    numbers |= _flicker(clips.generated, clips.truth)
+    return {name: float(value) for name, value in numbers.items()}, {
+        curve: {line: values.tolist() for line, values in lines.items()} for curve, lines in curves.items()
     }
 
 
@@ -126,14 +133,6 @@ def score_identity(
     return {name: float(value) for name, value in numbers.items()}, {"identity": curve}
 
 
-def _of_several(scores: SampleScores) -> dict[str, float]:
-    """What takes more than one sample a clip."""
-    numbers = {"psnr_best": best_of(scores.psnr).mean()}
-    if scores.ssim.size:
-        numbers["ssim_best"] = best_of(scores.ssim).mean()
-    return numbers | {"calibration": calibration(scores.expected, scores.error)}
-
-
 def score_set(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Numbers of generated clips, uint8, which have no true clip of their own: as a set against the data."""
     generated, data = floats(generated), floats(truth)
@@ -144,15 +143,6 @@ def score_set(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         numbers["spread_ratio"] = numbers["spread"] / numbers["data_spread"]
     numbers["sharpness_ratio"] = float(sharpness_ratio(generated, truth).mean())
     return numbers | _flicker(generated, truth)
-
-
-def _curves(scores: np.ndarray, baseline: np.ndarray) -> dict[str, list[float]]:
-    """One value for each generated frame, means over clips."""
-    return {
-        "model": scores.mean(axis=(0, 1)).tolist(),
-        "best": best_of(scores).mean(axis=0).tolist(),
-        "baseline": baseline.mean(axis=(0, 1)).tolist(),
-    }
 
 
 def _flicker(generated: np.ndarray, truth: np.ndarray) -> dict[str, float]:

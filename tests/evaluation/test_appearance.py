@@ -107,6 +107,7 @@ def test_an_evaluation_measures_appearance_of_first_samples_by_horizon():
     found, shift = aligned_psnr(first, clips.truth[:, 2:])
     np.testing.assert_allclose(curves["psnr_aligned"]["model"], found.mean(axis=0), atol=1e-3)
     assert numbers["psnr_aligned"] == pytest.approx(found.mean(), abs=1e-3)
+    np.testing.assert_allclose(curves["shift"]["model"], np.hypot(*np.moveaxis(shift, -1, 0)).mean(axis=0))
     assert numbers["shift"] == pytest.approx(np.hypot(*np.moveaxis(shift, -1, 0)).mean()) == 0.0
     expected = [gradient_energy(part).mean(axis=0) for part in (first, clips.truth[:, 2:])]
     np.testing.assert_allclose(curves["sharpness"]["model"], expected[0] / expected[1], atol=1e-3)

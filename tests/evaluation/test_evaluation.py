@@ -63,7 +63,7 @@ def test_curves_have_a_value_for_every_made_frame(clips):
 
     task = evaluate(Guesser(worse_and_worse), protocol(PREDICTION), clips).tasks["prediction"]
     assert task["known"] == [0, 1]
-    assert set(task["curves"]) == {"psnr", "ssim", "psnr_aligned", "sharpness"}
+    assert set(task["curves"]) == {"psnr", "ssim", "psnr_aligned", "shift", "sharpness"}
     for curve in task["curves"].values():
         assert {len(values) for values in curve.values()} == {3}
     np.testing.assert_allclose(np.diff(task["curves"]["psnr"]["model"]), 20 * np.log10([2 / 3, 3 / 4]), atol=1e-6)

@@ -70,7 +70,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(written):
     html, parser = written[2], Balance()
     parser.feed(html)
     assert parser.open == []
-    gifs, strips, curves = 4, 2 * 3, 2 * 4 + 1
+    gifs, strips, curves = 4, 2 * 3, 2 * 5 + 1
     assert len(parser.addresses) == gifs + strips + 2 * curves
     assert all(address.startswith("data:image/") for address in parser.addresses)
     assert not re.search(r"https?:|<script|@import|url\(", html)
@@ -82,7 +82,7 @@ def test_pictures_lie_beside_it_and_show_the_clips(written):
     folder = written[0]
     names = {path.name for path in folder.iterdir()}
     tasks, dark = ("prediction", "interpolation"), ("", "_dark")
-    measures = ("psnr", "ssim", "psnr_aligned", "sharpness")
+    measures = ("psnr", "ssim", "psnr_aligned", "shift", "sharpness")
     curves = {f"{task}_{curve}{suffix}.png" for task in tasks for curve in measures for suffix in dark}
     strips = {f"{task}_{index}.png" for task in tasks for index in range(3)}
     gifs = {"prediction.gif", "interpolation.gif", "generation.gif", "generation_nearest.gif"}
