@@ -33,7 +33,7 @@ _CURVES = {
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
     "psnr_aligned": "PSNR after the best shift (dB)",
-    "shift": "Length of that shift (pixels)",
+    "shift": "Length of the best shift (pixels)",
     "sharpness": "Sharpness over the data's",
     "identity": "Share that keeps its label",
 }

@@ -132,9 +132,10 @@ def result_of(
 
 
 def model_record(sampler: ClipSampler, path: pathlib.Path | None = None) -> dict[str, Any]:
-    """Which file the clips were sampled from; `path` where the sampler does not know it, as Keras' does not."""
+    """Which file the clips were sampled from; `path` says it where the sampler does not know, as Keras' does not."""
     path = getattr(sampler, "path", path)
-    assert path is not None
+    if path is None:
+        raise ValueError("`path`: expected the model's file, which this sampler does not know. Received: None")
     return {"file": path.name, **file_record(path), "sampler": type(sampler).__name__}
 
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from kvdiff.evaluation import compare, evaluate, read_result, result_of, write_result
-from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, aligned, flat_numbers
+from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, aligned, flat_numbers, model_record
 from tests.evaluation.guesser import GENERATION, PREDICTION, Guesser, features, noise_clips, noisy, protocol
 
 
@@ -94,6 +94,15 @@ def test_other_files_are_refused(tmp_path, content):
         read_result(tmp_path / "x.json")
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_result(tmp_path / "none.json")
+
+
+def test_the_model_is_recorded_by_its_file(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    sampler = Guesser(lambda clip, samples: clip)
+    record = model_record(sampler, tmp_path / "model.keras")
+    assert record["file"] == "model.keras" and record["bytes"] == 7 and record["sampler"] == "Guesser"
+    with pytest.raises(ValueError, match="`path`: expected the model's file"):
+        model_record(sampler)
 
 
 def test_a_table_is_aligned():
