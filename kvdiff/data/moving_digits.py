@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -16,29 +16,22 @@ NUM_TRAIN_DIGITS = 1500
 _DIGIT = 8  # The images are 8×8.
 
 
+class _Settings(TypedDict, total=False):
+    num_frames: int
+    size: int
+    split: str
+    seed: int
+    min_speed: float
+    max_speed: float
+
+
 @overload
 def moving_digits(
-    num_clips: int,
-    *,
-    num_frames: int = ...,
-    size: int = ...,
-    split: str = ...,
-    seed: int = ...,
-    min_speed: float = ...,
-    max_speed: float = ...,
-    return_labels: Literal[False] = ...,
+    num_clips: int, *, return_labels: Literal[False] = ..., **settings: Unpack[_Settings]
 ) -> np.ndarray: ...
 @overload
 def moving_digits(
-    num_clips: int,
-    *,
-    num_frames: int = ...,
-    size: int = ...,
-    split: str = ...,
-    seed: int = ...,
-    min_speed: float = ...,
-    max_speed: float = ...,
-    return_labels: Literal[True],
+    num_clips: int, *, return_labels: Literal[True], **settings: Unpack[_Settings]
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def moving_digits(
     num_clips: int,
