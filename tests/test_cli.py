@@ -223,7 +223,9 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     monkeypatch.setattr("kvdiff.evaluation.i3d_weights.find_i3d_weights", lambda: None)
     monkeypatch.setattr("kvdiff.evaluation.i3d.I3DFeatures", lambda: lambda clips: clips[:, :, 3, 3, 0].astype(float))
     result = call("evaluate", run, *options, "-o", tmp_path / "keras", "--runtime", "keras")
-    assert "prediction: The Fréchet distance is of 9 and 9 clips, real and made, with the interval" in result.output
+    assert (
+        "prediction: The Fréchet distance is of 9 and 9 clips, real and generated, with the interval" in result.output
+    )
     again = json.loads((tmp_path / "keras" / "result.json").read_text())
     assert again["model"]["file"] == "model.keras" and again["tasks"]["generation"]["frechet"]["made"]["distance"] > 0
     assert again["clips"] == written["clips"]

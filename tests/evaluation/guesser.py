@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, Prediction
+from kvdiff.diffusion import ClipSpec, DenoiserEngine, ModelSpec, Prediction, Sampler
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.evaluation import ClipRule, Protocol, RealClips, Task
 
@@ -12,30 +12,22 @@ FRAMES, SIZE = 5, 12
 PREDICTION, GENERATION = Task("prediction", past=2, samples=3), Task("generation")
 
 
-class Guesser(ClipSampler):
-    """Makes frames by `answer(clip, sample numbers)`, and remembers what it was asked."""
+class Guesser(Sampler):
+    """Answers infill with `answer(clip, sample numbers)`, and remembers what it was asked."""
 
     def __init__(self, answer, frames=FRAMES, size=SIZE):
-        super().__init__(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
-        self.answer, self.asked = answer, []
-
-    def denoise(self, noisy_clip, noise_label, inputs=None):
-        return np.zeros_like(noisy_clip)
+        spec = ModelSpec(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
+        super().__init__(spec, DenoiserEngine(lambda noisy_clip, noise_label, inputs=None: np.zeros_like(noisy_clip)))
+        object.__setattr__(self, "answer", answer)
+        object.__setattr__(self, "asked", [])
 
     def infill(self, clip, known, *, first_sample=0, progress=None, **sampling):
         self.asked.append((len(clip), sampling))
         floats = np.asarray(clip, np.float32) / np.float32(127.5) - np.float32(1.0)
         if progress is not None:
             progress(1, 1)
-        made = self.answer(floats, first_sample + np.arange(len(clip)))
-        return np.where(known[None, :, None, None, None], floats, made).astype(np.float32)
-
-    def rollout(self, num_frames, past=None, *, num_clips=1, plan, **sampling):
-        known = 0 if past is None else past.shape[1]
-        clip = np.zeros((num_clips, num_frames, *self.clip_spec.frame_shape), np.uint8)
-        if known:
-            clip[:, :known] = past
-        return self.infill(clip, np.arange(num_frames) < known, plan=plan, **sampling)
+        generated = self.answer(floats, first_sample + np.arange(len(clip)))
+        return np.where(known[None, :, None, None, None], floats, generated).astype(np.float32)
 
 
 def noisy(std, clip, samples):
