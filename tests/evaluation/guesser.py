@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, Prediction
+from kvdiff.diffusion import ClipSpec, DenoiserEngine, ModelSpec, Prediction, Sampler
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.evaluation import ClipRule, Protocol, RealClips, Task
 
@@ -12,15 +12,13 @@ FRAMES, SIZE = 5, 12
 PREDICTION, GENERATION = Task("prediction", past=2, samples=3), Task("generation")
 
 
-class Guesser(ClipSampler):
+class Guesser(Sampler):
     """Makes frames by `answer(clip, sample numbers)`, and remembers what it was asked."""
 
     def __init__(self, answer, frames=FRAMES, size=SIZE):
-        super().__init__(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
-        self.answer, self.asked = answer, []
-
-    def denoise(self, noisy_clip, noise_label, inputs=None):
-        return np.zeros_like(noisy_clip)
+        spec = ModelSpec(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
+        super().__init__(spec, DenoiserEngine(lambda noisy_clip, noise_label, inputs: np.zeros_like(noisy_clip)))
+        vars(self).update(answer=answer, asked=[])
 
     def infill(self, clip, known, *, first_sample=0, progress=None, **sampling):
         self.asked.append((len(clip), sampling))
@@ -32,7 +30,7 @@ class Guesser(ClipSampler):
 
     def rollout(self, num_frames, past=None, *, num_clips=1, plan, **sampling):
         known = 0 if past is None else past.shape[1]
-        clip = np.zeros((num_clips, num_frames, *self.clip_spec.frame_shape), np.uint8)
+        clip = np.zeros((num_clips, num_frames, *self.spec.clip.frame_shape), np.uint8)
         if known:
             clip[:, :known] = past
         return self.infill(clip, np.arange(num_frames) < known, plan=plan, **sampling)

@@ -8,25 +8,21 @@ import json
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, NoiseSchedule, Prediction
+from kvdiff.diffusion import ClipSpec, DenoiserEngine, ModelSpec, Prediction, Sampler
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.evaluation import Bars, GenerationScore, TaskReport, TaskScore, evaluate_tasks, sample_tasks
 from kvdiff.evaluation.quality import MAX_PSNR
 
 
-class Fake(ClipSampler):
+class Fake(Sampler):
     """Answers with `answer(clip)` wherever frames are not known, and remembers what it was asked."""
 
     def __init__(self, answer, shape):
-        schedule: NoiseSchedule = cosine(10)
-        super().__init__(ClipSpec(*shape), schedule, Prediction("v"))
-        self.answer = answer
-        self.asked = []
+        spec = ModelSpec(ClipSpec(*shape), cosine(10), Prediction("v"))
+        super().__init__(spec, DenoiserEngine(lambda *asked: pytest.fail("the fake makes no network call")))
+        vars(self).update(answer=answer, asked=[])
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
-        raise AssertionError("the fake makes no network call")
-
-    def infill(self, clip, known, *, progress=None, **sampling):
+    def _fill(self, task, clip, known, *, progress=None, **sampling):
         self.asked.append((known.tolist(), sampling))
         if progress is not None:
             progress(1, 2)

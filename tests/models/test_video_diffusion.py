@@ -312,7 +312,7 @@ def test_time_mixes_and_the_order_of_frames_matters():
     clip, label = rng.normal(size=(1, *SHAPE)).astype(np.float32), np.full((1, 4), 0.5, np.float32)
 
     def answer(clip):
-        return np.asarray(model.sampler.denoise(clip, label))[0]
+        return np.asarray(model.sampler.engine.denoise(clip, label))[0]
 
     for j in range(4):
         changed = clip.copy()
