@@ -136,8 +136,9 @@ def test_smaller_precisions(model, file: Path, tmp_path: Path, precision: str, s
     assert path.name == f"denoiser.{precision}.tflite"
     assert path.stat().st_size < share * file.stat().st_size
     sampler = LiteRtSampler(path)
-    assert sampler.engine.artefact.manifest["precision"] == precision and sampler.engine.artefact.manifest["parity"]["tolerance"] is None
-    assert 0 < sampler.engine.artefact.manifest["parity"]["max_relative_difference"] < error
+    manifest = sampler.engine.artefact.manifest
+    assert manifest["precision"] == precision and manifest["parity"]["tolerance"] is None
+    assert 0 < manifest["parity"]["max_relative_difference"] < error
     assert np.isfinite(sampler.generate(1, num_steps=2)).all()
     assert_builtin_and_flat(path)
     assert_all_delegated(path)

@@ -91,9 +91,7 @@ def check_samples(served: Sampler, model, **sampling: Any) -> None:
     assert ours[KNOWN].tobytes() == CLIPS[KNOWN].tobytes()
 
 
-def test_a_table_of_too_many_calls_runs_around_the_network(
-    served: Sampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_of_too_many_calls_runs_around_the_network(served: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     def sample() -> tuple[np.ndarray, int]:
         calls: list[int] = []
         clip = served.infill(CLIPS, KNOWN, **CHOSEN, seed=3, progress=lambda done, total: calls.append(done))
@@ -255,9 +253,7 @@ def run_module(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("how", ["frames", "session"])  # saved_model_cli names its file after the output.
-def test_tensorflows_own_tools_make_the_same_clips(
-    elsewhere: dict[str, np.ndarray], served: Sampler, how: str
-) -> None:
+def test_tensorflows_own_tools_make_the_same_clips(elsewhere: dict[str, np.ndarray], served: Sampler, how: str) -> None:
     rows = zip(ROWS["seed"], ROWS["sample"], strict=True)
     expected = [served.generate(1, **CHOSEN, seed=seed, first_sample=sample)[0] for seed, sample in rows]
     np.testing.assert_allclose(elsewhere[how], expected, rtol=0, atol=2e-4)
@@ -284,9 +280,7 @@ def service(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         process.communicate()
 
 
-def test_requests_that_share_a_batch_get_what_they_get_alone(
-    service: tuple[str, Path], served: Sampler
-) -> None:
+def test_requests_that_share_a_batch_get_what_they_get_alone(service: tuple[str, Path], served: Sampler) -> None:
     """Eight clients at once, over gRPC, through the server's batching."""
     address, batches = service
     with grpc.insecure_channel(address) as channel:

@@ -11,9 +11,9 @@ from kvdiff.models.video_diffusion import VideoDiffusion
 SHAPE = (4, 8, 8, 1)
 
 
-def tiny(**arguments) -> VideoDiffusion:
-    denoiser = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=("space_time",), heads=2)
-    return VideoDiffusion(SHAPE, denoiser, **arguments)
+def tiny(*, known_noise: float = 0.0, **arguments) -> VideoDiffusion:
+    small = dict(widths=(12,), blocks=1, groups=4, attention=("space_time",), heads=2)
+    return VideoDiffusion(SHAPE, UNet3D(1, known_noise=known_noise, **small), known_noise=known_noise, **arguments)
 
 
 @pytest.fixture(scope="module")

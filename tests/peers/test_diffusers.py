@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, schedules, solvers, spacing
-from kvdiff.diffusion.transforms.clamps import clamp_to
 from kvdiff.diffusion.process.levels import on_path
+from kvdiff.diffusion.transforms.clamps import clamp_to
 from tests.diffusion.helpers import run_oracle
 
 from .mixture import DATA, NOISE, X, difference
