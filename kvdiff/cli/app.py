@@ -13,8 +13,7 @@ from kvdiff.cli.data import inspect
 from kvdiff.cli.demo import demo
 from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
-from kvdiff.cli.rollout import rollout
-from kvdiff.cli.sampling import generate, infill, interpolate, predict
+from kvdiff.cli.sampling import generate, infill, interpolate, predict, rollout
 from kvdiff.cli.train import train
 from kvdiff.cli.verify import verify
 

@@ -9,21 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from kvdiff.cli.options import Eta, NumSteps, Overwrite, Run, RuntimeName, Seed, SolverName
+from kvdiff.cli.options import Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
 from kvdiff.cli.progress import progress_bars
-from kvdiff.cli.runs import KERAS_FILE, Runtime, open_run
-from kvdiff.diffusion.sampling.sampler import ClipSampler
-from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, DEFAULT_SPACING
-from kvdiff.diffusion.tasks.plans import PLANS
+from kvdiff.cli.runs import KERAS_FILE, open_run
+from kvdiff.diffusion import Sampler
 
 __all__ = ["compare", "evaluate"]
 
 _RESULT = "result.json"
 
 
+@with_sampling
 def evaluate(
     run: Run,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="Frozen protocol, e.g. moving-digits-8@1.")],
+    sampling: Sampling,
     data: Annotated[
         pathlib.Path | None,
         typer.Option(metavar="PATH", help="The protocol's real clips: a .npy file or a folder of videos."),
@@ -43,17 +43,8 @@ def evaluate(
     frechet: Annotated[
         bool, typer.Option(help="Measure the Fréchet video distance, which needs the I3D weights.")
     ] = True,
-    num_steps: NumSteps = DEFAULT_NUM_STEPS,
-    solver: SolverName = DEFAULT_SOLVER,
-    spacing: Annotated[str, typer.Option(metavar="NAME", help="Which noise levels the steps visit.")] = DEFAULT_SPACING,
-    eta: Eta = None,
-    plan: Annotated[
-        str,
-        typer.Option(metavar="NAME", help=f"How a model of shorter clips makes the protocol's: {', '.join(PLANS)}."),
-    ] = "autoregressive",
-    seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are made together.")] = 32,
-    runtime: RuntimeName = Runtime.auto,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a model under a frozen protocol.
@@ -74,20 +65,19 @@ def evaluate(
     if (folder / _RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
     rule = rule if num_clips is None else rule.reduced(num_clips)
-    sampler = open_run(run, runtime)
+    sampler = open_run(run, runtime, precision)
     features = _i3d() if frechet else None
     clips = real_clips(rule, data, training_data)
-    sampling: dict[str, Any] = {"num_steps": num_steps, "solver": solver, "spacing": spacing, "seed": seed}
-    sampling |= {} if eta is None else {"eta": eta}
-    sampling |= {"plan": plan} if rule.clip_shape[0] > sampler.clip_spec.num_frames else {}
+    keywords = sampling.keywords(sampler)
+    batch_size = keywords.pop("batch_size")
     with progress_bars() as progress:
-        made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **sampling)
+        made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **keywords)
     result = result_of(
         made,
         rule,
         clips,
         model=_model(sampler, run),
-        sampling=sampling,
+        sampling=keywords,
         features=I3D_RECORD if frechet else None,
         command=shlex.join(["kvdiff", *sys.argv[1:]]),
     )
@@ -127,12 +117,13 @@ def _i3d() -> Any:
     return I3DFeatures()
 
 
-def _model(sampler: ClipSampler, run: pathlib.Path) -> dict[str, Any]:
+def _model(sampler: Sampler, run: pathlib.Path) -> dict[str, Any]:
     """Which file made the clips."""
     from kvdiff.runtime.manifest import file_record
 
-    path = getattr(sampler, "path", run / KERAS_FILE)  # A runtime's sampler knows its file.
-    return {"file": path.name, **file_record(path), "sampler": type(sampler).__name__}
+    artefact = getattr(sampler.engine, "artefact", None)  # A runtime's engine knows its file.
+    path = run / KERAS_FILE if artefact is None else artefact.path
+    return {"file": path.name, **file_record(path), "sampler": type(sampler.engine).__name__}
 
 
 def _print_numbers(result: dict[str, Any]) -> None:

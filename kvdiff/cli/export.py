@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import pathlib
-import tempfile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvdiff.cli.runs import load_keras
 from kvdiff.cli.verify import print_verdicts
+from kvdiff.runtime import FORMATS
+from kvdiff.runtime.format import resolved
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["FORMATS", "export"]
-
-FORMATS = {
-    "onnx": ("float32", "float16", "bfloat16", "int8"),
-    "onnx-sampler": ("float32", "float16", "bfloat16", "int8"),
-    "litert": ("float32", "float16", "int8", "int8-weights"),
-    "saved-model": ("float32",),
-}
-"""What `--to` takes: a format, or FORMAT:PRECISION."""
+__all__ = ["export"]
 
 
 def export(
@@ -37,8 +30,8 @@ def export(
         str,
         typer.Option(
             metavar="FORMAT,…",
-            help="onnx, onnx-sampler (the whole loop in one graph), litert, saved-model; with a precision, e.g. "
-            "onnx:float16. onnx and onnx-sampler: float16, bfloat16, int8; litert: float16, int8, int8-weights.",
+            help="; ".join(f"{name}: {', '.join(each.precisions)}" for name, each in FORMATS.items())
+            + ". onnx-sampler is the whole loop in one graph; a precision goes with a colon, e.g. onnx:float16.",
         ),
     ] = "onnx",
     check: Annotated[
@@ -70,13 +63,13 @@ def _parsed(to: str) -> list[tuple[str, str]]:
     """(format, precision) of each that is asked for, once.
 
     Raises:
-        ValueError: something else than `FORMATS`.
+        ValueError: a format or precision that there is not.
     """
     wanted = []
     for text in dict.fromkeys(part.strip() for part in to.split(",")):
         name, _, precision = text.partition(":")
-        if (precision or "float32") not in FORMATS.get(name, ()):
-            known = [f"{name}:{precision}" for name, precisions in FORMATS.items() for precision in precisions]
+        if name not in FORMATS or (precision or "float32") not in FORMATS[name].precisions:
+            known = [f"{name}:{precision}" for name, each in FORMATS.items() for precision in each.precisions]
             raise ValueError(
                 f"`--to`: expected formats among {', '.join(FORMATS)}, {', '.join(known)}. Received: {text!r}"
             )
@@ -85,13 +78,5 @@ def _parsed(to: str) -> list[tuple[str, str]]:
 
 
 def _exported(model: VideoDiffusion, folder: pathlib.Path, name: str, precision: str, overwrite: bool) -> pathlib.Path:
-    from kvdiff.export import export_litert, export_onnx, export_onnx_sampler, export_saved_model
-
-    if name == "onnx":
-        return export_onnx(model, folder, precision=precision, overwrite=overwrite)
-    if name == "litert":
-        return export_litert(model, folder, precision=precision, overwrite=overwrite)
-    if name == "saved-model":
-        return export_saved_model(model, folder / "serving", overwrite=overwrite)
-    with tempfile.TemporaryDirectory() as spare:
-        return export_onnx_sampler(export_onnx(model, spare, precision=precision), folder, overwrite=overwrite)
+    form = FORMATS[name]
+    return resolved(form.export)(model, folder / form.folder, precision=precision, overwrite=overwrite)

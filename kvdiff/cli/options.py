@@ -1,39 +1,44 @@
-"""The arguments and options that commands share, as annotated types."""
+"""The arguments and options that commands share: annotated types, and the options of sampling as one group."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import pathlib
-from typing import Annotated
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
-from kvdiff.cli.runs import Runtime
+from kvdiff.cli.runs import KERAS
+from kvdiff.diffusion import Sampler
+from kvdiff.diffusion.conditions import ClassLabel, Condition, FrameVectors
+from kvdiff.diffusion.conditions.kinds import names_of
+from kvdiff.diffusion.process.spacing import SPACINGS
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.tasks.plans import PLANS
+from kvdiff.runtime import FORMATS
 
 __all__ = [
-    "Actions",
-    "ContextNoise",
-    "Eta",
     "Fps",
-    "Guidance",
-    "Label",
     "NumFrames",
-    "NumSteps",
     "OnlyNew",
     "Output",
     "Overwrite",
-    "PlanName",
+    "Precision",
     "Run",
     "RuntimeName",
+    "Sampling",
     "Scale",
-    "Seed",
-    "SolverName",
+    "with_sampling",
 ]
 
 Run = Annotated[
     pathlib.Path,
-    typer.Argument(metavar="RUN", help="Folder with a trained model: model.keras, denoiser.onnx, or both."),
+    typer.Argument(metavar="RUN", help="Folder with a trained model (model.keras, exports, or both), or one file."),
 ]
 Output = Annotated[
     pathlib.Path,
@@ -46,55 +51,156 @@ Output = Annotated[
 ]
 NumFrames = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Frames to make. [default: what fills a clip of the training length]"),
-]
-NumSteps = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Steps from noise to clip: more is slower and mostly better.")
-]
-SolverName = Annotated[str, typer.Option(metavar="NAME", help=f"How to take a step: {', '.join(SOLVERS)}.")]
-Eta = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X", help="Fresh noise in every step, for solvers that let you choose: 0 none, 1 all. [default: theirs]"
-    ),
-]
-Label = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="The class of the clips, for a model of one class label. [default: untold]"),
-]
-Actions = Annotated[
-    pathlib.Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="A .npy file of a vector a frame, [frames, n] or [clips, frames, n], for a model of actions: known frames "
-        "included. [default: untold]",
-    ),
-]
-Guidance = Annotated[
-    float, typer.Option(metavar="X", min=0, help="How much label and actions count: 1 as trained, more exaggerates.")
-]
-PlanName = Annotated[
-    str | None,
-    typer.Option("--plan", metavar="NAME", help=f"Make long videos window by window: {', '.join(PLANS)}."),
-]
-ContextNoise = Annotated[
-    float,
-    typer.Option(
-        metavar="X",
-        min=0,
-        max=0.99,
-        help="Show finished frames with noise of this label, against drift; for models trained with known_noise.",
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(metavar="N", min=0, help="The same seed makes the same clips, whatever the runtime.")
+    typer.Option(metavar="N", min=1, help="Frames to generate. [default: what fills a clip of the training length]"),
 ]
 RuntimeName = Annotated[
-    Runtime, typer.Option(help="What computes the network. auto: onnx where the run has been exported, else keras.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"What computes the network: {KERAS}, {', '.join(FORMATS)}. "
+        "[default: onnx where it is exported and installed, else keras, else another export]",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of the exported file, e.g. float16. [default: float32 where it is there]"),
 ]
 Fps = Annotated[float, typer.Option(metavar="X", help="Frames a second of the written file.")]
 Scale = Annotated[
     int, typer.Option(metavar="N", min=1, help="Enlarge every pixel so many times, so that tiny frames can be seen.")
 ]
-OnlyNew = Annotated[bool, typer.Option("--only-new", help="Write the made frames without those they go by.")]
+OnlyNew = Annotated[bool, typer.Option("--only-new", help="Write the generated frames without the known ones.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """The options of sampling that every sampling command has. None is the model's own default."""
+
+    num_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps from noise to clip. [default: the model's, else 20]"),
+    ] = None
+    solver: Annotated[str | None, typer.Option(metavar="NAME", help=f"How to take a step: {', '.join(SOLVERS)}.")] = (
+        None
+    )
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"Which noise levels: {', '.join(SPACINGS)}. [default: what suits the solver]"
+        ),
+    ] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the solver, e.g. eta=0.5 or order=3; may be repeated."),
+    ] = None
+    plan: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Generate window by window: {', '.join(PLANS)}.")
+    ] = None
+    at_a_time: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Frames to generate in a window, by all frames before them.")
+    ] = None
+    label: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The class of the clips, for a model of one class label. [default: none]"),
+    ] = None
+    actions: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A .npy file of a vector a frame, [frames, n] or [clips, frames, n], for a model of actions: known "
+            "frames included. [default: none]",
+        ),
+    ] = None
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A condition by its name: a number, or a .npy file; may be repeated."),
+    ] = None
+    guidance: Annotated[
+        float, typer.Option(metavar="X", min=0, help="How much conditions count: 1 as trained, more exaggerates.")
+    ] = 1.0
+    known_noise: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            max=0.99,
+            help="Noise label of known frames, against drift; at most the known_noise that the model was trained with.",
+        ),
+    ] = 0.0
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are generated together.")] = 32
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed generates the same clips, whatever the runtime.")
+    ] = 0
+
+    def keywords(self, sampler: Sampler) -> dict[str, Any]:
+        """The keywords of `Sampler.infill`, for a sampler whose conditions have names of their own."""
+        named = ("num_steps", "solver", "spacing", "plan", "at_a_time")
+        keywords = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+        keywords |= _pairs("--option", self.option)
+        conditions = self._conditions(sampler.spec.conditions)
+        if conditions:
+            keywords["conditions"] = conditions
+        others = ("guidance", "known_noise", "batch_size", "seed")
+        return keywords | {name: getattr(self, name) for name in others}
+
+    def _conditions(self, conditions: Mapping[str, Condition]) -> dict[str, Any]:
+        """What --label, --actions and --condition say, by the names of the model's conditions."""
+        given = _pairs("--condition", self.condition)
+        for option, kind, value in (("--label", ClassLabel, self.label), ("--actions", FrameVectors, self.actions)):
+            if value is None:
+                continue
+            names = names_of(conditions, kind)
+            if len(names) != 1:
+                raise ValueError(
+                    f"{option}: expected a model with one condition of kind {kind.name}. "
+                    f"Received: one with conditions {sorted(conditions) or 'none'}"
+                )
+            given[names[0]] = np.load(value, allow_pickle=False) if isinstance(value, pathlib.Path) else value
+        return given
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
+    """Values by name of texts such as "eta=0.5" or "action=moves.npy"."""
+    pairs: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals or not value:
+            raise ValueError(f"`{option}`: expected NAME=VALUE. Received: {text!r}")
+        pairs[name] = np.load(value, allow_pickle=False) if value.endswith(".npy") else _number(value)
+    return pairs
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of `Sampling` as options, in place of its parameter `sampling`."""
+    hints = typing.get_type_hints(Sampling, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(Sampling)
+    ]
+    own_hints = typing.get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=own_hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "sampling"
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        chosen = {option.name: arguments.pop(option.name) for option in options}
+        command(**arguments, sampling=Sampling(**chosen))
+
+    wrapped.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *options)}
+    return wrapped

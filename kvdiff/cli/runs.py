@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import importlib.util
 import os
 import pathlib
@@ -12,53 +11,62 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kvdiff.diffusion import ClipSampler
+from kvdiff.diffusion import Sampler
+from kvdiff.runtime import FORMATS
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["KERAS_FILE", "ONNX_FILE", "Runtime", "load_keras", "open_run", "quiet_tensorflow", "save_keras"]
+__all__ = ["KERAS_FILE", "ONNX_FILE", "load_keras", "open_run", "quiet_tensorflow", "save_keras"]
 
+KERAS = "keras"
 KERAS_FILE = "model.keras"
 ONNX_FILE = "denoiser.onnx"
 
 
-class Runtime(enum.StrEnum):
-    """What computes the network."""
+def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | None = None) -> Sampler:
+    """The sampler of a run: a folder with model.keras or exports, or one such file. Prints what it chose.
 
-    auto = "auto"
-    keras = "keras"
-    onnx = "onnx"
-
-
-def open_run(run: pathlib.Path, runtime: Runtime = Runtime.auto) -> ClipSampler:
-    """A sampler over a run's model.
-
-    `auto` takes ONNX Runtime, which starts in a second and needs no TensorFlow, where denoiser.onnx and onnxruntime are
-    there, and Keras otherwise.
+    Args:
+        run: the folder or file.
+        runtime: "keras", or the name of an export's format. By default ONNX Runtime, which starts in a second and needs
+            no TensorFlow, where it is exported and installed, else Keras, else another export.
+        precision: of the export.
 
     Raises:
-        FileNotFoundError: no such folder, or no model in it that the runtime could take.
+        FileNotFoundError: no such folder or file, or none that the runtime could take.
+        ArtefactError: an export that is missing, foreign or changed.
     """
-    keras_file, onnx_file = run / KERAS_FILE, run / ONNX_FILE
-    if not run.is_dir():
-        raise FileNotFoundError(f"{run}: expected a folder with {KERAS_FILE} or {ONNX_FILE}. Received: no such folder")
-    if runtime is Runtime.auto:
-        onnx = onnx_file.exists() and (importlib.util.find_spec("onnxruntime") or not keras_file.exists())
-        runtime = Runtime.onnx if onnx else Runtime.keras
-    if runtime is Runtime.keras:
-        return load_keras(run).sampler
-    _require(onnx_file, "`kvdiff export` writes it")
-    if keras_file.exists() and keras_file.stat().st_mtime > onnx_file.stat().st_mtime:
-        typer.echo(f"Note: {ONNX_FILE} is older than {KERAS_FILE}; `kvdiff export --overwrite` renews it.", err=True)
-    from kvdiff.runtime import OrtSampler
+    from kvdiff.runtime import ArtefactError, open_sampler
+    from kvdiff.runtime.opening import choose
 
-    return OrtSampler(onnx_file)
+    if not run.exists():
+        raise FileNotFoundError(f"{run}: expected a folder with {KERAS_FILE} or {ONNX_FILE}. Received: no such folder")
+    keras_file = run if run.suffix == ".keras" else run / KERAS_FILE
+    chosen = None
+    if runtime != KERAS and run != keras_file:
+        try:
+            chosen = choose(run, runtime, precision)
+        except ArtefactError:
+            if runtime is not None or precision is not None or not keras_file.exists():
+                raise
+    if chosen is not None and runtime is None and precision is None and keras_file.exists():
+        first = next(iter(FORMATS.values()))
+        chosen = chosen if chosen[0] is first and first.is_installed else None
+    if chosen is None:
+        sampler = load_keras(run).sampler
+        typer.echo(f"Runtime: keras, {keras_file.name}.", err=True)
+        return sampler
+    form, path = chosen
+    if keras_file.exists() and keras_file.stat().st_mtime > path.stat().st_mtime:
+        typer.echo(f"Note: {path.name} is older than {KERAS_FILE}; `kvdiff export --overwrite` renews it.", err=True)
+    typer.echo(f"Runtime: {form.name}, {path.name}.", err=True)
+    return open_sampler(path)
 
 
 def load_keras(run: pathlib.Path) -> VideoDiffusion:
-    """The Keras model of a run, for sampling and export."""
-    path = run / KERAS_FILE
+    """The Keras model of a run, a folder or its model.keras, for sampling and export."""
+    path = run if run.suffix == ".keras" else run / KERAS_FILE
     _require(path, "`kvdiff train` writes it")
     with quiet_tensorflow():
         from kvdiff.models.loading import load_model

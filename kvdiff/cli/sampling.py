@@ -1,4 +1,4 @@
-"""generate, predict, interpolate, infill: from a run and known frames to a file."""
+"""generate, predict, interpolate, infill, rollout: from a run and known frames to a file."""
 
 from __future__ import annotations
 
@@ -12,81 +12,69 @@ import numpy as np
 import typer
 
 from kvdiff.cli.options import (
-    Actions,
-    Eta,
     Fps,
-    Guidance,
-    Label,
     NumFrames,
-    NumSteps,
     OnlyNew,
     Output,
     Overwrite,
-    PlanName,
+    Precision,
     Run,
     RuntimeName,
+    Sampling,
     Scale,
-    Seed,
-    SolverName,
+    with_sampling,
 )
 from kvdiff.cli.progress import progress_bars
-from kvdiff.cli.runs import Runtime, open_run
-from kvdiff.diffusion import ClipSampler
-from kvdiff.diffusion.conditions.kinds import ClassLabel, FrameVectors
-from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
+from kvdiff.cli.runs import open_run
+from kvdiff.diffusion import Plan, Sampler, masks
+from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.tasks.plans import PLANS, plan_for
 
-__all__ = ["generate", "infill", "interpolate", "predict"]
+__all__ = ["generate", "infill", "interpolate", "predict", "rollout"]
+
+Past = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="The clip's last frames to go by. [default: half the training length]"),
+]
 
 
+@with_sampling
 def generate(
     run: Run,
     output: Output,
-    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips to make.")] = 1,
+    sampling: Sampling,
+    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips to generate.")] = 1,
     num_frames: NumFrames = None,
-    num_steps: NumSteps = DEFAULT_NUM_STEPS,
-    solver: SolverName = DEFAULT_SOLVER,
-    eta: Eta = None,
-    label: Label = None,
-    actions: Actions = None,
-    guidance: Guidance = 1.0,
-    seed: Seed = 0,
-    runtime: RuntimeName = Runtime.auto,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make new clips from noise.
+    """Generate new clips from noise.
 
     Example: kvdiff generate saved_models/demo --num-clips 9 -o new.gif
     """
     check_output(output, overwrite)
-    sampler = open_run(run, runtime)
-    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
+    sampler = open_run(run, runtime, precision)
+    with progress(sampling.keywords(sampler)) as keywords:
         clips = sampler.generate(num_clips, num_frames=num_frames, **keywords)
-    write(output, [clips], fps, scale)
+    write(output, sampler, [clips], fps, scale)
 
 
+@with_sampling
 def predict(
     run: Run,
     clip: Annotated[
         pathlib.Path, typer.Argument(metavar="CLIP", help="The past: a .gif, .mp4, .webm, … or .npy file.")
     ],
     output: Output,
-    past: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="The clip's last frames to go by. [default: half the training length]"),
-    ] = None,
+    sampling: Sampling,
+    past: Past = None,
     num_frames: NumFrames = None,
-    plan: PlanName = None,
     only_new: OnlyNew = False,
-    num_steps: NumSteps = DEFAULT_NUM_STEPS,
-    solver: SolverName = DEFAULT_SOLVER,
-    eta: Eta = None,
-    label: Label = None,
-    actions: Actions = None,
-    guidance: Guidance = 1.0,
-    seed: Seed = 0,
-    runtime: RuntimeName = Runtime.auto,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
     overwrite: Overwrite = False,
@@ -98,18 +86,16 @@ def predict(
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
     check_output(output, overwrite)
-    sampler = open_run(run, runtime)
-    known = read(clip, sampler)[:, -(past or max(sampler.clip_spec.num_frames // 2, 1)) :]
-    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
-        if plan is None:
-            made = sampler.predict_frames(known, num_frames, **keywords)
-        else:
-            given = known.shape[1]
-            made = sampler.rollout(given + (num_frames or sampler.clip_spec.num_frames), known, plan=plan, **keywords)
-            made = made[:, given:]
-    write(output, [made] if only_new else [known, made], fps, scale)
+    sampler = open_run(run, runtime, precision)
+    known = last_frames(clip, sampler, past)
+    if sampling.plan is not None and num_frames is None:
+        num_frames = sampler.spec.clip.num_frames
+    with progress(sampling.keywords(sampler)) as keywords:
+        future = sampler.predict_frames(known, num_frames, **keywords)
+    write(output, sampler, [future] if only_new else [known, future], fps, scale)
 
 
+@with_sampling
 def interpolate(
     run: Run,
     before: Annotated[
@@ -119,6 +105,7 @@ def interpolate(
         pathlib.Path, typer.Argument(metavar="AFTER", help="The clip after the gap; its first frames count.")
     ],
     output: Output,
+    sampling: Sampling,
     context: Annotated[
         int | None,
         typer.Option(
@@ -129,14 +116,8 @@ def interpolate(
     ] = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
-    num_steps: NumSteps = DEFAULT_NUM_STEPS,
-    solver: SolverName = DEFAULT_SOLVER,
-    eta: Eta = None,
-    label: Label = None,
-    actions: Actions = None,
-    guidance: Guidance = 1.0,
-    seed: Seed = 0,
-    runtime: RuntimeName = Runtime.auto,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
     overwrite: Overwrite = False,
@@ -148,46 +129,116 @@ def interpolate(
     Example: kvdiff interpolate saved_models/demo a.gif b.gif -o filled.gif
     """
     check_output(output, overwrite)
-    sampler = open_run(run, runtime)
-    side = context or max(sampler.clip_spec.num_frames // 4, 1)
+    sampler = open_run(run, runtime, precision)
+    side = context or max(sampler.spec.clip.num_frames // 4, 1)
     left, right = read(before, sampler)[:, -side:], read(after, sampler)[:, :side]
-    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
-        made = sampler.interpolate(left, right, num_frames, **keywords)
-    write(output, [made] if only_new else [left, made, right], fps, scale)
+    with progress(sampling.keywords(sampler)) as keywords:
+        between = sampler.interpolate(left, right, num_frames, **keywords)
+    write(output, sampler, [between] if only_new else [left, between, right], fps, scale)
 
 
+@with_sampling
 def infill(
     run: Run,
     clip: Annotated[
         pathlib.Path, typer.Argument(metavar="CLIP", help="The clip: a .gif, .mp4, .webm, … or .npy file.")
     ],
     known: Annotated[
-        str, typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are made anew.')
+        str,
+        typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are generated.'),
     ],
     output: Output,
-    num_steps: NumSteps = DEFAULT_NUM_STEPS,
-    solver: SolverName = DEFAULT_SOLVER,
-    eta: Eta = None,
-    label: Label = None,
-    actions: Actions = None,
-    guidance: Guidance = 1.0,
-    seed: Seed = 0,
-    runtime: RuntimeName = Runtime.auto,
+    sampling: Sampling,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Keep some frames of a clip and make the others.
+    """Keep some frames of a clip and generate the others.
 
     Example: kvdiff infill saved_models/demo clip.gif --known 0-2,7 -o filled.gif
     """
     check_output(output, overwrite)
-    sampler = open_run(run, runtime)
+    sampler = open_run(run, runtime, precision)
     clips = read(clip, sampler)
     mask = known_frames(known, clips.shape[1])
-    with sampling_keywords(sampler, num_steps, solver, eta, label, actions, guidance, seed) as keywords:
-        made = sampler.infill(clips, mask, **keywords)
-    write(output, [made], fps, scale)
+    with progress(sampling.keywords(sampler)) as keywords:
+        filled = sampler.infill(clips, mask, **keywords)
+    write(output, sampler, [filled], fps, scale)
+
+
+@with_sampling
+def rollout(
+    run: Run,
+    output: Output,
+    num_frames: Annotated[int, typer.Option(metavar="N", min=2, help="Frames of the whole video, the past included.")],
+    sampling: Sampling,
+    clip: Annotated[
+        pathlib.Path | None,
+        typer.Argument(metavar="[CLIP]", help="The past: a .gif, .mp4, .webm, … or .npy file. [default: none]"),
+    ] = None,
+    past: Past = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Frames of a window. [default: the training length]")
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Finished frames that a window of autoregressive or rolling goes by. [default: half, a quarter]",
+        ),
+    ] = None,
+    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
+    runtime: RuntimeName = None,
+    precision: Precision = None,
+    fps: Fps = 8.0,
+    scale: Scale = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Generate a video of any length, window by window.
+
+    Example: kvdiff rollout saved_models/demo past.gif --num-frames 80 -o long.gif
+    """
+    check_output(output, overwrite)
+    sampler = open_run(run, runtime, precision)
+    known = None if clip is None else last_frames(clip, sampler, past)
+    keywords = sampling.keywords(sampler)
+    count = 0 if known is None else known.shape[1]
+    plan = _plan(
+        sampler, num_frames, count, window, overlap, keywords.pop("plan", None), keywords.pop("at_a_time", None)
+    )
+    clips = num_clips if known is None else len(known)
+    megabytes = plan.memory(sampler.spec.clip.frame_shape, num_clips=clips) / 2**20
+    typer.echo(f"{plan}\nAbout {megabytes:.1f} MiB of video.")
+    with progress(keywords) as keywords:
+        video = sampler.rollout(num_frames, known, num_clips=num_clips, plan=plan, **keywords)
+    write(output, sampler, [video], fps, scale)
+
+
+def _plan(
+    sampler: Sampler,
+    num_frames: int,
+    known: int,
+    window: int | None,
+    overlap: int | None,
+    name: str | None,
+    at_a_time: int | None,
+) -> Plan:
+    """The plan that the options say, or the model's own."""
+    own, length = sampler.spec.sampling.get("rollout", {}), window or sampler.spec.clip.num_frames
+    if name is None and at_a_time is None and overlap is None:
+        name, at_a_time = own.get("plan"), own.get("at_a_time")
+    mask = masks.first(num_frames, known)
+    if name is None and at_a_time is not None and overlap is None:
+        return plan_for(None, at_a_time, mask, length, gaps=False)
+    name = name or "autoregressive"
+    options: dict[str, Any] = {} if at_a_time is None else {"at_a_time": at_a_time}
+    if overlap is not None:
+        names = {"autoregressive": "overlap", "rolling": "context"}
+        options[names[check_choice("overlap of plan", name, names)]] = overlap
+    return PLANS[check_choice("plan", name, PLANS)](num_frames, length, known=known, **options)
 
 
 def known_frames(text: str, frames: int) -> np.ndarray:
@@ -203,46 +254,23 @@ def known_frames(text: str, frames: int) -> np.ndarray:
     return known
 
 
-def conditions(sampler: ClipSampler, label: int | None, actions: pathlib.Path | None) -> dict[str, Any]:
-    """What --label and --actions say, by the names that the model's conditions have."""
-    told: dict[str, Any] = {}
-    for option, kind, value in (("--label", ClassLabel, label), ("--actions", FrameVectors, actions)):
-        if value is None:
-            continue
-        names = [name for name, condition in sampler.conditions.items() if isinstance(condition, kind)]
-        if len(names) != 1:
-            raise ValueError(
-                f"{option}: expected a model with one condition of kind {kind.name}. "
-                f"Received: one with conditions {sorted(sampler.conditions) or 'none'}"
-            )
-        told[names[0]] = np.load(value, allow_pickle=False) if isinstance(value, pathlib.Path) else value
-    return told
-
-
 @contextmanager
-def sampling_keywords(
-    sampler: ClipSampler,
-    num_steps: int,
-    solver: str,
-    eta: float | None,
-    label: int | None,
-    actions: pathlib.Path | None,
-    guidance: float,
-    seed: int,
-) -> Iterator[dict[str, Any]]:
+def progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The keywords of sampling, with a progress bar among them."""
-    keywords: dict[str, Any] = {} if eta is None else {"eta": eta}
-    keywords |= {"conditions": conditions(sampler, label, actions), "guidance": guidance}
     with progress_bars() as report:
-        progress = functools.partial(report, "Sampling")
-        yield dict(num_steps=num_steps, solver=solver, seed=seed, progress=progress, **keywords)
+        yield {**keywords, "progress": functools.partial(report, "Sampling")}
 
 
-def read(path: pathlib.Path, sampler: ClipSampler) -> np.ndarray:
+def last_frames(path: pathlib.Path, sampler: Sampler, count: int | None) -> np.ndarray:
+    """The last `count` frames of a file's clips, by default half the training length."""
+    return read(path, sampler)[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :]
+
+
+def read(path: pathlib.Path, sampler: Sampler) -> np.ndarray:
     """The clips of a file in the model's size and channels: uint8 [clips, frames, height, width, channels]."""
     from kvdiff.media import read_clips
 
-    height, width, channels = sampler.clip_spec.frame_shape
+    height, width, channels = sampler.spec.clip.frame_shape
     size = None if path.suffix.lower() == ".npy" else (height, width)
     return read_clips(path, size=size, channels=channels)
 
@@ -256,12 +284,13 @@ def check_output(path: pathlib.Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path}: exists; pass --overwrite to replace it")
 
 
-def write(path: pathlib.Path, parts: list[np.ndarray], fps: float, scale: int) -> None:
-    """Write parts that follow each other in time, pixels (given) or floats (made), [clips, frames, …] each."""
+def write(path: pathlib.Path, sampler: Sampler, parts: list[np.ndarray], fps: float, scale: int) -> None:
+    """Write parts that follow each other in time, known pixels or generated numbers, [clips, frames, …] each."""
     from kvdiff.media import write_clips
 
-    floats = [part / np.float32(127.5) - np.float32(1) if part.dtype == np.uint8 else part for part in parts]
-    clips = np.concatenate(floats, axis=1)
+    clips = np.concatenate([sampler.spec.checked("clips", part) for part in parts], axis=1)
+    if path.suffix.lower() != ".npy":
+        clips = sampler.spec.values.encode(clips)  # A picture shows the values' range as black to white.
     write_clips(path, clips, fps=fps, scale=scale)
     count, frames, height, width, _ = clips.shape
     typer.echo(f"Wrote {path}: {count} clip{'s' * (count > 1)} of {frames} frames, {height}×{width} pixels.")

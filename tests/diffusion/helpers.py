@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kvdiff.diffusion import NoiseLevels, NoiseSchedule, Prediction, StepTable, oracle, schedules, step
-from kvdiff.diffusion.process.clamps import unclamped
+from kvdiff.diffusion import (
+    ClipSpec,
+    DenoiserEngine,
+    ModelSpec,
+    NoiseLevels,
+    NoiseSchedule,
+    Prediction,
+    Sampler,
+    StepTable,
+    oracle,
+    schedules,
+    step,
+)
+from kvdiff.diffusion.conditions import Condition
 from kvdiff.diffusion.process.predictions import PREDICTIONS
+from kvdiff.diffusion.transforms.clamps import clamp_to
 
 SHAPE = (3, 2, 1, 1)
 SIZE = 6
@@ -21,6 +34,8 @@ FINITE_START = (
     "logsnr",
     "karras",
 )  # All but flow, which has alpha_T = 0.
+
+UNCLAMPED = clamp_to(None)
 
 
 def gaussian(seed: int = 0) -> oracle.GaussianClips:
@@ -69,7 +84,7 @@ def run_oracle(
     data: oracle.ExactDenoiser,
     x: np.ndarray,
     noise: Sequence[np.ndarray] | None = None,
-    clamp: Callable[[np.ndarray], np.ndarray] = unclamped,
+    clamp: Callable[[np.ndarray], np.ndarray] = UNCLAMPED,
 ) -> list[np.ndarray]:
     """The states of a table around an exact denoiser, from x [batch, frames, …]; row i draws noise[i]."""
     history = tuple(np.zeros_like(x) for _ in range(table.memory))
@@ -144,3 +159,22 @@ def run_denoiser(table: StepTable, x: float, noise: Sequence[float] | None = Non
         x += table.std[i, 0] * (0.0 if noise is None else noise[i])
         states.append(x)
     return states
+
+
+def network_sampler(
+    denoise: Callable[..., np.ndarray],
+    clip: ClipSpec,
+    schedule: NoiseSchedule,
+    prediction: str = "v",
+    conditions: Mapping[str, Condition] | None = None,
+    clamp: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Sampler:
+    """A sampler around a network that is a NumPy function."""
+    spec = ModelSpec(clip, schedule, Prediction(prediction), conditions=conditions or {})
+    return Sampler(spec, DenoiserEngine(denoise, clamp=clamp))
+
+
+def wrapped(sampler: Sampler, denoise: Callable[..., np.ndarray]) -> Sampler:
+    """The sampler with another network: denoise(inner, noisy_clip, noise_label, inputs) may ask the inner one."""
+    engine = DenoiserEngine(functools.partial(denoise, sampler.engine.denoise))
+    return Sampler(sampler.spec, engine, sampler.dtype)

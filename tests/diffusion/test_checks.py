@@ -7,15 +7,6 @@ import pytest
 
 from kvdiff.diffusion import checks
 
-FRAME = (4, 5, 1)
-CLIP = np.zeros((2, 3, *FRAME), np.float32)
-
-
-def one_pixel(value: float) -> np.ndarray:
-    clip = CLIP.astype(np.float64)
-    clip[1, 2, 3, 4, 0] = value
-    return clip
-
 
 def test_count() -> None:
     assert checks.check_count("n", np.int64(3)) == 3 and type(checks.check_count("n", np.int64(3))) is int
@@ -74,44 +65,14 @@ def test_choice() -> None:
         checks.check_choice("c", "d", ("b", "a"))
 
 
-def test_clip_is_cast_and_pixels_are_scaled() -> None:
-    pixels = np.zeros((1, 1, *FRAME), np.uint8)
-    pixels[..., 0, 0] = 255
-    clip = checks.check_clip("clip", pixels, FRAME)
-    assert clip.dtype == np.float32 and clip.min() == -1.0 and clip.max() == 1.0
-    assert checks.check_clip("clip", np.ones((1, 1, *FRAME), np.float64), FRAME).dtype == np.float32
-    assert np.isclose(checks.check_clip("clip", np.full_like(pixels, 51), FRAME).max(), -0.6)
-
-
-@pytest.mark.parametrize(
-    ("clip", "error", "message"),
-    [
-        (CLIP[0], ValueError, "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [3, 4, 5, 1]"),
-        (
-            np.zeros((1, 2, 5, 4, 1)),
-            ValueError,
-            "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [1, 2, 5, 4, 1]",
-        ),
-        (CLIP[:0], ValueError, "Received: [0, 3, 4, 5, 1]"),
-        (CLIP[:, :0], ValueError, "Received: [2, 0, 4, 5, 1]"),
-        (CLIP.astype(np.int32), TypeError, "`clip`: expected floats in [-1, 1] or uint8 pixels. Received: dtype int32"),
-        (CLIP + np.nan, ValueError, "`clip`: expected values in [-1, 1], no NaN. Received: minimum nan, maximum nan"),
-        (one_pixel(1.01), ValueError, "Received: minimum 0.0, maximum 1.01"),
-        (one_pixel(-1.01), ValueError, "Received: minimum -1.01, maximum 0.0"),
-    ],
-)
-def test_bad_clip(clip, error, message: str) -> None:
-    with pytest.raises(error, match=re.escape(message)):
-        checks.check_clip("clip", clip, FRAME)
-
-
 def test_clip_shape() -> None:
     assert checks.check_clip_shape("s", np.zeros((2, 3, 4, 1)).shape) == (2, 3, 4, 1)
-    for bad in ((2, 3, 4), (2, 3, 4, 0)):
-        with pytest.raises(
-            ValueError, match=re.escape(f"`s`: expected shape (frames, height, width, channels). Received: {bad}")
-        ):
+    for bad in ((2, 3, 4), None, 5, "abcd"):
+        message = f"`s`: expected shape (frames, height, width, channels). Received: {bad!r}"
+        with pytest.raises(ValueError, match=re.escape(message)):
             checks.check_clip_shape("s", bad)
+    with pytest.raises(ValueError, match="`s`: expected an integer >= 1. Received: 0"):
+        checks.check_clip_shape("s", (2, 3, 4, 0))
 
 
 def test_known_is_spread_over_the_batch() -> None:

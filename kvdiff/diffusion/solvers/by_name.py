@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import inspect
@@ -81,6 +82,11 @@ def _first_that_works(
     return None
 
 
+def _works(make: Callable[..., StepTable], schedule: NoiseSchedule, spacing: Any, num_steps: int) -> bool:
+    """Whether the solver can take so many steps; more of them are never too coarse where fewer were not."""
+    return _first_that_works(make, schedule, num_steps, [spacing]) is not None
+
+
 def _too_coarse(
     make: Callable[..., StepTable],
     prediction: Prediction,
@@ -89,15 +95,16 @@ def _too_coarse(
     asked: Sequence[Any],
 ) -> str:
     """What to say of steps that are too large: the least number that works on each spacing, the one asked for first."""
-    solver, advice = make.__name__, []
+    advice = []
     plain = functools.partial(make, prediction=prediction)
     for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type: ignore[attr-defined]
-        numbers = range(num_steps, min(schedule.num_timesteps, 4 * num_steps + 100) + 1)
-        least = next((n for n in numbers if _first_that_works(plain, schedule, n, [spacing]) is not None), None)
-        if least is not None:
-            advice.append(f"at least {least} with spacing {spacing!r}")
-    others = "solver 'dpmpp_2m', 'deis' or 'unipc'"
+        numbers = range(num_steps, schedule.num_timesteps + 1)
+        least = bisect.bisect_left(numbers, True, key=functools.partial(_works, plain, schedule, spacing))
+        if least < len(numbers):
+            advice.append(f"at least {numbers[least]} with spacing {spacing!r}")
+    advice.append("solver 'dpmpp_2m', 'deis' or 'unipc'")
+    asked_for = ", ".join(repr(each) if isinstance(each, str) else "timesteps of your own" for each in asked)
     return (
-        f"`num_steps`: expected {', or '.join([*advice, others])}, for {solver!r} on this schedule. "
-        f"Received: {num_steps} with {', '.join(map(repr, asked))}"
+        f"`num_steps`: expected more, so that {make.__name__!r} takes small enough steps on this schedule. "
+        f"Received: {num_steps} with spacing {asked_for}. Use {', or '.join(advice)}."
     )

@@ -113,7 +113,8 @@ def _noise_to_signal(levels: NoiseLevels) -> np.ndarray:
     s = levels.sigma[:-1] / levels.alpha[:-1]
     if ((s[:-1] > 10.0) & (s[:-1] > 20.0 * s[1:])).any():
         raise CoarseStepsError(
-            f"two-call solvers: expected sigma/alpha above 10 to fall at most 20-fold in a step. Received: {s}"
+            f"two-call solvers: expected sigma/alpha above 10 to fall at most 20-fold in a step. Received: {s}. "
+            "Use spacing 'karras' or 'uniform_logsnr', or more steps."
         )
     return s
 

@@ -145,8 +145,11 @@ class Linear(Values):
 
 
 @dataclasses.dataclass(frozen=True)
-class Unbounded(Values):
-    """Numbers without bounds that need no scaling: of zero mean and about unit variance. Nothing is clamped."""
+class Unbounded(Pixels):
+    """Floats without bounds that need no scaling, of zero mean and about unit variance; uint8 are pixels, as ever.
+
+    Nothing is clamped.
+    """
 
     name: ClassVar[str] = "unbounded"
     bounds: ClassVar[Bounds] = None
@@ -155,14 +158,6 @@ class Unbounded(Values):
     def limits(self) -> tuple[float, float]:
         """All finite numbers."""
         return -np.inf, np.inf
-
-    def encode(self, clip: Any, xp: Any = np) -> Any:
-        """As float32."""
-        return _float32(xp, clip)
-
-    def decode(self, x_0: Any, xp: Any = np) -> Any:
-        """As they are."""
-        return x_0
 
 
 VALUES: dict[str, type[Values]] = {kind.name: kind for kind in (Pixels, Linear, Unbounded)}

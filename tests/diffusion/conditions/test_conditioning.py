@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, NoiseSchedule, Prediction, step_table
-from kvdiff.diffusion.conditions import ClassLabel
+from kvdiff.diffusion import ClassLabel, ClipSpec, NoiseSchedule, Prediction, step_table
+from tests.diffusion.helpers import network_sampler
 
 SCHEDULE = NoiseSchedule.from_config({"name": "cosine", "num_timesteps": 100})
 STEPS, BATCH = 8, 3
 
 
-class Counting(ClipSampler):
-    """Remembers the noise label and the batch of every network call, and who was told."""
+class Counting:
+    """A network that remembers the noise label and the batch of every call, and which clips had their condition."""
 
     def __init__(self) -> None:
-        super().__init__(ClipSpec(2, 1, 1, 1), SCHEDULE, Prediction("v"), conditions={"kind": ClassLabel(4)})
         self.calls: list[tuple[float, int, list[float]]] = []
+        self.sampler = network_sampler(self, ClipSpec(2, 1, 1, 1), SCHEDULE, conditions={"kind": ClassLabel(4)})
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
+    def __call__(self, noisy_clip, noise_label, inputs=None):
         assert len(noisy_clip) == len(noise_label) == len(inputs["kind"]) == len(inputs["told"])
         self.calls.append((float(noise_label.max()), len(noisy_clip), inputs["told"].ravel().tolist()))
         return 0.1 * noisy_clip * (1.0 + inputs["told"][:, :, None, None, None])
@@ -28,22 +28,22 @@ class Counting(ClipSampler):
 @pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.7), (0.0, 0.5), (0.6, 1.0), (0.0, 0.001)])
 @pytest.mark.parametrize("verb", ["generate", "predict"])
 def test_outside_its_interval_guidance_doubles_no_batch(interval: tuple[float, float], verb: str) -> None:
-    sampler, told = Counting(), {"kind": np.arange(BATCH)}
-    sampling = dict(num_steps=STEPS, solver="ddim", conditions=told, guidance=3.0, guidance_interval=interval)
+    network, given = Counting(), {"kind": np.arange(BATCH)}
+    sampling = dict(num_steps=STEPS, solver="ddim", conditions=given, guidance=3.0, guidance_interval=interval)
     if verb == "generate":
-        sampler.generate(BATCH, **sampling)
+        network.sampler.generate(BATCH, **sampling)
     else:
-        sampler.predict_frames(np.zeros((BATCH, 1, 1, 1, 1), np.float32), **sampling)
+        network.sampler.predict_frames(np.zeros((BATCH, 1, 1, 1, 1), np.float32), **sampling)
     labels = step_table(SCHEDULE, Prediction("v"), solver="ddim", num_steps=STEPS).c_noise[:, 0]
     acts = (labels >= interval[0]) & (labels <= interval[1])
-    assert len(sampler.calls) == STEPS  # Both halves go through the network together, never one after the other.
-    for (label, batch, who), expected, guided in zip(sampler.calls, labels, acts, strict=True):
+    assert len(network.calls) == STEPS  # Both halves go through the network together, never one after the other.
+    for (label, batch, who), expected, guided in zip(network.calls, labels, acts, strict=True):
         assert label == pytest.approx(expected, abs=1e-6)
         assert batch == (2 * BATCH if guided else BATCH)
         assert who == [1.0] * BATCH + ([0.0] * BATCH if guided else [])
 
 
 def test_a_weight_of_one_doubles_nothing() -> None:
-    sampler = Counting()
-    sampler.generate(BATCH, num_steps=STEPS, conditions={"kind": 1}, guidance=[1.0] * BATCH)
-    assert [batch for _, batch, _ in sampler.calls] == [BATCH] * STEPS
+    network = Counting()
+    network.sampler.generate(BATCH, num_steps=STEPS, conditions={"kind": 1}, guidance=[1.0] * BATCH)
+    assert [batch for _, batch, _ in network.calls] == [BATCH] * STEPS

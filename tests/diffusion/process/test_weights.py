@@ -5,7 +5,7 @@ import pytest
 
 from kvdiff.diffusion import Prediction
 from kvdiff.diffusion.process.weights import WEIGHTS, loss_weights
-from kvdiff.diffusion.sampling.bound import BoundTable
+from kvdiff.diffusion.solvers.bound_table import BoundTable
 from tests.diffusion.helpers import predictions_for, schedule
 
 ALL = ("linear", "cosine", "sigmoid", "karras", "flow")

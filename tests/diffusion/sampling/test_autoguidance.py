@@ -5,19 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSpec, Prediction
+from kvdiff.diffusion import ClipSpec, Prediction, Sampler
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.diffusion.sampling.autoguidance import GuidedSampler
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
+from tests.diffusion.helpers import wrapped
 
 SPEC = ClipSpec(1, 1, 1, 1)
 SCHEDULE = cosine(100)
 
 
-def sampler(mean: float, std: float, prediction: str = "v") -> OracleSampler:
-    data = GaussianClips(np.full((1, 1, 1, 1), mean), np.full((1, 1), std**2))
-    return OracleSampler(data, SPEC, SCHEDULE, Prediction(prediction))
+def gaussian(mean: float, std: float) -> GaussianClips:
+    return GaussianClips(np.full((1, 1, 1, 1), mean), np.full((1, 1), std**2))
+
+
+def sampler(mean: float, std: float, prediction: str = "v") -> Sampler:
+    return OracleSampler(gaussian(mean, std), SPEC, SCHEDULE, Prediction(prediction))
 
 
 MAIN, GUIDE = sampler(0.5, 0.2), sampler(-0.2, 0.4)
@@ -35,9 +39,9 @@ def test_guiding_the_raw_output_guides_the_predicted_clip(prediction: str) -> No
     main, guide = sampler(0.5, 0.2, prediction), sampler(-0.2, 0.4, prediction)
     x, alpha, sigma = np.linspace(-2, 2, 7).reshape(7, 1, 1, 1, 1), SCHEDULE.alpha[60], SCHEDULE.sigma[60]
     label = np.full((7, 1), np.arctan2(sigma, alpha) * 2 / np.pi)
-    row = main.prediction.preconditioning(alpha, sigma)
-    raw = GuidedSampler(main, guide, guidance=2.5).denoise(row.c_in * x, label)
-    clips = [s.data.denoise(x, alpha, sigma) for s in (main, guide)]
+    row = main.spec.prediction.preconditioning(alpha, sigma)
+    raw = GuidedSampler(main, guide, guidance=2.5).engine.denoise(row.c_in * x, label)
+    clips = [data.denoise(x, alpha, sigma) for data in (gaussian(0.5, 0.2), gaussian(-0.2, 0.4))]
     np.testing.assert_allclose(row.c_skip * x + row.c_out * raw, clips[1] + 2.5 * (clips[0] - clips[1]), atol=1e-9)
 
 
@@ -50,13 +54,11 @@ def test_guidance_moves_samples_away_from_the_guide() -> None:
 def test_outside_the_interval_the_guide_is_not_called(interval: tuple[float, float], calls: int) -> None:
     seen: list[float] = []
 
-    class Counted(OracleSampler):
-        def denoise(self, noisy_clip, noise_label, inputs=None):
-            seen.append(float(noise_label.max()))
-            return super().denoise(noisy_clip, noise_label, inputs)
+    def counted(inner, noisy_clip, noise_label, inputs):
+        seen.append(float(noise_label.max()))
+        return inner(noisy_clip, noise_label, inputs)
 
-    guide = Counted(GUIDE.data, SPEC, SCHEDULE, Prediction("v"))
-    GuidedSampler(MAIN, guide, guidance=2.0, interval=interval).generate(1, num_steps=10)
+    GuidedSampler(MAIN, wrapped(GUIDE, counted), guidance=2.0, interval=interval).generate(1, num_steps=10)
     assert len(seen) == calls
     assert all(interval[0] <= level <= interval[1] for level in seen)
 

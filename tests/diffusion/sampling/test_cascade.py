@@ -5,45 +5,50 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, Prediction
+from kvdiff.diffusion import ClipSpec, Sampler
 from kvdiff.diffusion.conditions import LowResolution
 from kvdiff.diffusion.process.schedules import cosine
-from kvdiff.diffusion.sampling.cascade import Cascade, Spatial, Temporal, reduced
+from kvdiff.diffusion.sampling.cascade import Cascade, Spatial, Temporal
+from kvdiff.diffusion.transforms.codec import reduced
+from tests.diffusion.helpers import network_sampler
 
 
-class Base(ClipSampler):
-    """A clip that is the mean of its noise: every clip is of one colour."""
+def Base(clip: ClipSpec) -> Sampler:
+    """Generates clips that are the mean of their noise: every clip is of one colour."""
 
-    def __init__(self, spec: ClipSpec, **arguments) -> None:
-        super().__init__(spec, cosine(50), Prediction("x0"), **arguments)
-
-    def denoise(self, noisy_clip, noise_label, inputs=None):
+    def mean(noisy_clip, noise_label, inputs=None):
         return np.broadcast_to(noisy_clip.mean(axis=(2, 3, 4), keepdims=True), noisy_clip.shape)
 
+    return network_sampler(mean, clip, cosine(50), "x0")
 
-class Enlarger(Base):
-    """A network that repeats the small clip's pixels."""
 
-    def __init__(self, spec: ClipSpec, scale: int = 2) -> None:
-        super().__init__(spec, conditions={"small": LowResolution(scale)})
-        self.asked = []
+class Repeat:
+    """A network that repeats the small clip's pixels, and remembers what it was asked."""
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
+    def __init__(self, scale: int) -> None:
+        self.scale, self.asked = scale, []
+
+    def __call__(self, noisy_clip, noise_label, inputs=None):
         self.asked.append(inputs)
-        scale = self.conditions["small"].scale
-        return inputs["small"].repeat(scale, axis=2).repeat(scale, axis=3)
+        return inputs["small"].repeat(self.scale, axis=2).repeat(self.scale, axis=3)
 
 
-class Smoother(Base):
-    """A network that answers with the straight line between its known frames."""
+def Enlarger(clip: ClipSpec, scale: int = 2) -> Sampler:
+    return network_sampler(Repeat(scale), clip, cosine(50), "x0", {"small": LowResolution(scale)})
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
+
+def Smoother(clip: ClipSpec) -> Sampler:
+    """Answers with the straight line between known frames."""
+
+    def line(noisy_clip, noise_label, inputs=None):
         index, out = np.arange(noisy_clip.shape[1]), np.empty_like(noisy_clip)
         known = noise_label[0] == 0
         for at in np.ndindex(noisy_clip.shape[0], *noisy_clip.shape[2:]):
             row = (at[0], slice(None), *at[1:])
             out[row] = np.interp(index, index[known], noisy_clip[row][known])
         return out
+
+    return network_sampler(line, clip, cosine(50), "x0")
 
 
 SMALL, LARGE = ClipSpec(3, 2, 2, 1), ClipSpec(3, 4, 4, 1)
@@ -68,8 +73,8 @@ def test_small_clips_are_shown_with_the_noise_they_are_said_to_have() -> None:
         np.full((500, 3, 2, 2, 1), 0.5, np.float32),
     )
     stage.run(small, {"num_steps": 7, "batch_size": 500})
-    assert len(large.asked) == 1  # A stage's own keywords take precedence.
-    shown = large.asked[0]
+    assert len(large.engine.denoise.asked) == 1  # A stage's own keywords take precedence.
+    shown = large.engine.denoise.asked[0]
     np.testing.assert_allclose(shown["small_noise"], 0.2)
     residual = shown["small"] - np.cos(0.1 * np.pi) * 0.5
     assert abs(residual.std() - np.sin(0.1 * np.pi)) < 0.02 and abs(residual.mean()) < 0.02
@@ -80,7 +85,7 @@ def test_a_stage_rolls_along_clips_longer_than_its_training() -> None:
     small = np.random.default_rng(0).uniform(-1, 1, size=(1, 8, 2, 2, 1)).astype(np.float32)
     made = Spatial(large, augmentation=0.0).run(small, {"num_steps": 2})
     np.testing.assert_allclose(made, small.repeat(2, axis=2).repeat(2, axis=3), atol=1e-6)
-    assert {inputs["small"].shape[1] for inputs in large.asked} == {3}
+    assert {inputs["small"].shape[1] for inputs in large.engine.denoise.asked} == {3}
 
 
 def test_prediction_shows_the_base_its_own_size() -> None:

@@ -3,30 +3,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSampler, ClipSpec, Prediction, masks, step_table
+from kvdiff.diffusion import ClipSpec, Prediction, Sampler, masks, step_table
 from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.diffusion.process.schedules import cosine
-from kvdiff.diffusion.solvers.step_table import clamp_unit, step
+from kvdiff.diffusion.solvers.step_table import step
+from kvdiff.diffusion.transforms.clamps import clamp_to
+from tests.diffusion.helpers import network_sampler
 
 SPEC = ClipSpec(6, 4, 5, 2)
 RNG = np.random.default_rng(5)
 CLIPS = RNG.uniform(-1, 1, size=(5, 6, 4, 5, 2)).astype(np.float32)
 
 
-class Recorder(ClipSampler):
-    """A fixed, frame-mixing network that remembers what it was told."""
+class Network:
+    """A fixed, frame-mixing network that remembers its inputs."""
 
-    def __init__(self, **arguments) -> None:
-        super().__init__(SPEC, cosine(50), Prediction("v"), **arguments)
+    def __init__(self) -> None:
         self.calls: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
+    def __call__(self, noisy_clip, noise_label, inputs=None):
         self.calls.append((np.array(noisy_clip), np.array(noise_label)))
         return (
             0.5 * noisy_clip
             + 0.3 * np.tanh(noisy_clip.mean(axis=1, keepdims=True))
             - 0.1 * noise_label[:, :, None, None, None]
         )
+
+
+def Recorder() -> Sampler:
+    return network_sampler(Network(), SPEC, cosine(50))
 
 
 def test_infill_is_the_table_applied_row_by_row() -> None:
@@ -39,8 +44,8 @@ def test_infill_is_the_table_applied_row_by_row() -> None:
     history = (np.zeros_like(x),)
     for i, row in enumerate(table.rows()):
         label = np.broadcast_to(row.c_noise[..., 0, 0, 0], (2, 6))
-        out = Recorder().denoise(row.c_in * x, label)
-        x, history = step(row, x, out, history, video_noise(7, i + 1, samples, shape), clamp_unit)
+        out = Network()(row.c_in * x, label)
+        x, history = step(row, x, out, history, video_noise(7, i + 1, samples, shape), clamp_to((-1.0, 1.0)))
     assert (made == x).all()
 
 
@@ -48,12 +53,12 @@ def test_labels_say_which_frames_are_clean() -> None:
     sampler, known = Recorder(), masks.ends(6, 1, 2)
     sampler.infill(CLIPS[:1], known, num_steps=4)
     of = cosine(50)
-    assert len(sampler.calls) == 4
-    for noisy, label in sampler.calls:
+    assert len(sampler.engine.denoise.calls) == 4
+    for noisy, label in sampler.engine.denoise.calls:
         assert noisy.dtype == label.dtype == np.float32 and label.shape == (1, 6)
         assert (label[0, known] == 0).all() and (noisy[0, known] == CLIPS[0, known]).all()
     expected = np.arctan2(of.sigma[49], of.alpha[49]) * 2 / np.pi
-    assert np.allclose(sampler.calls[0][1][0, ~known], expected)
+    assert np.allclose(sampler.engine.denoise.calls[0][1][0, ~known], expected)
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm"])
@@ -111,7 +116,7 @@ def test_by_default_the_training_length_is_filled_to_the_last_frame() -> None:
 def test_defaults() -> None:
     sampler = Recorder()
     made = sampler.generate()
-    assert len(sampler.calls) == 20
+    assert len(sampler.engine.denoise.calls) == 20
     assert (made == Recorder().generate(1, num_steps=20, solver="dpmpp_2m_sde", spacing="trailing", seed=0)).all()
 
 
@@ -129,11 +134,12 @@ def test_progress_counts_network_calls_to_the_end() -> None:
 
 
 def test_the_clamp_is_a_choice() -> None:
-    class Bright(Recorder):
-        def denoise(self, noisy_clip, noise_label, inputs=None):
-            return 0 * noisy_clip - 3.0
+    def bright(noisy_clip, noise_label, inputs=None):
+        return 0 * noisy_clip - 3.0
 
-    made = [Bright(clamp=clamp).generate(1, num_steps=1) for clamp in (clamp_unit, lambda x: x)]
+    made = [
+        network_sampler(bright, SPEC, cosine(50), clamp=clamp).generate(1, num_steps=1) for clamp in (None, lambda x: x)
+    ]
     assert made[0].max() == 1.0 and made[1].max() > 2.0
 
 
@@ -141,7 +147,7 @@ def test_init_std_scales_the_start() -> None:
     sampler, wide = Recorder(), Recorder()
     sampler.generate(1, num_steps=1)
     wide.generate(1, num_steps=1, init_std=2.0)
-    assert np.allclose(wide.calls[0][0], 2 * sampler.calls[0][0])
+    assert np.allclose(wide.engine.denoise.calls[0][0], 2 * sampler.engine.denoise.calls[0][0])
 
 
 def test_step_table_defaults_and_options() -> None:
@@ -154,7 +160,7 @@ def test_step_table_defaults_and_options() -> None:
 
 
 def test_config_tells_everything_but_the_network() -> None:
-    config = Recorder().config
+    config = Recorder().spec.config
     assert ClipSpec(**config["clip"]) == SPEC
     assert config["schedule"]["name"] == "cosine" and config["prediction"]["name"] == "v"
 

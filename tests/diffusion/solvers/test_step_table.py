@@ -8,10 +8,13 @@ import pytest
 from kvdiff.diffusion import NoiseLevels, Prediction, StepTable, step, step_table
 from kvdiff.diffusion.solvers import ddpm
 from kvdiff.diffusion.solvers.rows import Row
-from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable, clamp_unit
+from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
+from kvdiff.diffusion.transforms.clamps import clamp_to
 from tests.diffusion.helpers import schedule
 
 TABLE = step_table(schedule("cosine", 10), Prediction("v"), solver="ddim", num_steps=3, eta=1.0)
+
+UNIT = clamp_to((-1.0, 1.0))
 
 
 def row(**values) -> Row:
@@ -28,7 +31,7 @@ def test_step_is_equation_7() -> None:
 
 
 def test_clamp_acts_on_the_prediction_alone() -> None:
-    moved, history = step(row(c_out=1.0, a=1.0, b=[1.0]), np.array([3.0]), np.array([9.0]), (0.0,), 0.0, clamp_unit)
+    moved, history = step(row(c_out=1.0, a=1.0, b=[1.0]), np.array([3.0]), np.array([9.0]), (0.0,), 0.0, UNIT)
     assert history == (1.0,) and moved == 4.0
 
 
@@ -119,8 +122,8 @@ def test_learned_variance_interpolates_the_logarithm() -> None:
     for i, of in enumerate(table.rows(np.float64)):
         for share, expected in ((-1.0, ends["small"][i]), (1.0, ends["large"][i])):
             out = np.concatenate([raw, np.full_like(raw, share)], axis=-1)
-            moved, _ = step(of, x, out, (np.zeros_like(x),), noise, clamp_unit)
-            still, _ = step(of, x, out, (np.zeros_like(x),), 0.0, clamp_unit)
+            moved, _ = step(of, x, out, (np.zeros_like(x),), noise, UNIT)
+            still, _ = step(of, x, out, (np.zeros_like(x),), 0.0, UNIT)
             assert np.allclose(moved - still, expected * noise)
         middle = of.read(np.concatenate([raw, np.zeros_like(raw)], axis=-1), 3, np.exp)
         assert (middle[0] == raw).all()
@@ -131,8 +134,8 @@ def test_learned_variance_interpolates_the_logarithm() -> None:
 def test_a_network_that_learned_its_variance_serves_every_solver() -> None:
     x, raw, extra = np.random.default_rng(1).normal(size=(3, 2, 1, 2, 2, 3))
     of = next(TABLE.rows(np.float64))
-    plain = step(of, x, raw, (0.0 * x,), 0.0, clamp_unit)
-    both = step(of, x, np.concatenate([raw, extra], axis=-1), (0.0 * x,), 0.0, clamp_unit)
+    plain = step(of, x, raw, (0.0 * x,), 0.0, UNIT)
+    both = step(of, x, np.concatenate([raw, extra], axis=-1), (0.0 * x,), 0.0, UNIT)
     assert (plain[0] == both[0]).all()
 
 
@@ -140,5 +143,5 @@ def test_known_frames_are_still_where_the_variance_is_learned() -> None:
     table = ddpm(schedule("cosine", 10).levels(np.array([9, 3])), Prediction("v"), variance="learned")
     of = next(table.with_known(np.array([True, False])).rows())
     x = np.ones((1, 2, 1, 1, 1), np.float32)
-    moved, _ = step(of, x, np.ones((1, 2, 1, 1, 2), np.float32), (np.zeros_like(x),), 9.0 * x, clamp_unit)
+    moved, _ = step(of, x, np.ones((1, 2, 1, 1, 2), np.float32), (np.zeros_like(x),), 9.0 * x, UNIT)
     assert moved[0, 0] == 1.0 and moved[0, 1] != 1.0

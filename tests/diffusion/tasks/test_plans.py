@@ -2,19 +2,22 @@
 
 For a Markov chain of Gaussian frames a window that sees the nearest frames on each side sees all that counts, so every
 plan must give the exact mean and covariance of the whole video. A sampler is affine in its noise: fed unit vectors in
-place of noise, the real executor tells its own covariance exactly.
+place of noise, the real sampler tells its own covariance exactly.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSpec, Prediction, masks, plans
+from kvdiff.diffusion import ClipSpec, Prediction, Sampler, masks, plans
 from kvdiff.diffusion.process.schedules import logsnr
-from kvdiff.diffusion.sampling import loop as executor
+from kvdiff.diffusion.sampling import engine
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.diffusion.tasks.plan import Plan, Window
+from tests.diffusion.helpers import wrapped
 
 FRAMES, KNOWN = 12, 2
 SHAPE = (FRAMES, 1, 1, 1)
@@ -25,7 +28,7 @@ MARKOV = GaussianClips(
 PAST = np.array([0.5, 0.2], np.float32).reshape(1, KNOWN, 1, 1, 1)
 
 
-def markov_sampler() -> OracleSampler:
+def markov_sampler() -> Sampler:
     return OracleSampler(MARKOV, ClipSpec(6, 1, 1, 1), logsnr(1000), Prediction("v"))
 
 
@@ -33,13 +36,13 @@ def moments(monkeypatch, run) -> tuple[np.ndarray, np.ndarray]:
     """(mean, covariance) of what `run(num_clips)` makes: row 0 has no noise, each further row one unit of it."""
     draws: dict[tuple[int, int], np.ndarray] = {}
 
-    def unit_noise(seed, step, sample, clip_shape, stream=executor.SAMPLING):
+    def unit_noise(seed, step, sample, clip_shape, stream=engine.SAMPLING):
         size = int(np.prod(clip_shape))
         first = draws.setdefault((step, stream), sum(v.size for v in draws.values()) + np.arange(size))
         noise = (np.asarray(sample)[:, None] == 1 + first).astype(np.float64)
         return noise.reshape(len(noise), *clip_shape)
 
-    monkeypatch.setattr(executor, "video_noise", unit_noise)
+    monkeypatch.setattr(engine, "video_noise", unit_noise)
     run(1)  # Finds out how many draws there are.
     made = run(1 + sum(v.size for v in draws.values()))
     flat = made.reshape(len(made), -1)
@@ -141,7 +144,7 @@ def test_the_pictures() -> None:
         "  ······oooo##",
     ]
     assert str(plans.hierarchical(9, 5)).splitlines()[1:] == ["  #···#···#", "  o###o····", "  ····o###o"]
-    assert str(plans.hierarchy_2(9, 4, stride=4)).splitlines()[1:] == [
+    assert str(plans.hierarchy_2(9, 4, anchor_step=4)).splitlines()[1:] == [
         "  #···#···#",
         "  o##·o····",
         "  ·oo#o····",
@@ -177,14 +180,13 @@ def test_a_finished_frame_is_shown_with_noise_when_asked(monkeypatch) -> None:
     """Context noise: the network is shown known frames at that level and told so; they come back clean."""
     shown = []
 
-    class Recorder(OracleSampler):
-        def denoise(self, noisy_clip, noise_label, inputs=None):
-            shown.append((np.array(noisy_clip), np.array(noise_label)))
-            return super().denoise(noisy_clip, noise_label, inputs)
+    def recorded(inner, noisy_clip, noise_label, inputs):
+        shown.append((np.array(noisy_clip), np.array(noise_label)))
+        return inner(noisy_clip, noise_label, inputs)
 
-    oracle = Recorder(MARKOV, ClipSpec(6, 1, 1, 1), logsnr(1000), Prediction("v"))
+    oracle = wrapped(markov_sampler(), recorded)
     past = np.repeat(PAST, 2000, axis=0)
-    made = oracle.rollout(8, past, num_steps=2, context_noise=0.2, batch_size=2000)
+    made = oracle.rollout(8, past, num_steps=2, known_noise=0.2, batch_size=2000)
     assert (made[:, :KNOWN] == past).all() and len(shown) == 4
     noisy, label = shown[0]
     assert np.allclose(label[:, :KNOWN], 0.2) and (label[:, KNOWN:] > 0.5).all()
@@ -222,7 +224,10 @@ WINDOW = Window.of(range(4), range(4))
         ),
         (lambda: plans.autoregressive(8, 4, overlap=4), "`overlap`: expected an integer from 1 to 3. Received: 4"),
         (lambda: plans.autoregressive(8, 4, known=8), "`known`: expected an integer from 0 to 7. Received: 8"),
-        (lambda: plans.hierarchical(8, 4, stride=4), "`stride`: expected an integer from 2 to 3. Received: 4"),
+        (
+            lambda: plans.hierarchical(8, 4, anchor_step=4),
+            "`anchor_step`: expected an integer from 2 to 3. Received: 4",
+        ),
         (lambda: plans.hierarchy_2(8, 3), "`window`: expected an integer >= 4. Received: 3"),
         (lambda: plans.rolling(8, 4, context=4), "`context`: expected an integer from 0 to 3. Received: 4"),
         (lambda: plans.frame_rate(8, 4, factor=3), "`num_frames`: expected one more than a multiple of 3, e.g. 7."),
@@ -242,13 +247,93 @@ def test_a_wrong_rollout_is_named() -> None:
     with pytest.raises(ValueError, match="`num_frames`: expected more than the 2 frames of `past`. Received: 2"):
         oracle.rollout(2, PAST)
     with pytest.raises(
-        ValueError, match="`plan`: expected one of 12 frames whose first 2 are known. Received: one of 12"
+        ValueError, match="`plan`: expected one of 12 frames that knows frames .0, 1.. Received: one of 12"
     ):
         oracle.rollout(12, PAST, plan=plans.autoregressive(12, 6, known=3))
     with pytest.raises(ValueError, match="`plan`: expected one of .*'rolling'.* Received: 'spiral'"):
         oracle.rollout(12, PAST, plan="spiral")
     with pytest.raises(ValueError, match="`num_steps`: expected a multiple of this plan's 5 parts, e.g. 10 or 15"):
         oracle.rollout(12, PAST, plan="rolling", num_steps=12)
-    oracle.conditions = {}
+    oracle = dataclasses.replace(oracle, spec=dataclasses.replace(oracle.spec, conditions={}))
     with pytest.raises(ValueError, match="`plan`: expected windows of neighbouring frames.* Received: hierarchical"):
         oracle.rollout(12, PAST, plan="hierarchical")
+
+
+def test_a_few_frames_at_a_time_go_by_all_that_fit() -> None:
+    plan = plans.autoregressive(8, 8, at_a_time=1, known=4)
+    assert [window.frames.tolist() for window in plan.windows] == [list(range(n)) for n in (5, 6, 7, 8)]
+    plan = plans.autoregressive(10, 5, at_a_time=2, known=2)
+    assert [(w.frames[0], w.frames[w.moves].tolist()) for w in plan.windows] == [
+        (0, [2, 3]),
+        (1, [4, 5]),
+        (3, [6, 7]),
+        (5, [8, 9]),
+    ]
+    short = plans.autoregressive(8, 8, at_a_time=1, overlap=3, known=4)
+    assert [window.frames.tolist() for window in short.windows] == [list(range(n - 3, n + 1)) for n in (4, 5, 6, 7)]
+    assert [len(w.frames) for w in plans.autoregressive(4, 8, at_a_time=1).windows] == [1, 2, 3, 4]
+
+
+def test_in_order_goes_by_the_nearest_frames_on_both_sides() -> None:
+    plan = plans.in_order(masks.ends(8, 2, 2), 5, at_a_time=1)
+    assert [(w.frames.tolist(), w.frames[w.moves].tolist()) for w in plan.windows] == [
+        ([0, 1, 2, 6, 7], [2]),
+        ([0, 1, 2, 3, 6], [3]),
+        ([1, 2, 3, 4, 6], [4]),
+        ([3, 4, 5, 6, 7], [5]),
+    ]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_every_verb_takes_a_plan(monkeypatch, at_a_time: int) -> None:
+    """A Markov chain is exact whatever is generated together: prediction, interpolation and generation."""
+    sampling = dict(num_steps=60, solver="dpmpp_2m", spacing="uniform_logsnr", at_a_time=at_a_time)
+
+    def predicted(count: int) -> np.ndarray:
+        past = np.repeat(PAST, count, axis=0)
+        return markov_sampler().predict_frames(past, 4, batch_size=count, **sampling)
+
+    def between(count: int) -> np.ndarray:
+        ends = np.repeat(PAST, count, axis=0)
+        return markov_sampler().interpolate(ends, ends[:, ::-1], 2, batch_size=count, **sampling)
+
+    def generated(count: int) -> np.ndarray:
+        return markov_sampler().generate(count, num_frames=6, batch_size=count, **sampling)
+
+    six = MARKOV.of_frames(np.arange(6))
+    past = np.concatenate([PAST[0], np.zeros((4, 1, 1, 1))])
+    ends = np.concatenate([PAST[0], np.zeros((2, 1, 1, 1)), PAST[0, ::-1]])
+    for run, exact, frames in (
+        (predicted, six.conditional(masks.first(6, 2), past), slice(2, 6)),
+        (between, six.conditional(masks.ends(6, 2, 2), ends), slice(2, 4)),
+        (generated, six, slice(0, 6)),
+    ):
+        mean, covariance = moments(monkeypatch, run)
+        np.testing.assert_allclose(mean, exact.mean.ravel()[frames], atol=0.01)
+        np.testing.assert_allclose(covariance, exact.covariance[frames, frames], atol=0.01)
+
+
+def test_plans_that_do_not_fit_are_refused() -> None:
+    sampler, ends = markov_sampler(), np.repeat(PAST, 2, axis=0)
+    with pytest.raises(ValueError, match="`at_a_time`: expected no `plan` beside it"):
+        sampler.generate(plan="autoregressive", at_a_time=1)
+    with pytest.raises(ValueError, match="`plan`: expected the first frames to be known, for a plan by name"):
+        sampler.interpolate(PAST, PAST, plan="autoregressive")
+    with pytest.raises(TypeError, match="`plan`: expected a Plan or one of .* Received: 5"):
+        sampler.generate(plan=5)
+    with pytest.raises(ValueError, match="`plan`, `at_a_time`: expected the same known frames in every clip"):
+        sampler.infill(np.zeros((2, 6, 1, 1, 1), np.float32), np.eye(2, 6, dtype=bool), at_a_time=1)
+    bare = dataclasses.replace(sampler, spec=dataclasses.replace(sampler.spec, conditions={}))
+    with pytest.raises(ValueError, match="windows of neighbouring frames"):
+        bare.interpolate(ends, ends, at_a_time=1)
+
+
+def test_a_models_own_defaults_are_taken_where_nothing_is_named() -> None:
+    sampler = markov_sampler()
+    own = {"predict": {"at_a_time": 1, "num_steps": 2, "solver": "ddim", "spacing": "leading", "eta": 1.0}}
+    tuned = dataclasses.replace(sampler, spec=dataclasses.replace(sampler.spec, sampling=own))
+    plain = dict(at_a_time=1, num_steps=2, solver="ddim", spacing="leading", eta=1.0)
+    assert (tuned.predict_frames(PAST) == sampler.predict_frames(PAST, **plain)).all()
+    assert (tuned.generate() == sampler.generate()).all()
+    other = sampler.predict_frames(PAST, solver="dpmpp_2m", num_steps=2, at_a_time=2)
+    assert (tuned.predict_frames(PAST, solver="dpmpp_2m", at_a_time=2) == other).all()

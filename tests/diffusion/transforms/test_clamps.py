@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.diffusion.process.clamps import clamp_unit, dynamic, unclamped
+from kvdiff.diffusion.transforms.clamps import clamp_to, dynamic
 
 
 def test_static() -> None:
     x = np.array([-3.0, -1.0, 0.2, 1.5])
-    assert clamp_unit(x).tolist() == [-1.0, -1.0, 0.2, 1.0] and unclamped(x) is x
+    assert clamp_to((-1.0, 1.0))(x).tolist() == [-1.0, -1.0, 0.2, 1.0] and clamp_to(None)(x) is x
 
 
 def test_dynamic_divides_each_clip_by_its_own_quantile() -> None:

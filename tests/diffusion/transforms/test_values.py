@@ -1,0 +1,94 @@
+"""Values: users' numbers are checked, seen by the network near unit size, and come back."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from kvdiff.diffusion.transforms.values import PIXELS, VALUES, Linear, Unbounded, values_from_config
+
+FRAME = (4, 5, 1)
+CLIP = np.zeros((2, 3, *FRAME), np.float32)
+
+
+def one_pixel(value: float) -> np.ndarray:
+    clip = CLIP.astype(np.float64)
+    clip[1, 2, 3, 4, 0] = value
+    return clip
+
+
+def test_clip_is_cast_and_pixels_are_scaled() -> None:
+    pixels = np.zeros((1, 1, *FRAME), np.uint8)
+    pixels[..., 0, 0] = 255
+    clip = PIXELS.checked("clip", pixels, FRAME)
+    assert clip.dtype == np.float32 and clip.min() == -1.0 and clip.max() == 1.0
+    assert PIXELS.checked("clip", np.ones((1, 1, *FRAME), np.float64), FRAME).dtype == np.float32
+    assert np.isclose(PIXELS.checked("clip", np.full_like(pixels, 51), FRAME).max(), -0.6)
+
+
+@pytest.mark.parametrize(
+    ("clip", "error", "message"),
+    [
+        (CLIP[0], ValueError, "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [3, 4, 5, 1]"),
+        (
+            np.zeros((1, 2, 5, 4, 1)),
+            ValueError,
+            "`clip`: expected shape [batch, frames, 4, 5, 1]. Received: [1, 2, 5, 4, 1]",
+        ),
+        (CLIP[:0], ValueError, "Received: [0, 3, 4, 5, 1]"),
+        (CLIP[:, :0], ValueError, "Received: [2, 0, 4, 5, 1]"),
+        (CLIP.astype(np.int32), TypeError, "`clip`: expected floats in [-1, 1] or uint8 pixels. Received: dtype int32"),
+        (CLIP + np.nan, ValueError, "`clip`: expected values in [-1, 1], no NaN. Received: minimum nan, maximum nan"),
+        (one_pixel(1.01), ValueError, "Received: minimum 0.0, maximum 1.01"),
+        (one_pixel(-1.01), ValueError, "Received: minimum -1.01, maximum 0.0"),
+    ],
+)
+def test_bad_clip(clip, error, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        PIXELS.checked("clip", clip, FRAME)
+
+
+@pytest.mark.parametrize("values", [PIXELS, Linear(0.0, 65535.0), Linear(-30.0, 75.5), Unbounded()])
+def test_numbers_come_back(values) -> None:
+    low, high = (-3.0, 3.0) if values == Unbounded() else values.limits
+    clip = np.linspace(low, high, CLIP.size, dtype=np.float32).reshape(CLIP.shape)
+    x_0 = values.encode(values.checked("clip", clip, FRAME))
+    assert x_0.dtype == np.float32
+    if values.bounds is not None:
+        assert (x_0.min(), x_0.max()) == pytest.approx(values.bounds)
+    np.testing.assert_allclose(values.decode(x_0), clip, rtol=1e-5, atol=1e-5 * (high - low))
+    assert values_from_config(values.config) == values
+
+
+def test_counts_of_sixteen_bits_are_exact() -> None:
+    values, counts = Linear(0.0, 65535.0), np.arange(65536, dtype=np.uint16).reshape(1, 1, 256, 256, 1)
+    numbers = values.checked("clip", counts, (256, 256, 1))
+    assert (numbers == counts).all()
+    assert (np.round(values.decode(values.encode(numbers))) == counts).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "clip", "error", "message"),
+    [
+        (Linear(0, 100), CLIP + 101, ValueError, "`clip`: expected values in [0, 100], no NaN. Received: minimum 101"),
+        (Linear(0, 100), CLIP - 1, ValueError, "Received: minimum -1.0, maximum -1.0"),
+        (Linear(0, 100), CLIP + np.nan, ValueError, "no NaN"),
+        (Linear(0, 100), CLIP.astype(complex), TypeError, "`clip`: expected real numbers. Received: dtype complex128"),
+        (Unbounded(), CLIP + np.inf, ValueError, "no NaN. Received: minimum inf"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(values, clip, error, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        values.checked("clip", clip, FRAME)
+
+
+def test_a_range_rises() -> None:
+    with pytest.raises(ValueError, match="`high`: expected a number in .5.0, inf.. Received: 5"):
+        Linear(5.0, 5)
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(ValueError, match=re.escape(f"`values`: expected one of {sorted(VALUES)}. Received: 'dbz'")):
+        values_from_config({"values": "dbz"})
