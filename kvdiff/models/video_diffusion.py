@@ -299,12 +299,11 @@ class VideoDiffusion(DiffusionTrainer):
                 of the training length.
             **kwargs: as in `keras.Model.export`.
         """
-        if input_signature is None and format == "litert":  # The converter wants sizes.
-            shapes = input_shapes(self.denoiser, self.spec)
-            inputs = self.denoiser.input
-            input_signature = [
-                {name: keras.InputSpec(inputs[name].dtype, (1, *shape), name=name) for name, shape in shapes.items()}
-            ]
+        if input_signature is None:  # Keras' own asks for a call first, and LiteRT's converter for sizes.
+            of_clip = {name: (1, *shape) for name, shape in input_shapes(self.denoiser, self.spec).items()}
+            inputs = self.denoiser.input.items()
+            shapes = of_clip if format == "litert" else {name: tensor.shape for name, tensor in inputs}
+            input_signature = [{name: keras.InputSpec(t.dtype, shapes[name], name=name) for name, t in inputs}]
         self.denoiser.export(filepath, format, verbose=verbose, input_signature=input_signature, **kwargs)
         if verbose in (None, True):
             print(f"Written: one network call. What samples is written by {_EXPORTS.get(format, 'kvdiff.export')}.")

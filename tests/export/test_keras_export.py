@@ -41,14 +41,25 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Answer], str]] = {
 }
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Scale(keras.layers.Layer):
+    """The clip times a weight: LiteRT's converter takes no bias on five axes."""
+
+    def build(self, shape: Any) -> None:
+        self.weight = self.add_weight(shape=(), initializer=keras.initializers.Constant(0.7))
+
+    def call(self, clip: Any) -> Any:
+        return self.weight * clip
+
+
 @pytest.fixture(scope="module")
 def model() -> kvdiff.VideoDiffusion:
-    """Of a denoiser that is traced at once, with a condition: raw output = clip · (1 + label) + the sum of a push."""
+    """Of a denoiser that is traced at once, with a condition, and that nobody has called yet."""
     shapes = {"noisy_clip": (None, None, None, 1), "noise_label": (None,), "push": (None, 2), "told": (1,)}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     label = keras.layers.Reshape((-1, 1, 1, 1))(inputs["noise_label"] + 1.0)
     push = keras.layers.Reshape((-1, 1, 1, 1))(keras.ops.sum(inputs["push"] * inputs["told"][:, None, :], axis=-1))
-    denoiser = keras.Model(inputs, keras.layers.Dense(1)(inputs["noisy_clip"] * label + push))
+    denoiser = keras.Model(inputs, Scale()(inputs["noisy_clip"] * label * push))
     denoiser.conditions = {"push": FrameVectors(2)}
     return kvdiff.VideoDiffusion((3, 4, 4, 1), denoiser)
 
