@@ -44,7 +44,7 @@ def digits(factor: int, frames: int = 29, count: int = 6) -> np.ndarray:
 def main() -> None:
     args = arguments()
     model = kvdiff.load_model(args.run / "model.keras")
-    height, width, channels = model.clip_spec.frame_shape
+    height, width, channels = model.spec.clip.frame_shape
     truth = None
     if args.clip is None:
         truth = digits(args.factor)

@@ -89,7 +89,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     model = kvdiff.load_model(args.model)
     data = held_out_clips(max(256, args.num_clips)).astype(np.float32) / 127.5 - 1.0
-    window = model.clip_spec.num_frames
+    window = model.spec.clip.num_frames
     plan = plans.autoregressive(args.num_frames, window, overlap=args.overlap, known=window // 2)
     print(f"{len(plan.windows)} windows, {plan.calls(args.num_steps)} network calls a batch")
 

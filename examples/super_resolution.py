@@ -23,7 +23,8 @@ import numpy as np
 
 import kvdiff
 from kvdiff.diffusion.conditions import LowResolution
-from kvdiff.diffusion.sampling.cascade import Spatial, reduced
+from kvdiff.diffusion.sampling.cascade import Spatial
+from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.evaluation.quality import psnr
 from kvdiff.media import enlarge, grid, read_clip, write_clip
 from kvdiff.training import ClipBatches, Throughput, TrainingCheckpoint

@@ -76,7 +76,7 @@ def model():
         "frame_times": keras.Input((WINDOW,), name="frame_times"),
     }
     exact = keras.Model(inputs, MarkovDenoiser({"frame_times": FrameTimes()})(inputs["noisy_clip"], inputs))
-    return VideoDiffusion((WINDOW, 1, 1, 1), exact, schedule=SCHEDULE, prediction=PREDICTION)
+    return VideoDiffusion((WINDOW, 1, 1, 1), exact, schedule=SCHEDULE, prediction=PREDICTION, known_noise=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,8 @@ def test_every_plan(runtime, name, on_numpy, request):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_context_noise_is_the_same_everywhere(runtime, on_numpy, request):
+def test_known_noise_is_the_same_everywhere(runtime, on_numpy, request):
     sampler = request.getfixturevalue(runtime)
-    sampling = dict(num_steps=6, seed=6, context_noise=0.1)
+    sampling = dict(num_steps=6, seed=6, known_noise=0.1)
     made = sampler.rollout(LONG, PAST, **sampling)
     np.testing.assert_allclose(made, on_numpy.rollout(LONG, PAST, **sampling), atol=TOLERANCE)

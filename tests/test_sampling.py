@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction
-from kvdiff.diffusion.process.clamps import dynamic
+from kvdiff.diffusion import ClipSpec, ModelSpec, NoiseSchedule, Prediction, Sampler
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
-from kvdiff.sampling import KerasSampler, ReconstructionSampler
+from kvdiff.diffusion.transforms.clamps import clamp_to, dynamic
+from kvdiff.sampling import KerasEngine, ReconstructionSampler
 
-SPEC, PREDICTION = ClipSpec(2, 1, 1, 1), Prediction("x0")
 SCHEDULE = NoiseSchedule.from_config({"name": "cosine", "num_timesteps": 200})
+SPEC = ModelSpec(ClipSpec(2, 1, 1, 1), SCHEDULE, Prediction("x0"))
 CORRELATION, STD = 0.9, 0.3
 DATA = GaussianClips(np.zeros((2, 1, 1, 1)), STD**2 * np.array([[1.0, CORRELATION], [CORRELATION, 1.0]]))
 
@@ -40,8 +40,8 @@ def denoiser():
     ("solver", "spacing"), [("ddim", "trailing"), ("ddpm", "leading"), ("dpmpp_2m", "trailing"), ("heun", "karras")]
 )
 def test_the_keras_sampler_is_the_numpy_sampler(solver, spacing):
-    ours = KerasSampler(denoiser(), SPEC, SCHEDULE, PREDICTION, clamp=lambda x: x)
-    exact = OracleSampler(DATA, SPEC, SCHEDULE, PREDICTION)
+    ours = Sampler(SPEC, KerasEngine(denoiser(), SPEC, clamp=clamp_to(None)))
+    exact = OracleSampler(DATA, SPEC.clip, SPEC.schedule, SPEC.prediction)
     sampling = dict(num_steps=10, solver=solver, spacing=spacing, seed=4)
     np.testing.assert_allclose(ours.generate(5, **sampling), exact.generate(5, **sampling), atol=1e-5)
 
@@ -54,20 +54,20 @@ def test_dynamic_thresholding_is_the_same_on_tensors(rng):
 
 
 def test_one_trace_serves_every_row_task_and_solver_of_one_memory():
-    sampler = KerasSampler(denoiser(), SPEC, SCHEDULE, PREDICTION)
+    sampler = Sampler(SPEC, KerasEngine(denoiser(), SPEC))
     for solver in ("ddim", "ddpm"):
         sampler.generate(3, num_steps=4, solver=solver)
         sampler.predict_frames(np.zeros((3, 1, 1, 1, 1), np.float32), num_steps=3, solver=solver)
-    assert sampler._compiled_step.experimental_get_tracing_count() == 1
+    assert sampler.engine._compiled_step.experimental_get_tracing_count() == 1
 
 
 def slope(weight):
     """How the second frame follows the given first one; exactly, by its correlation."""
-    sampler = ReconstructionSampler(denoiser(), SPEC, SCHEDULE, PREDICTION, weight=weight)
+    sampler = ReconstructionSampler(denoiser(), SPEC, weight=weight)
     given = np.random.default_rng(0).normal(0.0, STD, 400).clip(-1, 1).astype("float32")
     clip = np.stack([given, np.zeros_like(given)], axis=1)[..., None, None, None]
     made = sampler.infill(clip, np.array([True, False]), num_steps=50, solver="ddpm", batch_size=400)
-    assert sampler._compiled_guided_step.experimental_get_tracing_count() == 1
+    assert sampler.engine._compiled_guided_step.experimental_get_tracing_count() == 1
     np.testing.assert_array_equal(made[:, 0, 0, 0, 0], given)
     return np.polyfit(given, made[:, 1, 0, 0, 0], 1)[0]
 
@@ -80,4 +80,4 @@ def test_reconstruction_guidance_makes_unknown_frames_agree_with_known_ones():
 
 def test_clear_errors():
     with pytest.raises(ValueError, match="`weight`: expected a number in .* Received: -1.0"):
-        ReconstructionSampler(denoiser(), SPEC, SCHEDULE, PREDICTION, weight=-1.0)
+        ReconstructionSampler(denoiser(), SPEC, weight=-1.0)

@@ -22,5 +22,6 @@ args = parser.parse_args()
 sampler = OrtSampler(args.model, providers=[args.provider])
 start = time.perf_counter()
 clips = sampler.generate(args.num_clips, num_steps=args.num_steps, solver=args.solver, seed=args.seed)
-print(f"{len(clips)} clips of {clips.shape[1]} frames in {time.perf_counter() - start:.2f} s on {sampler.providers[0]}")
+seconds = time.perf_counter() - start
+print(f"{len(clips)} clips of {clips.shape[1]} frames in {seconds:.2f} s on {sampler.engine.providers[0]}")
 np.save(args.clips, clips)

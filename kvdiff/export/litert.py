@@ -17,6 +17,7 @@ from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_ke
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.parity import cases, check_parity, measure
+from kvdiff.models.denoiser import input_shapes
 from kvdiff.runtime.litert import LITERT, SIGNATURE
 from kvdiff.runtime.manifest import METADATA, canonical_json
 from kvdiff.runtime.opening import LiteRtSampler
@@ -91,14 +92,11 @@ def _convert(model: VideoDiffusion, denoiser: keras.Model, folder: pathlib.Path,
     import keras
     import tensorflow as tf
 
-    clip, archive = model.spec.latent, keras.export.ExportArchive()
+    archive = keras.export.ExportArchive()
     archive.track(denoiser)
-    conditions = model.spec.conditions.items()
-    shapes = {name: condition.shape(clip.num_frames, clip.frame_shape) for name, condition in conditions}
-    shapes |= {"noisy_clip": clip.shape, "noise_label": (clip.num_frames,)}
     signature = {
-        name: tf.TensorSpec([1, *shapes.get(name, tensor.shape[1:])], tensor.dtype, name=name)
-        for name, tensor in denoiser.input.items()
+        name: tf.TensorSpec([1, *shape], denoiser.input[name].dtype, name=name)
+        for name, shape in input_shapes(denoiser, model.spec).items()
     }
 
     def call(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition
+from kvdiff.diffusion.transforms.values import Values
 
-__all__ = ["Case", "ParityError", "cases", "check_parity", "example_inputs", "measure"]
+__all__ = ["Case", "ParityError", "cases", "check_parity", "example_inputs", "measure", "sample_differences"]
 
 Network = Callable[..., np.ndarray]
 """F(noisy_clip, noise_label), or F(noisy_clip, noise_label, inputs) of a network of conditions."""
@@ -123,3 +124,13 @@ def check_parity(measured: Sequence[Case], tolerance: float) -> dict[str, Any]:
         "max_relative_difference": max(case.relative for case in measured),
         "cases": [dataclasses.asdict(case) for case in measured],
     }
+
+
+def sample_differences(values: Values, found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Differences of whole samples as x_0 has them, in [-1, 1] where the values have bounds: float64.
+
+    Users' numbers may be of any size; where x_0 has no bounds either, differences are a share of its largest.
+    """
+    ours, theirs = (np.asarray(values.encode(clip), np.float64) for clip in (found, expected))
+    scale = 1.0 if values.bounds is not None else max(float(np.abs(theirs).max()), 1.0)
+    return (ours - theirs) / scale

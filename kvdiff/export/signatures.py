@@ -16,6 +16,7 @@ from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.values import Pixels
 from kvdiff.export.graph_sampler import GraphSampler, Tensors
+from kvdiff.models.denoiser import input_shapes
 from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS
 from kvdiff.runtime.saved_model import table_inputs
 
@@ -117,13 +118,11 @@ class Signatures:
 
     def _condition_inputs(self, *, guided: bool) -> dict[str, tuple[Shape, str]]:
         """The same of the inputs of the denoiser's conditions."""
-        conditions, specs = self._spec.conditions, {}
-        for name, tensor in self._denoiser.input.items():
-            if name not in ("noisy_clip", "noise_label"):
-                shape = tensor.shape[1:]
-                if name in conditions:
-                    shape = conditions[name].shape(self._frames, self._spec.latent.frame_shape)
-                specs[name] = (tuple(shape), tensor.dtype)
+        specs: dict[str, tuple[Shape, str]] = {
+            name: (shape, self._denoiser.input[name].dtype)
+            for name, shape in input_shapes(self._denoiser, self._spec).items()
+            if name not in ("noisy_clip", "noise_label")
+        }
         return {**specs, "guidance": ((), "float32")} if guided and CONDITION_MASK in specs else specs
 
     def example(self, signature: str) -> dict[str, np.ndarray]:

@@ -14,6 +14,8 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.transforms.values import Values
+from kvdiff.export.parity import sample_differences
 from kvdiff.runtime.format import resolved
 from kvdiff.runtime.opening import FORMATS, find_artefacts, open_sampler
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCHES", "MIN_PSNR", "SOLVERS", "TOLERANCE", "Comparison", "Verdict", "verify"]
 
 TOLERANCE = 2e-4
-"""Of float32 samples in [-1, 1], largest difference from Keras: rounding, carried through the steps."""
+"""Of float32 samples as x_0, in [-1, 1], largest difference from Keras: rounding, carried through the steps."""
 MIN_PSNR = 35.0
 """Of float16 samples against Keras' float32 ones, in dB."""
 BATCHES = (1, 2, 5)
@@ -38,7 +40,7 @@ class Comparison:
 
     Attributes:
         task, batch, solver: which.
-        max_abs_difference: the largest, in [-1, 1].
+        max_abs_difference: the largest, of x_0 in [-1, 1].
         squared_error: the mean of its squares.
     """
 
@@ -149,7 +151,9 @@ def _verdict(
     sampling.calls, started = 0, time.perf_counter()
     found = {cell: sampling.run(*cell) for cell in expected}
     seconds = time.perf_counter() - started
-    comparisons = [Comparison(*cell, *_differences(found[cell], expected[cell])) for cell in expected]
+    comparisons = [
+        Comparison(*cell, *_differences(sampler.spec.values, found[cell], expected[cell])) for cell in expected
+    ]
     return Verdict(
         path=path,
         kind=manifest["kind"],
@@ -191,7 +195,7 @@ def _tasks(frames: int) -> dict[str, Task]:
     return tasks
 
 
-def _differences(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+def _differences(values: Values, found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """(largest absolute difference, mean square)."""
-    difference = np.asarray(found, np.float64) - expected
+    difference = sample_differences(values, found, expected)
     return float(np.abs(difference).max()), float(np.square(difference).mean())

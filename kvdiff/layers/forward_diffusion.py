@@ -46,7 +46,7 @@ class ForwardDiffusion(keras.layers.Layer):
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_config(schedule)
         if "name" not in self.schedule.config:  # Else a model would save, and never load.
             raise ValueError(
-                "`schedule`: expected one of a function of `kvdiff.diffusion.schedules`, whose config rebuilds it. "
+                "`schedule`: expected one made by a function of `kvdiff.diffusion.schedules`, to be rebuilt. "
                 f"Received: one with config {dict(self.schedule.config)}"
             )
         self.prediction = prediction if isinstance(prediction, Prediction) else Prediction.from_config(prediction)

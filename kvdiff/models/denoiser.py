@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
+from kvdiff.diffusion.spec import ModelSpec
 
-__all__ = ["DenoiserContract", "condition_inputs"]
+__all__ = ["DenoiserContract", "condition_inputs", "input_shapes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,3 +105,11 @@ def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict
     if names := optional_names(conditions):
         inputs[CONDITION_MASK] = keras.Input((len(names),), name=CONDITION_MASK, dtype="float32")
     return inputs
+
+
+def input_shapes(denoiser: keras.Model, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """The shapes of a denoiser's inputs for clips of `spec`, but for the batch, by name."""
+    frames, frame_shape = spec.latent.num_frames, spec.latent.frame_shape
+    shapes = {name: condition.shape(frames, frame_shape) for name, condition in spec.conditions.items()}
+    shapes |= {"noisy_clip": spec.latent.shape, "noise_label": (frames,)}
+    return {name: tuple(shapes.get(name, tensor.shape[1:])) for name, tensor in denoiser.input.items()}

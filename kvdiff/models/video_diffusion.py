@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.denoiser import DenoiserContract
+from kvdiff.models.denoiser import DenoiserContract, input_shapes
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.sampling import KerasEngine
 from kvdiff.training.conditions import NoiseKey, training_conditions
@@ -276,6 +277,37 @@ class VideoDiffusion(DiffusionTrainer):
 
     # Saving.
 
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write one call of the denoiser as Keras exports a model: `{"noisy_clip", "noise_label", …}` -> raw output.
+
+        A video takes many calls, and a sampler around them. The functions of `kvdiff.export` write what samples:
+        `export_onnx` and `export_onnx_sampler`, `export_saved_model`, `export_litert`; `kvdiff.runtime.open_sampler`
+        runs what they wrote. This method is for tools that look for Keras' own.
+
+        Args:
+            filepath: where to; it ends in ".tflite" with "litert".
+            format: "tf_saved_model", "onnx", "litert", or another of Keras.
+            verbose: whether to print what was written.
+            input_signature: shapes and types of the inputs; by default what the denoiser takes, with "litert" one clip
+                of the training length.
+            **kwargs: as in `keras.Model.export`.
+        """
+        if input_signature is None:  # Keras' own asks for a call first, and LiteRT's converter for sizes.
+            of_clip = {name: (1, *shape) for name, shape in input_shapes(self.denoiser, self.spec).items()}
+            inputs = self.denoiser.input.items()
+            shapes = of_clip if format == "litert" else {name: tensor.shape for name, tensor in inputs}
+            input_signature = [{name: keras.InputSpec(t.dtype, shapes[name], name=name) for name, t in inputs}]
+        self.denoiser.export(filepath, format, verbose=verbose, input_signature=input_signature, **kwargs)
+        if verbose in (None, True):
+            print(f"Written: one network call. What samples is written by {_EXPORTS.get(format, 'kvdiff.export')}.")
+
     def get_config(self) -> dict[str, Any]:
         """The spec, the network, and what training alone reads."""
         return {
@@ -293,10 +325,14 @@ class VideoDiffusion(DiffusionTrainer):
     def from_config(cls, config: dict[str, Any]) -> VideoDiffusion:
         """Rebuild from `get_config`; files of version 0.1 hold the arguments of the spec one by one."""
         config = dict(config)
+        denoiser = config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
         if "spec" in config:
             spec = ModelSpec.from_config(config.pop("spec"))
             config |= {name: getattr(spec, name) for name in _OF_SPEC} | {"clip_shape": spec.clip}
-        config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
+            if spec.conditions != DenoiserContract.of(denoiser).conditions:  # An attribute, which no file holds.
+                denoiser.conditions = dict(spec.conditions)
+        elif (known_noise := DenoiserContract.of(denoiser).known_noise) is not None:
+            config["known_noise"] = known_noise  # Version 0.1 let a model say another than its denoiser, in vain.
         return cls(**config)
 
 
@@ -305,6 +341,14 @@ _OF_SPEC = (
     *("known_frames", "known_noise", "independent_noise", "sampling"),
 )
 """The constructor's arguments that a spec holds, besides the clip and what the denoiser says."""
+
+
+_EXPORTS = {
+    "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
+    "litert": "kvdiff.export.export_litert",
+    "tf_saved_model": "kvdiff.export.export_saved_model",
+}
+"""What writes a whole sampler in place of Keras' export, by its format."""
 
 
 def _named(choice: Mapping[str, Any] | str) -> dict[str, Any]:

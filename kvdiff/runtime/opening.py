@@ -52,18 +52,19 @@ def choose(
     if runtime is not None:
         check_choice("runtime", runtime, FORMATS)
     alone = path.is_file() or manifest_path(path).is_file()
-    kinds = {each.kind: each for each in FORMATS.values()}
-    found = []
+    found, refused = [], list[ArtefactError]()
     for artefact in [path] if alone else find_artefacts(path):
-        kind, its_precision = described(artefact)
-        if kind not in kinds:
-            raise ArtefactError(artefact, f"which is a {kind!r}; kvdiff runs {sorted(kinds)}")
-        found.append((kinds[kind], its_precision, artefact))
+        try:
+            found.append((*_format_of(artefact), artefact))
+        except ArtefactError as error:  # It hides nothing that lies beside it.
+            refused.append(error)
     fits = [
         (each, its, artefact)
         for each, its, artefact in found
         if runtime in (None, each.name) and precision in (None, its)
     ]
+    if not fits and refused:
+        raise refused[0]
     if not fits:
         asked = " and ".join(
             f"{name} {value!r}" for name, value in (("runtime", runtime), ("precision", precision)) if value
@@ -73,6 +74,18 @@ def choose(
     order = list(FORMATS.values())
     best = min(fits, key=lambda fit: (not fit[0].is_installed, fit[0].precisions.index(fit[1]), order.index(fit[0])))
     return best[0], best[2]
+
+
+def _format_of(artefact: pathlib.Path) -> tuple[Format, str]:
+    """The format and the precision of an artefact; raises ArtefactError for what this kvdiff does not run."""
+    kinds = {each.kind: each for each in FORMATS.values()}
+    kind, precision = described(artefact)
+    if kind not in kinds:
+        raise ArtefactError(artefact, f"which is a {kind!r}; kvdiff runs {sorted(kinds)}")
+    if precision not in kinds[kind].precisions:
+        precisions = kinds[kind].precisions
+        raise ArtefactError(artefact, f"whose precision is {precision!r}; kvdiff runs {list(precisions)}")
+    return kinds[kind], precision
 
 
 def open_sampler(

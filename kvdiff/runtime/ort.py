@@ -161,7 +161,7 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
             "onnxruntime could start; sampling is correct but slower. For an NVIDIA GPU: "
             'pip install "keras-video-diffusion[gpu]", and no onnxruntime beside it',
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=7,  # Whoever called `OrtSampler` or `open_sampler`.
         )
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kvdiff.diffusion.sampling.sampler import ClipSampler
+from kvdiff.diffusion import DenoiserEngine, Sampler
 from kvdiff.sampling import compiled
 
-__all__ = ["CachingSampler"]
+__all__ = ["CachingEngine", "caching_sampler"]
 
 
-class CachingSampler(ClipSampler):
-    """Samples with a two-level `UNet3D`, whole in every `every`-th call, else with the lower level's last answer.
+class CachingEngine(DenoiserEngine):
+    """Runs a two-level `UNet3D`, whole in every `every`-th call, else with the lower level's last answer.
 
     Args:
         model: a `VideoDiffusion`.
@@ -28,14 +28,14 @@ class CachingSampler(ClipSampler):
     """
 
     def __init__(self, model: Any, every: int) -> None:
-        inner = model.sampler
-        super().__init__(inner.clip_spec, inner.schedule, inner.prediction)
+        super().__init__(self._denoise)
+        self.spec = model.spec
         denoiser, self.every, self._calls, self._below = model.denoiser, every, 0, None
         below = denoiser.get_layer("up1").output
         self._whole = compiled(keras.Model(denoiser.input, [denoiser.output, below]))
         self._shallow = compiled(keras.Model([denoiser.input, below], denoiser.output))
 
-    def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
+    def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The raw output; begins anew at pure noise, where a window's first call is."""
         asked = {"noisy_clip": np.asarray(noisy_clip), "noise_label": np.asarray(noise_label)}
         asked = {name: keras.ops.convert_to_tensor(value) for name, value in asked.items()}
@@ -46,13 +46,14 @@ class CachingSampler(ClipSampler):
         self._calls += 1
         return keras.ops.convert_to_numpy(out)
 
-    def _window(self, *args: Any) -> Any:
+    def run_window(self, *args: Any) -> Any:
+        """As in `Engine`; the first call is whole."""
         self._calls = 0
-        return super()._window(*args)
+        return super().run_window(*args)
 
     def cost(self, num_steps: int, rounds: int = 9) -> float:
         """What `num_steps` calls cost, in whole calls: by the medians of processor time on 32 clips."""
-        frames, *frame_shape = self.clip_spec.num_frames, *self.clip_spec.frame_shape
+        frames, *frame_shape = self.spec.latent.num_frames, *self.spec.latent.frame_shape
         clip = np.random.default_rng(0).normal(size=(32, frames, *frame_shape)).astype(np.float32)
         label = np.full((32, frames), 0.5, np.float32)
         seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -64,3 +65,8 @@ class CachingSampler(ClipSampler):
         whole, shallow = (np.median(seconds[kind][1:]) if seconds[kind] else 0.0 for kind in (True, False))
         wholes = -(-num_steps // self.every)
         return float(wholes + (num_steps - wholes) * shallow / whole)
+
+
+def caching_sampler(model: Any, every: int) -> Sampler:
+    """The model's sampler with a `CachingEngine`."""
+    return Sampler(model.spec, CachingEngine(model, every))

@@ -29,7 +29,7 @@ from kvdiff.evaluation import estimate_frechet, frechet_distance, psnr
 from kvdiff.media import to_pixels
 from kvdiff.training.environment import machine, versions, write_json
 from tests.benchmarks.digit_features import DigitFeatures
-from tests.benchmarks.feature_cache import CachingSampler
+from tests.benchmarks.feature_cache import caching_sampler
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 NUM_CLIPS, NUM_PASTS, PAST = 256, 64, 4
@@ -123,7 +123,7 @@ class Bench:
         """What makes its clips."""
         if way.student:
             return kvdiff.load_model(self.students / f"{way.num_steps}_steps.keras", compile=False).sampler
-        return self.model.sampler if way.reuse == 1 else CachingSampler(self.model, way.reuse)
+        return self.model.sampler if way.reuse == 1 else caching_sampler(self.model, way.reuse)
 
     def path(self, way: Way) -> pathlib.Path:
         """Where its clips are kept."""

@@ -109,7 +109,7 @@ def costs(models: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for name, model in models.items():
             clips = rng.standard_normal((8, *CLIP_SHAPE), "float32")
             began = time.perf_counter()
-            np.asarray(model.sampler.denoise(clips, label))
+            np.asarray(model.sampler.engine.denoise(clips, label))
             if index:
                 times[name].append(1e3 * (time.perf_counter() - began))
     first = times[next(iter(models))]

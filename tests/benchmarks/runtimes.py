@@ -41,11 +41,11 @@ def denoise_on(mode: str, network: str, size: Size, weights: str | None = None) 
     import numpy as np
 
     sampler = sampler_on(mode, network, size, weights)
-    return lambda noisy_clip, noise_label: np.asarray(sampler.denoise(noisy_clip, noise_label))
+    return lambda noisy_clip, noise_label: np.asarray(sampler.engine.denoise(noisy_clip, noise_label))
 
 
 def sampler_on(mode: str, network: str, size: Size, weights: str | None = None) -> Any:
-    """The `ClipSampler` of a mode."""
+    """The `Sampler` of a mode."""
     runtime, precision = mode.split()[:2]
     if runtime == "tensorflow":
         return _model(network, size, precision, weights).sampler

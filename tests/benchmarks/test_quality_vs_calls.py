@@ -67,11 +67,11 @@ def test_no_way_is_made_twice() -> None:
 def test_features_kept_for_one_call_are_no_cache() -> None:
     import kvdiff
     from kvdiff.demo.recipe import SHIPPED
-    from tests.benchmarks.feature_cache import CachingSampler
+    from tests.benchmarks.feature_cache import caching_sampler
 
     model = kvdiff.load_model(SHIPPED, compile=False)
     sampling = dict(num_steps=4, solver="dpmpp_2m", seed=1)
     expected = model.generate(2, **sampling)
-    np.testing.assert_allclose(CachingSampler(model, 1).generate(2, **sampling), expected, atol=1e-5)
-    kept = CachingSampler(model, 2).generate(2, **sampling)
+    np.testing.assert_allclose(caching_sampler(model, 1).generate(2, **sampling), expected, atol=1e-5)
+    kept = caching_sampler(model, 2).generate(2, **sampling)
     assert 1e-3 < np.abs(kept - expected).max() < 1.0

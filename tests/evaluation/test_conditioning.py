@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSpec, Prediction
+from kvdiff.diffusion import ClipSpec, DenoiserEngine, Prediction, Sampler
 from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
@@ -20,24 +22,28 @@ def means(conditions):
     return walked[:, :, None, None, None] * np.ones((1, 1, 2, 2, 1))
 
 
-class Told(OracleSampler):
-    """The exact denoiser of clips around `means`, or one that is deaf to some of its conditions."""
+class Told(Sampler):
+    """Around the exact denoiser of clips around `means`, or one that is deaf to some of its conditions."""
 
     def __init__(self, deaf=()):
         frames = 0.5 ** np.abs(np.subtract.outer(np.arange(FRAMES), np.arange(FRAMES)))
         data = GaussianClips(np.zeros((FRAMES, 2, 2, 1)), np.kron(STD**2 * frames, np.eye(4)))
-        super().__init__(data, ClipSpec(FRAMES, 2, 2, 1), cosine(50), Prediction("v"))
-        self.conditions = {"action": FrameVectors(1), "scene": ClassLabel(3)}
-        self.deaf, self.asked = deaf, []
+        rest = OracleSampler(data, ClipSpec(FRAMES, 2, 2, 1), cosine(50), Prediction("v"))
+        asked = []
 
-    def denoise(self, noisy_clip, noise_label, inputs=None):
-        heard = {name: 0 * value if name in self.deaf else value for name, value in inputs.items()}
-        self.asked.append(inputs)
-        alpha, sigma = (level[..., None, None, None] for level in self.schedule.level_of_label(noise_label))
-        x_0 = means(heard)
-        of_the_rest = {"frame_times": np.arange(FRAMES)[None]}
-        # v = alpha eps - sigma x_0, and eps does not depend on what the clips lie around.
-        return super().denoise(noisy_clip - alpha * x_0, noise_label, of_the_rest) - sigma * x_0
+        def denoise(noisy_clip, noise_label, inputs):
+            heard = {name: 0 * value if name in deaf else value for name, value in inputs.items()}
+            asked.append(inputs)
+            alpha, sigma = (level[..., None, None, None] for level in rest.spec.schedule.level_of_label(noise_label))
+            x_0 = means(heard)
+            of_the_rest = {"frame_times": np.arange(FRAMES)[None]}
+            # v = alpha eps - sigma x_0, and eps does not depend on what the clips lie around.
+            return rest.engine.denoise(noisy_clip - alpha * x_0, noise_label, of_the_rest) - sigma * x_0
+
+        conditions = {"action": FrameVectors(1), "scene": ClassLabel(3)}
+        spec = dataclasses.replace(rest.spec, conditions=conditions)
+        super().__init__(spec, DenoiserEngine(denoise), np.float64)
+        vars(self)["asked"] = asked
 
 
 @pytest.fixture(scope="module")

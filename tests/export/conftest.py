@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kvdiff
+from kvdiff.diffusion import Sampler
 from kvdiff.export import export_onnx
 from kvdiff.runtime import OrtSampler
 
@@ -34,7 +35,7 @@ def exported(model: kvdiff.VideoDiffusion, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def sampler(exported: Path) -> OrtSampler:
+def sampler(exported: Path) -> Sampler:
     return OrtSampler(exported, providers=["CPUExecutionProvider"], threads=1)
 
 

@@ -55,8 +55,8 @@ def test_litert_in_int8(model: kvdiff.VideoDiffusion, tmp_path: Path, precision:
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal((1, 4, 8, 8, 1), np.float32), np.full((1, 4), 0.3, np.float32)]
     told = {"text": np.array([[0.1, -1.0, 2.0]], np.float32), "told": np.ones((1, 1), np.float32)}
-    expected = model.sampler.denoise(*inputs, told)
-    error = LiteRtSampler(file, threads=1).denoise(*inputs, told) - expected
+    expected = model.sampler.engine.denoise(*inputs, told)
+    error = LiteRtSampler(file, threads=1).engine.denoise(*inputs, told) - expected
     assert 0 < np.sqrt(np.mean(error**2) / np.mean(expected**2)) < 0.1
 
 

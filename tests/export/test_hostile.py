@@ -17,8 +17,7 @@ import pytest
 import kvdiff
 from kvdiff.export import export_onnx_sampler
 from kvdiff.runtime import ArtefactError, FusedOrtSampler, OrtSampler
-from kvdiff.runtime.manifest import canonical_json
-from kvdiff.runtime.ort import METADATA
+from kvdiff.runtime.manifest import METADATA, canonical_json
 from tests.export.hostile import assert_damage_is_refused
 from tests.runtime.handmade import SAMPLER, make_graph, write_artefact
 

@@ -11,13 +11,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kvdiff.diffusion import StepTable
+from kvdiff.diffusion import Sampler, StepTable
 from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.export import export_litert
 from kvdiff.export.litert_file import _packed, at_most_4d, with_metadata
 from kvdiff.runtime import ArtefactError, LiteRtSampler
-from kvdiff.runtime.litert import METADATA, _metadata
-from kvdiff.runtime.manifest import manifest_path
+from kvdiff.runtime.litert import _metadata
+from kvdiff.runtime.manifest import METADATA, manifest_path
 from tests.export.hostile import assert_damage_is_refused
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
@@ -29,7 +29,7 @@ def file(model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lite(file: Path) -> LiteRtSampler:
+def lite(file: Path) -> Sampler:
     return LiteRtSampler(file, threads=1)
 
 
@@ -79,7 +79,7 @@ def test_the_rewrite_to_four_axes_refuses_what_it_does_not_know(file: Path) -> N
         at_most_4d(converted(lambda x: x + 1.0, (2, 2, 3, 4, 5)))
 
 
-def test_weights_behind_the_file_are_brought_in(file: Path, lite: LiteRtSampler, tmp_path: Path) -> None:
+def test_weights_behind_the_file_are_brought_in(file: Path, lite: Sampler, tmp_path: Path) -> None:
     """As in files that a quantizer wrote of a larger model: the buffer says where in the file its bytes are."""
     content = schema.ModelT.InitFromPackedBuf(file.read_bytes())
     buffer = max(content.buffers, key=lambda each: 0 if each.data is None else len(each.data))
@@ -92,11 +92,11 @@ def test_weights_behind_the_file_are_brought_in(file: Path, lite: LiteRtSampler,
     denoise = Interpreter(str(tmp_path / "one.tflite"), num_threads=1).get_signature_runner("denoise")
     label = np.full((1, 4), 0.5, np.float32)
     raw = denoise(noisy_clip=CLIPS[0], noise_label=label)["raw_output"]
-    assert np.array_equal(raw, lite.denoise(CLIPS[:1], label)[0])
+    assert np.array_equal(raw, lite.engine.denoise(CLIPS[:1], label)[0])
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpmpp_2m"])
-def test_samples_are_those_of_keras(lite: LiteRtSampler, model, solver: str) -> None:
+def test_samples_are_those_of_keras(lite: Sampler, model, solver: str) -> None:
     sampling = dict(solver=solver, num_steps=10, seed=6)
     known = np.array([[True, False, False, True], [False] * 4, [True, True, False, False]])
     ours, theirs = lite.infill(CLIPS, known, **sampling), model.infill(CLIPS, known, **sampling)
@@ -104,10 +104,10 @@ def test_samples_are_those_of_keras(lite: LiteRtSampler, model, solver: str) -> 
     assert ours[known].tobytes() == CLIPS[known].tobytes()
 
 
-def test_the_recipe_in_the_file_is_enough_to_sample_with(file: Path, lite: LiteRtSampler) -> None:
+def test_the_recipe_in_the_file_is_enough_to_sample_with(file: Path, lite: Sampler) -> None:
     """As a host without kvdiff would: the interpreter, the metadata, and the loop that they describe."""
     content = _metadata(file.read_bytes())
-    assert json.loads(content[METADATA]) == lite.config
+    assert json.loads(content[METADATA]) == lite.spec.config
     recipe = json.loads(content["kvdiff.recipe"])
     denoise = Interpreter(str(file), num_threads=1).get_signature_runner("denoise")
     for name, table in recipe["tables"].items():
@@ -136,8 +136,9 @@ def test_smaller_precisions(model, file: Path, tmp_path: Path, precision: str, s
     assert path.name == f"denoiser.{precision}.tflite"
     assert path.stat().st_size < share * file.stat().st_size
     sampler = LiteRtSampler(path)
-    assert sampler.manifest["precision"] == precision and sampler.manifest["parity"]["tolerance"] is None
-    assert 0 < sampler.manifest["parity"]["max_relative_difference"] < error
+    manifest = sampler.engine.artefact.manifest
+    assert manifest["precision"] == precision and manifest["parity"]["tolerance"] is None
+    assert 0 < manifest["parity"]["max_relative_difference"] < error
     assert np.isfinite(sampler.generate(1, num_steps=2)).all()
     assert_builtin_and_flat(path)
     assert_all_delegated(path)
@@ -147,7 +148,7 @@ def test_200_flipped_bytes_and_cut_off_files(file: Path, tmp_path: Path) -> None
     assert_damage_is_refused(file, tmp_path, lambda path: LiteRtSampler(path, threads=1))
 
 
-def test_refusals(model, file: Path, lite: LiteRtSampler, tmp_path: Path) -> None:
+def test_refusals(model, file: Path, lite: Sampler, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`precision`: expected one of .* Received: 'int4'"):
         export_litert(model, tmp_path / "run", precision="int4")
     with pytest.raises(FileExistsError, match="`directory`: expected one without denoiser.tflite"):

@@ -48,7 +48,7 @@ def test_graph_is_as_documented(model: kvdiff.VideoDiffusion, exported: Path) ->
     assert [(opset.domain, opset.version) for opset in proto.opset_import] == [("", 18)]
     assert {node.domain for node in proto.graph.node} == {""}
     properties = {entry.key: json.loads(entry.value) for entry in proto.metadata_props if entry.key != "kvdiff.format"}
-    assert properties["kvdiff.sampler"] == model.sampler.config
+    assert properties["kvdiff.sampler"] == model.spec.config
     assert properties["kvdiff.versions"]["keras"] == keras.__version__
 
 
@@ -58,7 +58,7 @@ def test_manifest_describes_the_file(model: kvdiff.VideoDiffusion, exported: Pat
     payload = exported.read_bytes()
     digest = hashlib.sha256(payload).hexdigest()
     assert manifest["files"] == {"denoiser.onnx": {"bytes": len(payload), "sha256": digest}}
-    assert manifest["sampler"] == model.sampler.config
+    assert manifest["sampler"] == model.spec.config
     assert manifest["inputs"]["noise_label"] == {"dtype": "float32", "shape": ["batch", "frames"], "range": [0.0, 1.0]}
     assert list(manifest["outputs"]) == ["raw_output"]
     assert manifest["versions"]["onnx"] == onnx.__version__

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kvdiff
-from kvdiff.runtime import OrtSampler
+from kvdiff.diffusion import Sampler
 
 SINGLE, WHOLE = 3e-5, 2e-4
 
@@ -30,14 +30,14 @@ def pixels(clip: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 8), (2, 4, 8, 8), (5, 4, 8, 8), (2, 1, 8, 8), (1, 9, 8, 8), (2, 3, 4, 20)])
 def test_single_call(
-    model: kvdiff.VideoDiffusion, sampler: OrtSampler, rng: np.random.Generator, shape: tuple[int, ...]
+    model: kvdiff.VideoDiffusion, sampler: Sampler, rng: np.random.Generator, shape: tuple[int, ...]
 ) -> None:
     noisy_clip = rng.standard_normal((*shape, 1)).astype(np.float32)
     noise_label = rng.uniform(size=shape[:2]).astype(np.float32)
     noise_label[:, ::3] = 0.0  # Known frames.
-    expected = keras.ops.convert_to_numpy(model.sampler.denoise(noisy_clip, noise_label))
+    expected = keras.ops.convert_to_numpy(model.sampler.engine.denoise(noisy_clip, noise_label))
     assert np.abs(expected).max() > 0.1
-    assert np.abs(sampler.denoise(noisy_clip, noise_label) - expected).max() <= SINGLE
+    assert np.abs(sampler.engine.denoise(noisy_clip, noise_label) - expected).max() <= SINGLE
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -46,7 +46,7 @@ def test_single_call(
 @pytest.mark.parametrize("task", TASKS)
 def test_whole_sample(
     model: kvdiff.VideoDiffusion,
-    sampler: OrtSampler,
+    sampler: Sampler,
     rng: np.random.Generator,
     task: str,
     solver: str,
@@ -63,7 +63,7 @@ def test_whole_sample(
     assert np.abs(pixels(found) - pixels(expected)).max() <= 1
 
 
-def test_other_frame_counts(model: kvdiff.VideoDiffusion, sampler: OrtSampler, rng: np.random.Generator) -> None:
+def test_other_frame_counts(model: kvdiff.VideoDiffusion, sampler: Sampler, rng: np.random.Generator) -> None:
     past = rng.uniform(-1, 1, (2, 3, 8, 8, 1)).astype(np.float32)
     for frames in (1, 6):
         expected, found = (s.predict_frames(past, frames, num_steps=5, solver="ddpm") for s in (model, sampler))
@@ -71,7 +71,7 @@ def test_other_frame_counts(model: kvdiff.VideoDiffusion, sampler: OrtSampler, r
         assert np.abs(found - expected).max() <= WHOLE
 
 
-def test_known_frames_come_back_bit_identical(sampler: OrtSampler, rng: np.random.Generator) -> None:
+def test_known_frames_come_back_bit_identical(sampler: Sampler, rng: np.random.Generator) -> None:
     clip = rng.uniform(-1, 1, (2, 4, 8, 8, 1)).astype(np.float32)
     known = np.array([[True, False, False, True], [False, True, False, False]])
     filled = sampler.infill(clip, known, num_steps=10, solver="ddpm")
@@ -80,7 +80,7 @@ def test_known_frames_come_back_bit_identical(sampler: OrtSampler, rng: np.rando
 
 
 def test_a_process_without_tensorflow_and_keras_samples_the_file(
-    sampler: OrtSampler, exported: Path, run_python: Callable[..., str], tmp_path: Path
+    sampler: Sampler, exported: Path, run_python: Callable[..., str], tmp_path: Path
 ) -> None:
     run_python(f"""
 import importlib.abc, sys

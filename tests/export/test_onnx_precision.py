@@ -16,7 +16,7 @@ from kvdiff.export import export_onnx, export_onnx_sampler
 from kvdiff.export.onnx_precision import bfloat16_weights, float16
 from kvdiff.runtime import ArtefactError, FusedOrtSampler, OrtSampler
 from kvdiff.runtime.manifest import load_artefact
-from kvdiff.runtime.ort import FILE, KIND
+from kvdiff.runtime.ort import ONNX
 from tests.runtime.handmade import make_graph, write_artefact
 
 
@@ -56,12 +56,13 @@ def test_smaller_precisions(
     weights = kinds(onnx.load(path))
     assert weights[kind] > weights[TensorProto.FLOAT]
     small, whole = (OrtSampler(p, providers=["CPUExecutionProvider"], threads=1) for p in (path, exported))
-    assert small.manifest["precision"] == precision and small.manifest["parity"]["tolerance"] is None
-    assert 0 < small.manifest["parity"]["max_relative_difference"] < 0.2
+    manifest = small.engine.artefact.manifest
+    assert manifest["precision"] == precision and manifest["parity"]["tolerance"] is None
+    assert 0 < manifest["parity"]["max_relative_difference"] < 0.2
     clips = [sampler.generate(2, num_steps=10, seed=1) for sampler in (small, whole)]
     assert 10 * np.log10(4 / np.mean((clips[0] - clips[1]) ** 2)) > decibels
     fused = FusedOrtSampler(export_onnx_sampler(path, tmp_path), providers=["CPUExecutionProvider"])
-    assert fused.path.name == f"sampler.{precision}.onnx"
+    assert fused.engine.artefact.path.name == f"sampler.{precision}.onnx"
     np.testing.assert_allclose(fused.generate(2, num_steps=10, seed=1), clips[0], atol=0.1)
 
 
@@ -112,14 +113,14 @@ def test_large_models_keep_their_weights_in_a_second_file(
 ) -> None:
     monkeypatch.setattr("kvdiff.export.onnx_file.EXTERNAL_ABOVE", 10_000)
     path = export_onnx(model, tmp_path)
-    files = load_artefact(path, KIND, FILE).manifest["files"]
+    files = load_artefact(path, ONNX.kind, ONNX.file).manifest["files"]
     (data,) = set(files) - {"denoiser.onnx"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["denoiser.onnx", data, "denoiser.onnx.manifest.json"]
     assert (tmp_path / data).stat().st_size > 5 * path.stat().st_size / 10
     sampler, whole = (OrtSampler(p, providers=["CPUExecutionProvider"], threads=1) for p in (path, exported))
     assert np.array_equal(sampler.generate(1, num_steps=2), whole.generate(1, num_steps=2))
     fused = FusedOrtSampler(export_onnx_sampler(path, tmp_path), providers=["CPUExecutionProvider"])
-    assert len(fused.manifest["files"]) == 2
+    assert len(fused.engine.artefact.manifest["files"]) == 2
     np.testing.assert_allclose(fused.generate(1, num_steps=2), whole.generate(1, num_steps=2), atol=2e-4)
     export_onnx(model, tmp_path, overwrite=True)
     assert np.array_equal(OrtSampler(path, threads=1).generate(1, num_steps=2), whole.generate(1, num_steps=2))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kvdiff.diffusion import GuidedSampler, Sampler
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export import export_onnx_sampler
-from kvdiff.runtime import ArtefactError, FusedOrtSampler, OrtSampler
+from kvdiff.runtime import ArtefactError, FusedOrtSampler
 from kvdiff.runtime.manifest import manifest_path
 
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (5, 4, 8, 8, 1)).astype(np.float32)
@@ -21,7 +22,7 @@ def file(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fused(file: Path) -> FusedOrtSampler:
+def fused(file: Path) -> Sampler:
     return FusedOrtSampler(file, providers=["CPUExecutionProvider"], threads=1)
 
 
@@ -33,7 +34,7 @@ def assert_alike(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.parametrize("num_steps", [1, 4, 20])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_solver_and_task(fused: FusedOrtSampler, sampler: OrtSampler, solver: str, num_steps: int) -> None:
+def test_every_solver_and_task(fused: Sampler, sampler: Sampler, solver: str, num_steps: int) -> None:
     sampling = dict(solver=solver, num_steps=num_steps, seed=6, spacing="karras")
     if num_steps == 4 and solver in ("heun", "edm", "dpm_2"):  # Too few steps for these, on either path.
         with pytest.raises(ValueError, match="fall at most 20-fold"):
@@ -46,7 +47,7 @@ def test_every_solver_and_task(fused: FusedOrtSampler, sampler: OrtSampler, solv
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm", "unipc"])
-def test_fifty_steps_in_batches_as_in_keras(fused: FusedOrtSampler, model, solver: str) -> None:
+def test_fifty_steps_in_batches_as_in_keras(fused: Sampler, model, solver: str) -> None:
     known = np.array([[True, False, False, True]] * 4 + [[False, True, False, False]])
     sampling = dict(solver=solver, num_steps=50, seed=8)
     ours = fused.infill(CLIPS, known, batch_size=2, **sampling)
@@ -54,17 +55,17 @@ def test_fifty_steps_in_batches_as_in_keras(fused: FusedOrtSampler, model, solve
     assert ours[known].tobytes() == CLIPS[known].tobytes()
 
 
-def test_other_frame_counts_and_sizes(fused: FusedOrtSampler, sampler: OrtSampler) -> None:
+def test_other_frame_counts_and_sizes(fused: Sampler, sampler: Sampler) -> None:
     sampling = dict(num_steps=3, solver="dpmpp_2m")
     assert_alike(fused.generate(1, num_frames=7, **sampling), sampler.generate(1, num_frames=7, **sampling))
 
 
-def test_progress_and_single_calls(fused: FusedOrtSampler) -> None:
+def test_progress_and_single_calls(fused: Sampler) -> None:
     seen: list[tuple[int, int]] = []
     fused.generate(3, num_steps=2, batch_size=2, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 4), (4, 4)]
-    with pytest.raises(NotImplementedError, match="use OrtSampler"):
-        fused.denoise(CLIPS, np.zeros((5, 4), np.float32))
+    with pytest.raises(TypeError, match="expected an engine of single network calls. Received: FusedOrtEngine"):
+        GuidedSampler(fused, fused, guidance=2.0)
 
 
 def test_refusals(file: Path, exported: Path, tmp_path: Path) -> None:

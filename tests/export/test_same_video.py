@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kvdiff
-from kvdiff.diffusion import ClipSampler
+from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export import export_litert, export_onnx_sampler
 from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler
@@ -24,13 +24,13 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def fused(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> FusedOrtSampler:
+def fused(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Sampler:
     path = export_onnx_sampler(exported, tmp_path_factory.mktemp("fused"))
     return FusedOrtSampler(path, providers=["CPUExecutionProvider"], threads=1)
 
 
 @pytest.fixture(scope="module")
-def samplers(model: kvdiff.VideoDiffusion, exported: Path, fused: FusedOrtSampler, tmp_path_factory) -> dict[str, Any]:
+def samplers(model: kvdiff.VideoDiffusion, exported: Path, fused: Sampler, tmp_path_factory) -> dict[str, Any]:
     return {
         "onnx": OrtSampler(exported, providers=["CPUExecutionProvider"], threads=1),
         "onnx, bound": OrtSampler(exported, providers=["CPUExecutionProvider"], threads=1, io_binding=True),
@@ -50,7 +50,7 @@ def test_on_every_runtime_and_in_any_batch(model: kvdiff.VideoDiffusion, sampler
     assert np.abs(TASKS[task](model, how | {"seed": 5}) - expected).max() > 0.1
 
 
-def compare(model: ClipSampler, fused: FusedOrtSampler, solver: str, num_steps: int, task: str) -> bool:
+def compare(model: Sampler, fused: Sampler, solver: str, num_steps: int, task: str) -> bool:
     """Whether the solver takes so few steps; where it does, the clips must agree."""
     how = dict(solver=solver, num_steps=num_steps, seed=6, spacing="karras")
     if solver in ("heun", "edm", "dpm_2") and num_steps == 4:  # Too few for a two-call solver.
@@ -61,13 +61,13 @@ def compare(model: ClipSampler, fused: FusedOrtSampler, solver: str, num_steps: 
     return True
 
 
-def test_one_graph_for_several_solvers_steps_and_tasks(model: kvdiff.VideoDiffusion, fused: FusedOrtSampler) -> None:
+def test_one_graph_for_several_solvers_steps_and_tasks(model: kvdiff.VideoDiffusion, fused: Sampler) -> None:
     for solver, num_steps, task in (("unipc", 4, "predict"), ("ddpm", 20, "interpolate"), ("edm", 20, "generate")):
         assert compare(model.sampler, fused, solver, num_steps, task)
 
 
 @pytest.mark.slow
-def test_one_graph_for_every_solver_steps_and_task(model: kvdiff.VideoDiffusion, fused: FusedOrtSampler) -> None:
+def test_one_graph_for_every_solver_steps_and_task(model: kvdiff.VideoDiffusion, fused: Sampler) -> None:
     """The whole cross: all solvers × {1, 4, 20, 50} steps × three tasks, one file, against Keras."""
     cells = [(solver, steps) for solver in SOLVERS for steps in (1, 4, 20, 50)]
     agree = {cell for cell in cells for task in TASKS if compare(model.sampler, fused, *cell, task)}

@@ -21,15 +21,16 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import kvdiff
-from kvdiff.diffusion import step_table
+from kvdiff.diffusion import Sampler, step_table
 from kvdiff.diffusion.conditions import ClassLabel, FrameVectors, LowResolution
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export import ParityError, export_saved_model
 from kvdiff.export.graph_sampler import GraphSampler
 from kvdiff.export.signatures import Signatures
 from kvdiff.runtime import ArtefactError, SavedModelSampler
+from kvdiff.runtime.format import MEMORY
 from kvdiff.runtime.manifest import load_folder
-from kvdiff.runtime.saved_model import KIND, MEMORY, table_inputs
+from kvdiff.runtime.saved_model import SAVED_MODEL, table_inputs
 
 ROOT = Path(kvdiff.__file__).parents[1]
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
@@ -53,7 +54,7 @@ def version(model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(version: Path) -> SavedModelSampler:
+def served(version: Path) -> Sampler:
     return SavedModelSampler(version.parent)
 
 
@@ -72,34 +73,32 @@ def alone(verb: Callable[..., np.ndarray], row: int, *known: np.ndarray) -> np.n
 # Whole clips, by the sampler of this package.
 
 
-def test_samples_are_those_of_keras(served: SavedModelSampler, model) -> None:
+def test_samples_are_those_of_keras(served: Sampler, model) -> None:
     check_samples(served, model, solver="ddpm", num_steps=6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
-def test_samples_of_every_solver_are_those_of_keras(served: SavedModelSampler, model, solver: str) -> None:
+def test_samples_of_every_solver_are_those_of_keras(served: Sampler, model, solver: str) -> None:
     for num_steps in (12, 40):
         check_samples(served, model, solver=solver, num_steps=num_steps, spacing="karras")
 
 
-def check_samples(served: SavedModelSampler, model, **sampling: Any) -> None:
+def check_samples(served: Sampler, model, **sampling: Any) -> None:
     sampling |= dict(seed=2**64 - 3, first_sample=4)
     ours, theirs = served.infill(CLIPS, KNOWN, **sampling), model.infill(CLIPS, KNOWN, **sampling)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4)
     assert ours[KNOWN].tobytes() == CLIPS[KNOWN].tobytes()
 
 
-def test_a_table_of_too_many_calls_runs_around_the_network(
-    served: SavedModelSampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_of_too_many_calls_runs_around_the_network(served: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     def sample() -> tuple[np.ndarray, int]:
         calls: list[int] = []
         clip = served.infill(CLIPS, KNOWN, **CHOSEN, seed=3, progress=lambda done, total: calls.append(done))
         return clip, len(calls)
 
     within, once = sample()
-    monkeypatch.setattr(served, "max_calls", CHOSEN["num_steps"] - 1)
+    monkeypatch.setattr(served.engine, "max_calls", CHOSEN["num_steps"] - 1)
     around, each = sample()
     assert (once, each) == (1, CHOSEN["num_steps"])
     np.testing.assert_allclose(around, within, rtol=0, atol=2e-4)
@@ -107,8 +106,8 @@ def test_a_table_of_too_many_calls_runs_around_the_network(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["autoregressive", "rolling"])
-def test_long_videos_are_those_of_keras(served: SavedModelSampler, model, plan: str) -> None:
-    sampling: dict[str, Any] = dict(plan=plan, num_steps=6, seed=3, context_noise=0.1)
+def test_long_videos_are_those_of_keras(served: Sampler, model, plan: str) -> None:
+    sampling: dict[str, Any] = dict(plan=plan, num_steps=6, seed=3, known_noise=0.1)
     for solver in ("ddpm", "deis"):
         ours, theirs = (
             source.rollout(9, CLIPS[:2, :2], **sampling, solver=solver) for source in (served, model.sampler)
@@ -140,7 +139,7 @@ def test_generate_makes_of_each_row_what_its_seed_and_number_say(signatures: Any
         np.testing.assert_allclose(made[row], alone(model.generate, row), rtol=0, atol=2e-4)
 
 
-def test_predict_and_interpolate_know_other_frames_in_each_row(signatures: Any, served: SavedModelSampler) -> None:
+def test_predict_and_interpolate_know_other_frames_in_each_row(signatures: Any, served: Sampler) -> None:
     address = dict(clip=tf.constant(CLIPS), seed=tf.constant(SEEDS), sample=tf.constant(SAMPLES))
     past, before, after = ([1, 3, 2], [1, 1, 2], [1, 2, 1])
     predicted = signatures.predict(**address, num_past=tf.constant(past))["frames"].numpy()
@@ -154,18 +153,18 @@ def test_predict_and_interpolate_know_other_frames_in_each_row(signatures: Any, 
         np.testing.assert_allclose(between["frames"][row, left : 4 - right], expected, rtol=0, atol=2e-4)
 
 
-def test_rows_of_other_solvers_and_lengths_share_a_batch(served: SavedModelSampler) -> None:
+def test_rows_of_other_solvers_and_lengths_share_a_batch(served: Sampler) -> None:
     """A stochastic solver of 5 calls, one with memory of 2, and one whose clip is no number."""
     known = KNOWN[:1]
     tables = [
-        step_table(served.schedule, served.prediction, solver=solver, num_steps=num_steps).with_known(known)
+        step_table(served.spec.schedule, served.spec.prediction, solver=solver, num_steps=num_steps).with_known(known)
         for solver, num_steps in (("ddpm", 5), ("dpmpp_2m", 2), ("ddpm", 5))
     ]
-    rows = [table_inputs(table, 1, served.max_calls) for table in tables]
+    rows = [table_inputs(table, 1, 4, served.engine.max_calls) for table in tables]
     feed = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     clip = np.where(known[0][:, None, None, None], CLIPS[0], 0.0)
     feed |= dict(start=np.stack([clip, clip, np.full_like(clip, np.nan)]), start_std=np.tile(~known, (3, 1)))
-    made = served._call("sample", feed | dict(first_draw=np.zeros(3), seed=SEEDS, sample=SAMPLES))
+    made = served.engine._call("sample", feed | dict(first_draw=np.zeros(3), seed=SEEDS, sample=SAMPLES))
     for row, (solver, num_steps) in enumerate((("ddpm", 5), ("dpmpp_2m", 2))):
         sampling = dict(solver=solver, num_steps=num_steps, seed=int(SEEDS[row]) % 2**64)
         expected = served.infill(CLIPS[:1], known, **sampling, first_sample=int(SAMPLES[row]))[0]
@@ -198,13 +197,13 @@ def test_conditions_and_guidance_are_inputs_of_each_row(tmp_path: Path) -> None:
 
 
 def test_pixels_come_as_numbers_or_files(trivial: kvdiff.VideoDiffusion) -> None:
-    sampler = trivial.sampler
-    table = step_table(sampler.schedule, sampler.prediction, num_steps=2)
+    spec = trivial.spec
+    table = step_table(spec.schedule, spec.prediction, num_steps=2)
     inputs = dict(num_past=tf.constant([2]), seed=tf.constant([7], tf.int64), sample=tf.constant([0], tf.int64))
     given = np.random.default_rng(0).integers(0, 256, (1, 4, 8, 8, 1), np.uint8)
     made = {}
     for pixels in ("uint8", "png"):
-        signatures = Signatures(trivial.denoiser, trivial.clip_spec, sampler.clamp, table, max_calls=2, pixels=pixels)
+        signatures = Signatures(trivial.denoiser, spec, table, max_calls=2, pixels=pixels)
         made |= signatures.predict(tf.constant(given), **inputs)
     frames = made["frames"].numpy()
     assert frames.dtype == np.uint8 and frames[:, :2].tobytes() == given[:, :2].tobytes()
@@ -254,15 +253,13 @@ def run_module(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("how", ["frames", "session"])  # saved_model_cli names its file after the output.
-def test_tensorflows_own_tools_make_the_same_clips(
-    elsewhere: dict[str, np.ndarray], served: SavedModelSampler, how: str
-) -> None:
+def test_tensorflows_own_tools_make_the_same_clips(elsewhere: dict[str, np.ndarray], served: Sampler, how: str) -> None:
     rows = zip(ROWS["seed"], ROWS["sample"], strict=True)
     expected = [served.generate(1, **CHOSEN, seed=seed, first_sample=sample)[0] for seed, sample in rows]
     np.testing.assert_allclose(elsewhere[how], expected, rtol=0, atol=2e-4)
 
 
-def test_warmup_asks_for_each_signature(elsewhere: dict[str, np.ndarray], served: SavedModelSampler) -> None:
+def test_warmup_asks_for_each_signature(elsewhere: dict[str, np.ndarray], served: Sampler) -> None:
     names = ("denoise", "generate", "predict", "interpolate", "sample")
     assert {f"warmup_{name}" for name in names} == {name for name in elsewhere if name.startswith("warmup")}
     # Black clips of which nothing is known, seed 0, number 0: three times the same clip.
@@ -283,9 +280,7 @@ def service(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         process.communicate()
 
 
-def test_requests_that_share_a_batch_get_what_they_get_alone(
-    service: tuple[str, Path], served: SavedModelSampler
-) -> None:
+def test_requests_that_share_a_batch_get_what_they_get_alone(service: tuple[str, Path], served: Sampler) -> None:
     """Eight clients at once, over gRPC, through the server's batching."""
     address, batches = service
     with grpc.insecure_channel(address) as channel:
@@ -315,10 +310,10 @@ def test_requests_that_share_a_batch_get_what_they_get_alone(
 
 def test_manifest_says_what_is_served(version: Path, model) -> None:
     manifest = json.loads((version / "manifest.json").read_text())
-    assert manifest["serving"] == {**CHOSEN, "spacing": "trailing", "max_calls": 100, "pixels": "float32"}
+    assert manifest["serving"] == {**CHOSEN, "spacing": None, "max_calls": 100, "pixels": "float32"}
     assert manifest["inputs"]["sample/b"] == {"dtype": "float32", "shape": ["batch", 100, MEMORY, 4]}
     assert manifest["outputs"]["predict/frames"]["shape"] == ["batch", 4, 8, 8, 1]
-    assert manifest["sampler"] == model.sampler.config
+    assert manifest["sampler"] == model.spec.config
     parity = manifest["parity"]
     assert parity["max_relative_difference"] <= parity["tolerance"] == 3e-5
     assert [case["batch"] for case in parity["cases"]] == [1, 2, 5]
@@ -359,9 +354,9 @@ def test_two_hundred_random_bytes_and_cuts_are_noticed(version: Path, tmp_path: 
         damaged[where] ^= rng.integers(1, 256)
         path.write_bytes(damaged[:where] if turn % 4 == 0 else damaged)
         with pytest.raises(ArtefactError):
-            load_folder(folder, KIND)
+            load_folder(folder, SAVED_MODEL.kind)
         path.write_bytes(content)
-    load_folder(folder, KIND)
+    load_folder(folder, SAVED_MODEL.kind)
 
 
 def flip(path: Path) -> None:
@@ -370,7 +365,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_refusals(trivial: kvdiff.VideoDiffusion, served: SavedModelSampler, version: Path, tmp_path: Path) -> None:
+def test_refusals(trivial: kvdiff.VideoDiffusion, served: Sampler, version: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="`version`: expected a number that is not taken.* Received: 1; .*clips"):
         export_saved_model(trivial, version.parent, version=1)
     with pytest.raises(ValueError, match=r"`pixels`: expected one of .* Received: 'jpeg'"):

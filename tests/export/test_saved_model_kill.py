@@ -13,7 +13,7 @@ import pytest
 
 import kvdiff
 from kvdiff.runtime.manifest import load_folder
-from kvdiff.runtime.saved_model import KIND
+from kvdiff.runtime.saved_model import SAVED_MODEL
 
 ROOT = Path(kvdiff.__file__).parents[1]
 EXPORT = """
@@ -45,7 +45,7 @@ def test_kill_at_twenty_moments(trivial: kvdiff.VideoDiffusion, tmp_path: Path) 
         killed += process.returncode == -signal.SIGKILL
         assert contents(base / "1") == before
         for version in base.glob("[0-9]*"):
-            load_folder(version, KIND)
+            load_folder(version, SAVED_MODEL.kind)
     assert killed >= 10
 
 

@@ -13,9 +13,11 @@ import kvdiff
 from kvdiff.export import export_onnx_sampler, verify
 from kvdiff.export.manifest import write_manifest
 from kvdiff.export.verification import Comparison, Verdict
-from kvdiff.runtime import ArtefactError, OrtSampler, find_artefacts, open_sampler
+from kvdiff.runtime import ArtefactError, find_artefacts, open_sampler
 from kvdiff.runtime.manifest import load_artefact, manifest_path
-from kvdiff.runtime.ort import FILE, KIND
+from kvdiff.runtime.ort import ONNX, OrtEngine
+
+FILE = ONNX.file
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +45,13 @@ def test_every_file_is_compared_in_every_task_batch_and_solver(model: kvdiff.Vid
 
 
 def test_a_file_that_answers_otherwise_is_a_miss(model: kvdiff.VideoDiffusion, run: Path, tmp_path: Path) -> None:
-    manifest = load_artefact(run / FILE, KIND, FILE).manifest
+    manifest = load_artefact(run / FILE, ONNX.kind, FILE).manifest
     graph = onnx.load(run / FILE)
     weight = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     weight.CopyFrom(onnx.numpy_helper.from_array(1.01 * onnx.numpy_helper.to_array(weight), weight.name))
     onnx.save(graph, tmp_path / FILE)
     sections = {name: manifest[name] for name in ("precision", "inputs", "outputs", "sampler", "versions", "parity")}
-    write_manifest(tmp_path / FILE, KIND, **sections)
+    write_manifest(tmp_path / FILE, ONNX.kind, **sections)
     (verdict,) = verify(model, tmp_path, num_steps=4, batches=(2,), solvers=("ddim",))
     assert not verdict.passes and verdict.max_abs_difference > 2e-4
 
@@ -78,12 +80,12 @@ def test_nothing_to_verify_and_damaged_files(model: kvdiff.VideoDiffusion, run: 
 )
 def test_bars(precision: str, difference: float, error: float, passes: bool) -> None:
     comparisons = [Comparison("generate", 1, "ddim", difference, error), Comparison("generate", 2, "ddim", 0.0, error)]
-    assert Verdict(Path("x"), KIND, precision, 1, {}, 1.0, comparisons).passes == passes
+    assert Verdict(Path("x"), ONNX.kind, precision, 1, {}, 1.0, comparisons).passes == passes
 
 
 def test_open_sampler_goes_by_what_the_manifest_says(run: Path, tmp_path: Path) -> None:
     assert [path.name for path in find_artefacts(run)] == ["denoiser.onnx", "sampler.onnx"]
-    assert type(open_sampler(run / "denoiser.onnx")) is OrtSampler
+    assert type(open_sampler(run / "denoiser.onnx").engine) is OrtEngine
     (tmp_path / "x.bin").write_bytes(b"x")
     with pytest.raises(ArtefactError, match="which is missing"):
         open_sampler(tmp_path / "x.bin")

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion.conditions import ClassLabel, FrameTimes, FrameVectors
-from kvdiff.layers.condition_embedding import ConditionEmbedding, conditions_of
+from kvdiff.layers.condition_embedding import ConditionEmbedding
+from kvdiff.models.denoiser import DenoiserContract
 from kvdiff.models.unet3d import UNet3D
 
 CONDITIONS = {"digit": ClassLabel(3), "action": FrameVectors(2), "when": FrameTimes()}
@@ -44,8 +45,8 @@ def test_config_rebuilds_it_and_the_denoiser_knows_its_conditions():
     layer = ConditionEmbedding.from_config(ConditionEmbedding(CONDITIONS).get_config())
     assert layer.conditions == CONDITIONS
     net = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), conditions=CONDITIONS)
-    assert conditions_of(net) == CONDITIONS and list(net.input) == ["noisy_clip", "noise_label", *CONDITIONS, "told"]
-    assert conditions_of(UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,))) == {}
+    assert DenoiserContract.of(net).conditions == CONDITIONS
+    assert list(net.input) == ["noisy_clip", "noise_label", *CONDITIONS, "told"]
 
 
 def test_it_stays_float32():

@@ -79,7 +79,7 @@ def test_the_share_of_untold_labels(dropout, bright_and_dark):
 def test_an_untold_value_changes_nothing_and_a_told_one_does(trained):
     clip, label = np.ones((3, *SHAPE), np.float32), np.full((3, 2), 0.5, np.float32)
     asked = {"brightness": np.array([0, 1, 1], np.int32), "told": np.float32([[0], [0], [1]])}
-    out = np.asarray(trained.sampler.denoise(clip, label, asked))
+    out = np.asarray(trained.sampler.engine.denoise(clip, label, asked))
     np.testing.assert_array_equal(out[0], out[1])
     assert np.abs(out[2] - out[1]).max() > 0.01
 
@@ -87,7 +87,7 @@ def test_an_untold_value_changes_nothing_and_a_told_one_does(trained):
 def test_saves_and_loads(trained, tmp_path):
     trained.save(tmp_path / "model.keras")
     twin = keras.saving.load_model(tmp_path / "model.keras")
-    assert twin.conditions == CLASSES
+    assert twin.spec.conditions == CLASSES
     np.testing.assert_array_equal(of_class(twin, [0, 1, 1, 0]), of_class(trained, [0, 1, 1, 0]))
 
 
@@ -121,7 +121,7 @@ def asked(model, **changes):
         "told": np.ones((2, 3)),
     }
     inputs = {name: np.float32(value) for name, value in {**inputs, **changes}.items()}
-    return np.asarray(model.sampler.denoise(clips, np.float32([[0.5, 0.5, 0.0]] * 2), inputs))
+    return np.asarray(model.sampler.engine.denoise(clips, np.float32([[0.5, 0.5, 0.0]] * 2), inputs))
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_clear_errors(bright_and_dark, every_kind):
 
 def test_outside_its_interval_guidance_doubles_no_batch_of_the_network(trained, monkeypatch):
     """The rows of every call that the network itself sees, in the compiled loop run eagerly."""
-    sampler, rows = trained.sampler, []
-    network = sampler._denoiser
+    engine, rows = trained.sampler.engine, []
+    network = engine._denoiser
 
     def counted(inputs, training):
         rows.append(len(inputs["told"]))
         return network(inputs, training=training)
 
-    monkeypatch.setattr(sampler, "_denoiser", counted)
+    monkeypatch.setattr(engine, "_denoiser", counted)
     tf.config.run_functions_eagerly(True)
     try:
         of_class(trained, 1, 3, guidance=3.0, guidance_interval=(0.0, 0.5), solver="ddim")

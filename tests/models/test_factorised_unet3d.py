@@ -6,7 +6,7 @@ import pytest
 
 import kvdiff
 from kvdiff.diffusion.conditions import ClassLabel, ClipVector
-from kvdiff.layers.condition_embedding import conditions_of
+from kvdiff.models.denoiser import DenoiserContract
 
 TEXT = np.float32([[0.3, -1.0, 2.0], [1.0, 0.5, -0.5]])
 
@@ -138,7 +138,7 @@ def test_a_saved_model_generates_the_same(model, tmp_path):
     model.save(tmp_path / "model.keras")
     sampling = dict(num_steps=2, seed=1, conditions={"text": TEXT}, guidance=3.0)
     loaded = kvdiff.load_model(tmp_path / "model.keras")
-    assert loaded.conditions == {"text": ClipVector(3)} == conditions_of(loaded.denoiser)
+    assert loaded.spec.conditions == {"text": ClipVector(3)} == DenoiserContract.of(loaded.denoiser).conditions
     np.testing.assert_array_equal(loaded.generate(2, **sampling), model.generate(2, **sampling))
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvdiff.runtime.manifest import canonical_json
-from kvdiff.runtime.ort import METADATA
+from kvdiff.runtime.manifest import METADATA, canonical_json
 from tests.runtime.handmade import SAMPLER, make_graph, write_artefact
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction
 from kvdiff.export.manifest import write_manifest
-from kvdiff.runtime.ort import FILE, KIND
+from kvdiff.runtime.ort import ONNX
 
 CLIP = ["batch", "frames", "height", "width", 1]
 SAMPLER = {
@@ -49,7 +49,7 @@ def make_graph(properties: dict[str, str], output: str = "raw_output", *, learne
 
 def write_artefact(folder: Path, graph: onnx.ModelProto, **changes: Any) -> Path:
     """Write `graph` and a manifest of it; `changes` replace sections of the manifest."""
-    (folder / FILE).write_bytes(graph.SerializeToString())
+    (folder / ONNX.file).write_bytes(graph.SerializeToString())
     sections = {
         "inputs": {"noisy_clip": {"shape": CLIP}, "noise_label": {"shape": CLIP[:2]}},
         "outputs": {"raw_output": {"shape": CLIP}},
@@ -57,5 +57,5 @@ def write_artefact(folder: Path, graph: onnx.ModelProto, **changes: Any) -> Path
         "versions": {},
         "parity": {},
     }
-    write_manifest(folder / FILE, KIND, **{**sections, **changes})
-    return folder / FILE
+    write_manifest(folder / ONNX.file, ONNX.kind, **{**sections, **changes})
+    return folder / ONNX.file

@@ -80,7 +80,7 @@ def with_data(artefact: Path, name: str) -> Path:
 
 def test_data_beside_the_model_is_held_to_the_manifest(artefact: Path) -> None:
     data = with_data(artefact, "denoiser.onnx.0.data")
-    assert OrtSampler(artefact).clip_spec.num_frames == 4
+    assert OrtSampler(artefact).spec.clip.num_frames == 4
     data.write_bytes(b"abd")
     with pytest.raises(ArtefactError, match=r"0.data, which has changed since export"):
         OrtSampler(artefact)
@@ -161,7 +161,7 @@ def test_wrong_manifest_is_refused(artefact: Path, change: Change, message: str)
 )
 def test_a_changed_manifest_is_refused(artefact: Path, change: Change) -> None:
     edit(artefact, lambda content: None)  # Another layout of the same content is no change.
-    assert OrtSampler(artefact).manifest["parity"] == {}
+    assert OrtSampler(artefact).engine.artefact.manifest["parity"] == {}
     edit(artefact, change)
     with pytest.raises(ArtefactError, match=r"manifest.json, which has changed since export"):
         OrtSampler(artefact)

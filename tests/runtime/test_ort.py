@@ -11,38 +11,38 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from kvdiff.diffusion import Sampler
 from kvdiff.runtime import ArtefactError, OrtSampler
-from kvdiff.runtime.manifest import canonical_json
-from kvdiff.runtime.ort import METADATA
+from kvdiff.runtime.manifest import METADATA, canonical_json
 from tests.runtime.handmade import SAMPLER, make_graph, write_artefact
 
 PAST = np.zeros((2, 2, 8, 8, 1), np.float32)
 
 
 @pytest.fixture
-def sampler(artefact: Path) -> OrtSampler:
+def sampler(artefact: Path) -> Sampler:
     return OrtSampler(artefact, providers=["CPUExecutionProvider"], threads=1)
 
 
-def test_denoise_runs_the_graph(sampler: OrtSampler, rng: np.random.Generator) -> None:
+def test_denoise_runs_the_graph(sampler: Sampler, rng: np.random.Generator) -> None:
     noisy_clip, noise_label = rng.standard_normal((3, 5, 4, 6, 1)), rng.uniform(size=(3, 5))
-    out = sampler.denoise(noisy_clip, noise_label)
+    out = sampler.engine.denoise(noisy_clip, noise_label)
     assert out.dtype == np.float32
     np.testing.assert_allclose(out, noisy_clip / 2 + noise_label[:, :, None, None, None], rtol=1e-6, atol=1e-6)
 
 
-def test_one_step_is_the_networks_prediction_of_x_0(sampler: OrtSampler, rng: np.random.Generator) -> None:
+def test_one_step_is_the_networks_prediction_of_x_0(sampler: Sampler, rng: np.random.Generator) -> None:
     """One DDIM step from pure noise lands on D = clamp(alpha x - sigma F): equation (5) with the v-prediction."""
-    alpha, sigma = sampler.schedule.alpha[-1], sampler.schedule.sigma[-1]
+    alpha, sigma = sampler.spec.schedule.alpha[-1], sampler.spec.schedule.sigma[-1]
     label = np.arctan2(sigma, alpha) * 2 / np.pi
     start = []
-    denoise = sampler.denoise
-    sampler.denoise = lambda x, noise_label, inputs: start.append(x) or denoise(x, noise_label)
+    denoise = sampler.engine.denoise
+    sampler.engine.denoise = lambda x, noise_label, inputs: start.append(x) or denoise(x, noise_label)
     clip = sampler.generate(2, num_steps=1)
     np.testing.assert_allclose(clip, np.clip(alpha * start[0] - sigma * (start[0] / 2 + label), -1, 1), atol=1e-6)
 
 
-def test_a_clip_does_not_depend_on_the_batch_around_it(sampler: OrtSampler) -> None:
+def test_a_clip_does_not_depend_on_the_batch_around_it(sampler: Sampler) -> None:
     together = sampler.generate(5, num_steps=4, solver="ddpm", seed=2)
     alone = [sampler.generate(1, num_steps=4, solver="ddpm", seed=2, first_sample=i) for i in range(5)]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
@@ -50,13 +50,13 @@ def test_a_clip_does_not_depend_on_the_batch_around_it(sampler: OrtSampler) -> N
     np.testing.assert_allclose(together, in_chunks, atol=1e-6)
 
 
-def test_progress_counts_network_calls(sampler: OrtSampler) -> None:
+def test_progress_counts_network_calls(sampler: Sampler) -> None:
     seen: list[tuple[int, int]] = []
     sampler.generate(3, num_steps=2, batch_size=2, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_known_frames_come_back_bit_identical(sampler: OrtSampler, rng: np.random.Generator) -> None:
+def test_known_frames_come_back_bit_identical(sampler: Sampler, rng: np.random.Generator) -> None:
     clip = rng.uniform(-1, 1, (2, 4, 8, 8, 1)).astype(np.float32)
     known = np.array([True, False, True, False])
     assert sampler.infill(clip, known, solver="ddpm")[:, known].tobytes() == clip[:, known].tobytes()
@@ -75,7 +75,7 @@ def test_known_frames_come_back_bit_identical(sampler: OrtSampler, rng: np.rando
         (PAST.repeat(2, axis=1), "`past`: expected fewer than 4 frames"),
     ],
 )
-def test_bad_clips_are_refused(sampler: OrtSampler, past: np.ndarray, message: str) -> None:
+def test_bad_clips_are_refused(sampler: Sampler, past: np.ndarray, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         sampler.predict_frames(past)
 
@@ -95,7 +95,7 @@ def test_bad_clips_are_refused(sampler: OrtSampler, past: np.ndarray, message: s
         ({"num_frames": 0}, "`num_frames`: expected an integer >= 1. Received: 0"),
     ],
 )
-def test_bad_sampling_arguments_are_refused(sampler: OrtSampler, how: dict[str, Any], message: str) -> None:
+def test_bad_sampling_arguments_are_refused(sampler: Sampler, how: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         sampler.generate(**how)
 
@@ -119,7 +119,7 @@ def test_a_provider_that_cannot_be_used_is_warned_about(artefact: Path) -> None:
     with pytest.warns(RuntimeWarning, match=f"expected .'{absent}'. to run the model. Received: .'CPU") as caught:
         sampler = OrtSampler(artefact, providers=[(absent, {"device_id": 0}), "CPUExecutionProvider"])
     assert caught[0].filename == __file__
-    assert sampler.providers == ("CPUExecutionProvider",)
+    assert sampler.engine.providers == ("CPUExecutionProvider",)
     assert np.isfinite(sampler.generate(num_steps=1)).all()
 
 
@@ -144,7 +144,7 @@ def test_a_gpu_build_without_a_gpu_warns_by_default(artefact: Path, monkeypatch:
 def test_the_cpu_as_asked_for_is_no_reason_to_warn(artefact: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert OrtSampler(artefact, providers=["CPUExecutionProvider"]).providers == ("CPUExecutionProvider",)
+        assert OrtSampler(artefact, providers=["CPUExecutionProvider"]).engine.providers == ("CPUExecutionProvider",)
 
 
 def test_missing_onnxruntime_names_the_extra(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

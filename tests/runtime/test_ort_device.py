@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.export.onnx_step import step_model
 from kvdiff.runtime import CPU, OrtSampler, cuda, tensorrt
@@ -15,12 +16,12 @@ from kvdiff.runtime.ort_device import STEP, DeviceLoop
 
 
 @pytest.fixture
-def host(artefact: Path) -> OrtSampler:
+def host(artefact: Path) -> Sampler:
     return OrtSampler(artefact, providers=[CPU], threads=1)
 
 
 @pytest.fixture
-def bound(artefact: Path) -> OrtSampler:
+def bound(artefact: Path) -> Sampler:
     return OrtSampler(artefact, providers=[CPU], threads=1, io_binding=True)
 
 
@@ -29,12 +30,12 @@ def test_step_onnx_is_what_the_mathematics_writes() -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_solver_gives_the_hosts_clips(host: OrtSampler, bound: OrtSampler, solver: str) -> None:
+def test_every_solver_gives_the_hosts_clips(host: Sampler, bound: Sampler, solver: str) -> None:
     sampling = dict(solver=solver, num_steps=20, seed=4, spacing="karras")
     np.testing.assert_allclose(bound.generate(3, **sampling), host.generate(3, **sampling), atol=1e-5)
 
 
-def test_tasks_shapes_plans_and_chunks(host: OrtSampler, bound: OrtSampler, rng: np.random.Generator) -> None:
+def test_tasks_shapes_plans_and_chunks(host: Sampler, bound: Sampler, rng: np.random.Generator) -> None:
     clip = rng.uniform(-1, 1, (3, 4, 8, 8, 1)).astype(np.float32)
     known = np.array([[True, False, False, True], [False] * 4, [False, True, False, False]])
     made, expected = (s.infill(clip, known, num_steps=5, solver="ddpm", batch_size=2) for s in (bound, host))
@@ -44,16 +45,16 @@ def test_tasks_shapes_plans_and_chunks(host: OrtSampler, bound: OrtSampler, rng:
     np.testing.assert_allclose(
         bound.rollout(9, clip[:, :2], **rolled), host.rollout(9, clip[:, :2], **rolled), atol=1e-5
     )
-    assert len(bound._loop._buffers) == 3  # Of two chunks, and of the rollout's batch of three.
+    assert len(bound.engine._loop._buffers) == 3  # Of two chunks, and of the rollout's batch of three.
 
 
-def test_progress_counts_network_calls(bound: OrtSampler) -> None:
+def test_progress_counts_network_calls(bound: Sampler) -> None:
     seen: list[tuple[int, int]] = []
     bound.generate(1, num_steps=3, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_clips_do_not_come_back_between_calls(bound: OrtSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_do_not_come_back_between_calls(bound: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only numbers a row and the first and last clip cross; with a solver that draws no noise."""
     crossings: list[int] = []
     value = DeviceLoop._value
@@ -64,9 +65,9 @@ def test_clips_do_not_come_back_between_calls(bound: OrtSampler, monkeypatch: py
     assert max(size for size in crossings if size != clip) <= 4
 
 
-def test_cuda_graphs_have_a_number_for_each_shape(bound: OrtSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graphs_have_a_number_for_each_shape(bound: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorded graph replays fixed addresses, so each shape needs one of its own."""
-    loop, numbers = bound._loop, []
+    loop, numbers = bound.engine._loop, []
 
     class Options(onnxruntime.RunOptions):
         def add_run_config_entry(self, name: str, value: str) -> None:

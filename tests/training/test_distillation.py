@@ -10,9 +10,9 @@ import tensorflow as tf
 import kvdiff
 from kvdiff.diffusion import ClipSpec, NoiseSchedule, Prediction, step, step_table
 from kvdiff.diffusion.conditions import ClassLabel
-from kvdiff.diffusion.conditions.conditioning import Conditioning, answer
-from kvdiff.diffusion.process.clamps import clamp_unit, unclamped
+from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
+from kvdiff.diffusion.transforms.clamps import clamp_to
 from kvdiff.training import ClipBatches, ProgressiveDistillation, TrainingCheckpoint, distillation_stages
 from tests.training import trainings
 from tests.training.trainings import digest
@@ -24,6 +24,11 @@ SHAPE = (4, 8, 8, 1)
 STEPS = 2
 
 
+def exact_network(schedule: NoiseSchedule, prediction: str):
+    """F(noisy_clip, noise_label, inputs), perfectly trained."""
+    return OracleSampler(DATA, PAIR, schedule, Prediction(prediction)).engine.denoise
+
+
 @keras.saving.register_keras_serializable(package="tests")
 class Exact(keras.layers.Layer):
     """The raw output of a perfectly trained network; remembers what it was asked."""
@@ -31,7 +36,7 @@ class Exact(keras.layers.Layer):
     def __init__(self, prediction: str, **kwargs) -> None:
         super().__init__(**kwargs)
         self.prediction, self.asked = prediction, []
-        self.oracle = OracleSampler(DATA, PAIR, NoiseSchedule.from_config(SCHEDULE), Prediction(prediction))
+        self.exact = exact_network(NoiseSchedule.from_config(SCHEDULE), prediction)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs["noisy_clip"].shape, "float32")
@@ -39,7 +44,7 @@ class Exact(keras.layers.Layer):
     def call(self, inputs):
         clip, label = (np.asarray(inputs[name], np.float64) for name in ("noisy_clip", "noise_label"))
         self.asked.append((clip, label))
-        return tf.constant(self.oracle.denoise(clip, label), tf.float32)
+        return tf.constant(self.exact(clip, label, {}), tf.float32)
 
     def get_config(self):
         return {**super().get_config(), "prediction": self.prediction}
@@ -70,10 +75,10 @@ def landings(stage, inputs, target, denoise):
         known = label[i] == 0.0
         row = list(once.with_known(known).rows(np.float64))[at]
         x = noisy[i : i + 1] / row.c_in
-        ones.append(step(row, x, np.asarray(target[i : i + 1], np.float64), (0.0,), 0.0, unclamped)[0])
+        ones.append(step(row, x, np.asarray(target[i : i + 1], np.float64), (0.0,), 0.0, clamp_to(None))[0])
         for row in list(twice.with_known(known).rows(np.float64))[2 * at : 2 * at + 2]:
             out = denoise(row.c_in * x, np.broadcast_to(row.c_noise[..., 0, 0, 0], x.shape[:2]), i)
-            x = step(row, x, out, (0.0,), 0.0, clamp_unit)[0]
+            x = step(row, x, out, (0.0,), 0.0, clamp_to((-1.0, 1.0)))[0]
         twos.append(x)
     return np.concatenate(ones), np.concatenate(twos)
 
@@ -88,10 +93,10 @@ def pairs():
 def test_one_step_to_the_target_lands_where_two_exact_steps_do(prediction, pairs):
     stage = ProgressiveDistillation(exact_model(prediction), 4)
     inputs, target, _ = stage.noised(tf.constant(pairs), 3)
-    oracle = OracleSampler(DATA, PAIR, stage.student.forward_diffusion.schedule, Prediction(prediction))
-    one, two = landings(stage, inputs, target, lambda x, label, _: oracle.denoise(x, label))
+    network = exact_network(stage.student.spec.schedule, prediction)
+    one, two = landings(stage, inputs, target, lambda x, label, _: network(x, label, {}))
     np.testing.assert_allclose(one, two, atol=1e-5)
-    exact = oracle.denoise(*(np.asarray(inputs[name], np.float64) for name in ("noisy_clip", "noise_label")))
+    exact = network(*(np.asarray(inputs[name], np.float64) for name in ("noisy_clip", "noise_label")), {})
     unknown = np.asarray(inputs["noise_label"]) > 0
     assert np.abs(np.asarray(target) - exact)[unknown].max() > 1e-3  # It is not the teacher's own answer.
 
@@ -233,9 +238,9 @@ def test_the_student_of_a_guided_teacher_needs_no_guidance():
 
     def guided(x, label, i):
         of_clip = {name: np.asarray(inputs[name])[i : i + 1] for name in ("kind", "told")}
-        question = Conditioning(model.conditions, of_clip, np.array([2.5], np.float32))
-        return answer(
-            np, lambda *asked: np.asarray(model.sampler.denoise(*asked)), x.astype("float32"), label, question
+        question = Conditioning(model.spec.conditions, of_clip, np.array([2.5], np.float32))
+        return guided_output(
+            np, lambda *asked: np.asarray(model.sampler.engine.denoise(*asked)), x.astype("float32"), label, question
         )
 
     one, two = landings(first, inputs, target, guided)
