@@ -5,39 +5,43 @@ The names below load on first use, so `import kvdiff` needs neither TensorFlow n
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kvdiff.system import __version__ as __version__
+from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
     from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
-    from kvdiff.diffusion import KnownFrames, NoiseSchedule, Prediction, StepTable, step_table
+    from kvdiff.diffusion import KnownFrames, ModelSpec, NoiseSchedule, Prediction, Sampler, StepTable, step_table
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.loading import load_model
     from kvdiff.models.torch_weights import load_torch_weights
     from kvdiff.models.unet3d import UNet3D
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "FactorisedUNet3D": "kvdiff.models.factorised_unet3d",
-    "KnownFrames": "kvdiff.diffusion",
-    "NoiseSchedule": "kvdiff.diffusion",
-    "Prediction": "kvdiff.diffusion",
-    "StepTable": "kvdiff.diffusion",
-    "step_table": "kvdiff.diffusion",
-    "UNet3D": "kvdiff.models.unet3d",
-    "load_model": "kvdiff.models.loading",
-    "load_torch_weights": "kvdiff.models.torch_weights",
-    "VideoDiffusion": "kvdiff.models.video_diffusion",
+    "FactorisedUNet3D": "models.factorised_unet3d",
+    "KnownFrames": "diffusion",
+    "ModelSpec": "diffusion",
+    "NoiseSchedule": "diffusion",
+    "Prediction": "diffusion",
+    "Sampler": "diffusion",
+    "StepTable": "diffusion",
+    "UNet3D": "models.unet3d",
+    "VideoDiffusion": "models.video_diffusion",
+    "load_model": "models.loading",
+    "load_torch_weights": "models.torch_weights",
+    "step_table": "diffusion",
+    **dict.fromkeys(["data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training"], ""),
 }
-_ROOMS = ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training")
 
 __all__ = [
     "FactorisedUNet3D",
     "KnownFrames",
+    "ModelSpec",
     "NoiseSchedule",
     "Prediction",
+    "Sampler",
     "StepTable",
     "UNet3D",
     "VideoDiffusion",
@@ -54,17 +58,4 @@ __all__ = [
     "training",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in _ROOMS:
-        value = importlib.import_module(f"kvdiff.{name}")
-    else:
-        raise AttributeError(f"module 'kvdiff' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

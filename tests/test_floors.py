@@ -14,6 +14,7 @@ PACKAGE = Path(kvdiff.__file__).parent
 
 # A room may import itself and the rooms of lower floors. Everything in kvdiff/ has a floor.
 FLOORS = {
+    **dict.fromkeys(["system"], -1),
     **dict.fromkeys(["diffusion"], 0),
     **dict.fromkeys(["layers", "media", "runtime"], 1),
     **dict.fromkeys(["sampling", "training"], 2),
@@ -32,7 +33,7 @@ def sources() -> list[Path]:
 def room_of(module: str) -> str:
     """The room of a dotted name below `kvdiff`; a name of the public face lives where the face says."""
     head = module.split(".")[1]
-    return kvdiff._HOMES[head].split(".")[1] if head in kvdiff._HOMES else head
+    return kvdiff._HOMES.get(head, head).split(".")[0] or head
 
 
 def imported_rooms(source: str) -> Iterator[tuple[int, str]]:

@@ -24,7 +24,17 @@ def test_every_public_name_resolves(name: str) -> None:
 
 def test_the_face_lists_itself() -> None:
     assert dir(kvdiff) == sorted(kvdiff.__all__)
-    assert set(kvdiff.__all__) == {*kvdiff._HOMES, *kvdiff._ROOMS}
+    assert set(kvdiff.__all__) == set(kvdiff._HOMES)
+
+
+@pytest.mark.parametrize("room", ["layers", "models", "training"])
+def test_every_public_name_of_a_room_resolves(room: str) -> None:
+    package = getattr(kvdiff, room)
+    assert dir(package) == sorted(package.__all__) == sorted(package._HOMES)
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name and getattr(package, name).__doc__
+    with pytest.raises(AttributeError, match=f"module 'kvdiff.{room}' has no attribute 'Nothing'"):
+        package.Nothing  # noqa: B018
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

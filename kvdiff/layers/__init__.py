@@ -1,1 +1,83 @@
-"""The layers of the network, in `keras.ops` alone."""
+"""The layers of the networks, in `keras.ops` alone: build a denoiser of your own from them.
+
+The names below load on first use, so that importing the room imports no Keras.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvdiff.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from kvdiff.layers.attention import VideoAttention
+    from kvdiff.layers.condition_concatenation import ConditionConcatenation
+    from kvdiff.layers.condition_embedding import ConditionEmbedding
+    from kvdiff.layers.enlarge import Enlarge
+    from kvdiff.layers.factorised_attention import (
+        LinearSpaceAttention,
+        RelativePositionBias,
+        SpaceAttention,
+        TimeAttention,
+    )
+    from kvdiff.layers.folded_conv3d import FoldedConv3D
+    from kvdiff.layers.forward_diffusion import ForwardDiffusion
+    from kvdiff.layers.group_norm import FrameGroupNorm
+    from kvdiff.layers.known_context import KnownContext
+    from kvdiff.layers.noise_embedding import NoiseEmbedding
+    from kvdiff.layers.post_norm_block import PostNormBlock3D
+    from kvdiff.layers.resample import PatchMerge, PatchSplit
+    from kvdiff.layers.residual_block import ResidualBlock3D
+    from kvdiff.layers.sample_dropout import SampleDropout
+    from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
+    from kvdiff.layers.timestep_embedding import TimestepEmbedding
+
+_HOMES = {
+    "ConditionConcatenation": "condition_concatenation",
+    "ConditionEmbedding": "condition_embedding",
+    "Enlarge": "enlarge",
+    "FoldedConv3D": "folded_conv3d",
+    "ForwardDiffusion": "forward_diffusion",
+    "FrameDownsample": "strided_conv",
+    "FrameGroupNorm": "group_norm",
+    "FrameUpsample": "strided_conv",
+    "KnownContext": "known_context",
+    "LinearSpaceAttention": "factorised_attention",
+    "NoiseEmbedding": "noise_embedding",
+    "PatchMerge": "resample",
+    "PatchSplit": "resample",
+    "PostNormBlock3D": "post_norm_block",
+    "RelativePositionBias": "factorised_attention",
+    "ResidualBlock3D": "residual_block",
+    "SampleDropout": "sample_dropout",
+    "SpaceAttention": "factorised_attention",
+    "TimeAttention": "factorised_attention",
+    "TimestepEmbedding": "timestep_embedding",
+    "VideoAttention": "attention",
+}
+
+__all__ = [
+    "ConditionConcatenation",
+    "ConditionEmbedding",
+    "Enlarge",
+    "FoldedConv3D",
+    "ForwardDiffusion",
+    "FrameDownsample",
+    "FrameGroupNorm",
+    "FrameUpsample",
+    "KnownContext",
+    "LinearSpaceAttention",
+    "NoiseEmbedding",
+    "PatchMerge",
+    "PatchSplit",
+    "PostNormBlock3D",
+    "RelativePositionBias",
+    "ResidualBlock3D",
+    "SampleDropout",
+    "SpaceAttention",
+    "TimeAttention",
+    "TimestepEmbedding",
+    "VideoAttention",
+]
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,1 +1,38 @@
-"""The network and the Keras model that trains it and samples with it."""
+"""The networks, and the Keras model that trains one and samples with it.
+
+The names below load on first use, so that importing the room imports no Keras.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvdiff.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from kvdiff.models.denoiser import DenoiserContract
+    from kvdiff.models.factorised_unet3d import FactorisedUNet3D
+    from kvdiff.models.loading import load_model
+    from kvdiff.models.torch_weights import load_torch_weights
+    from kvdiff.models.unet3d import UNet3D
+    from kvdiff.models.video_diffusion import VideoDiffusion
+
+_HOMES = {
+    "DenoiserContract": "denoiser",
+    "FactorisedUNet3D": "factorised_unet3d",
+    "UNet3D": "unet3d",
+    "VideoDiffusion": "video_diffusion",
+    "load_model": "loading",
+    "load_torch_weights": "torch_weights",
+}
+
+__all__ = [
+    "DenoiserContract",
+    "FactorisedUNet3D",
+    "UNet3D",
+    "VideoDiffusion",
+    "load_model",
+    "load_torch_weights",
+]
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

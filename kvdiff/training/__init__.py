@@ -5,8 +5,9 @@ The names below load on first use, so that one of them does not import Keras for
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
     from kvdiff.training.averaging import averaged
@@ -54,12 +55,4 @@ __all__ = [
     "distillation_stages",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'kvdiff.training' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"kvdiff.training.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
