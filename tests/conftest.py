@@ -50,8 +50,8 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
     takes only before its first operation. Fails with the process' own error output.
     """
 
-    def run(code: str, timeout: float = 300.0) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"}
+    def run(code: str, timeout: float = 300.0, env: dict[str, str] | None = None) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1", **(env or {})}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout
         )

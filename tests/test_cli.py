@@ -315,6 +315,25 @@ def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
 # What must be refused.
 
 
+def test_more_known_frames_than_there_are(run, clips, tmp_path):
+    out = ("-o", tmp_path / "x.npy")
+    long = clips / "long.gif"
+    assert "`--past`: expected at most the 6 frames of" in refused("predict", run, long, *out, "--past", 99)
+    between = refused("interpolate", run, long, clips / "short.gif", *out, "--context", 4)
+    assert "`--context`: expected at most the 3 frames of" in between and "short.gif" in between
+
+
+def test_more_clips_than_memory_holds(run, tmp_path):
+    assert "llocate" in refused("generate", run, "-o", tmp_path / "x.npy", "--num-clips", 10**12)
+
+
+def test_a_console_without_the_sign_loses_nothing(run, tmp_path, run_python):
+    arguments = ["generate", str(run), "-o", str(tmp_path / "x.gif"), "--num-steps", "1"]
+    code = f"import sys; sys.argv[1:] = {arguments!r}; from kvdiff.cli import main; main()"
+    printed = run_python(code, env={"PYTHONIOENCODING": "cp1251"})
+    assert "8?8 pixels" in printed and (tmp_path / "x.gif").exists()
+
+
 def test_existing_files_are_not_replaced_unasked(run, clips, tmp_path):
     path = tmp_path / "new.gif"
     path.write_bytes(b"precious")

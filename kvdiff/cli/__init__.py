@@ -12,5 +12,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        raise SystemExit('The kvdiff command needs typer: pip install "keras-video-diffusion[demo]"') from error
+        raise SystemExit('The kvdiff command needs typer: pip install "keras-video-diffusion[cli]"') from error
     app(prog_name="kvdiff")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -38,7 +40,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, typer.Exit) or os.environ.get("KVDIFF_DEBUG"):  # typer.Exit is a RuntimeError.
                 raise
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
@@ -71,3 +73,6 @@ def _main(
 ) -> None:
     # TensorFlow reads it when it is imported; 3 leaves its errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):  # A console that has no × must not lose finished work.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

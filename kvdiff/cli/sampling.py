@@ -132,7 +132,10 @@ def interpolate(
     check_output(output, overwrite)
     sampler = open_run(run, runtime, precision)
     side = context or max(sampler.spec.clip.num_frames // 4, 1)
-    left, right = read(before, sampler)[:, -side:], read(after, sampler)[:, :side]
+    left, right = read(before, sampler), read(after, sampler)
+    for path, clips in ((before, left), (after, right)):
+        _check_count("--context", context, clips, path)
+    left, right = left[:, -side:], right[:, :side]
     with progress(sampling.keywords(sampler)) as keywords:
         between = sampler.interpolate(left, right, num_frames, **keywords)
     write(output, sampler, [between] if only_new else [left, between, right], fps, scale)
@@ -266,9 +269,17 @@ def progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**keywords, "progress": functools.partial(report, "Sampling")}
 
 
-def last_frames(path: pathlib.Path, sampler: Sampler, count: int | None) -> np.ndarray:
-    """The last `count` frames of a file's clips, by default half the training length."""
-    return read(path, sampler)[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :]
+def last_frames(path: pathlib.Path, sampler: Sampler, count: int | None, option: str = "--past") -> np.ndarray:
+    """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer."""
+    clips = read(path, sampler)
+    _check_count(option, count, clips, path)
+    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :]
+
+
+def _check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib.Path) -> None:
+    """Refuse to take fewer frames than were asked for."""
+    if count is not None and count > clips.shape[1]:
+        raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
 
 
 def read(path: pathlib.Path, sampler: Sampler) -> np.ndarray:
