@@ -26,7 +26,7 @@ class KerasEngine:
     """Runs windows through a Keras denoiser; the clip stays on the device between rows.
 
     Args:
-        denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` makes.
+        denoiser: a Keras model of `{"noisy_clip", "noise_label"}`, as `UNet3D` returns.
         spec: what it was trained for.
         clamp: of predicted x_0, on tensors, in place of the values' bounds, e.g. `dynamic(xp=keras.ops)`.
     """
@@ -114,8 +114,8 @@ class ReconstructionEngine(KerasEngine):
             tensors = (alpha, state, memory, ops.convert_to_tensor(draws(index + 1)), video, given)
             state, memory = self._compiled_guided_step(type(row), spread(row, x.shape), *tensors)
             draws.report(1)
-        made = np.where(given, video, ops.convert_to_numpy(state))
-        return made, np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
+        clip = np.where(given, video, ops.convert_to_numpy(state))
+        return clip, np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
 
     @staticmethod
     def _known_frames(table: StepTable, draws: Draws, shape: tuple[int, ...]) -> tuple[np.ndarray, StepTable]:

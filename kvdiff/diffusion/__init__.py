@@ -42,7 +42,7 @@ If D were exactly x_0, a step from level t must land on level s of (1), in mean 
     (8)  alpha_t a + sum_k b_k = alpha_s,
     (9)  (sigma_t a)² + std² = sigma_s².
 
-A `StepTable` checks (8) and (9) when it is made. A *known* frame is one whose level is clean in every row:
+A `StepTable` checks (8) and (9) on construction. A *known* frame is one whose level is clean in every row:
 alpha = 1, sigma = 0, a = 1, b = 0, std = 0. That is all that tells prediction and interpolation from generation.
 
 **The exact denoiser.** The D that training aims at is E[x_0 | x_t]. For clips drawn from N(mu, C), with A and S the
@@ -50,7 +50,7 @@ diagonal matrices of alpha_t and sigma_t, which may differ from frame to frame, 
 
     (10) E[x_0 | x_t] = mu + C A (A C A + S²)^+ (x_t - A mu),
 
-and a row (7) with it carries a Gaussian x to a Gaussian x: `kvdiff.diffusion.oracle` knows what every sampler makes.
+and a row (7) with it carries a Gaussian x to a Gaussian x: `kvdiff.diffusion.oracle` knows what every sampler generates.
 
 **Solvers.** (8) and (9) leave a solver two choices, std, and what it adds to the newest prediction. So each is
 

@@ -18,7 +18,7 @@ __all__ = ["ForwardDiffusion"]
 
 @keras.saving.register_keras_serializable(package="kvdiff")
 class ForwardDiffusion(keras.layers.Layer):
-    """Noises the unknown frames of a clip and says what the network should answer: equations (1) and (6).
+    """Noises the unknown frames of a clip and says what the network should output: equations (1) and (6).
 
     The layer owns the noise schedule and serialises its parameters, not its arrays. All coefficients are made in
     float64 and cast once.

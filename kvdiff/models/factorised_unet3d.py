@@ -40,7 +40,7 @@ def FactorisedUNet3D(
 
     Args:
         channels: of the clip.
-        out_channels: of the answer; by default `channels`.
+        out_channels: of the output; by default `channels`.
         width: channels of the first features.
         multipliers: of the width, at each level; every level but the first halves height and width.
         heads: of all attention, of 32 features each.
@@ -91,6 +91,6 @@ def FactorisedUNet3D(
             x = FrameUpsample(filters, name=f"up{level}")(x)
     x = keras.layers.Concatenate(name="join_first")([x, first])
     x = PostNormBlock3D(width, remat=remat, name="head_block")(x)
-    # The last map stays float32 under mixed precision: its output is the denoiser's answer.
+    # The last map stays float32 under mixed precision: its output is the denoiser's.
     head = FoldedConv3D(out_channels or channels, (1, 1, 1), kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(inputs, head(x), name=name)

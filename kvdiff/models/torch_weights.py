@@ -35,7 +35,7 @@ def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> N
     which is pure noise in both: `{"name": "cosine", "max_beta": 0.9999}`.
 
     Args:
-        denoiser: with the width, multipliers, heads and conditions that the weights were made with.
+        denoiser: with the width, multipliers, heads and conditions that the weights belong to.
         path: of the file.
 
     Raises:

@@ -46,7 +46,7 @@ def UNet3D(
 
     Args:
         channels: of the clip.
-        out_channels: of the answer; by default `channels`. Twice that where the variance is learned.
+        out_channels: of the output; by default `channels`. Twice that where the variance is learned.
         widths: channels at each level; every level but the first halves height and width.
         blocks: residual blocks a level, on the way down and again on the way up.
         patch_size: pixels merged at the input, height and width alike; cost falls with its square.
@@ -91,7 +91,7 @@ def UNet3D(
     x = PatchMerge(widths[0], patch_size, name="stem")(x)
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
-    # The last map stays float32 under mixed precision: its output is the denoiser's answer.
+    # The last map stays float32 under mixed precision: its output is the denoiser's.
     head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(inputs, head(x), name=name)
 

@@ -1,4 +1,4 @@
-"""Guidance: pushing one denoiser's answer away from another's.
+"""Guidance: pushing one denoiser's output away from another's.
 
 Every prediction type is affine in F with the same row, so guiding F, eps, v or D is one and the same thing:
 

@@ -1,6 +1,6 @@
 """What a denoiser may know of a clip besides its known frames: a class, a vector, an action a frame, a smaller twin.
 
-A condition is a value of a few fields that answers for itself: which array it takes, how training makes it, what the
+A condition is a value of a few fields that answers for itself: which array it takes, how training finds it, what the
 network reads of it. The network, the samplers and the exported files ask the condition and never what kind it is, so a
 new kind is one class here, or in a file of its own, and its entry in `CONDITIONS`.
 
@@ -58,7 +58,7 @@ class Condition(abc.ABC):
     has_noise: ClassVar[bool] = False
     """Whether its array carries noise, whose label, float32 [batch], is a further input: see `noise_input`."""
     comes_from_clips: ClassVar[bool] = False
-    """Whether training makes the array from the clips where the data has none."""
+    """Whether training computes the array from the clips where the data has none."""
 
     @abc.abstractmethod
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
@@ -179,7 +179,7 @@ class ClassLabel(Condition):
 
 @dataclasses.dataclass(frozen=True)
 class ClipVector(Condition):
-    """A vector that describes the whole clip, e.g. an embedding of a text made elsewhere: float [batch, size]."""
+    """A vector that describes the whole clip, e.g. an embedding of a text from elsewhere: float [batch, size]."""
 
     size: int
 
@@ -268,7 +268,7 @@ class FrameTimes(Condition):
 class LowResolution(Condition):
     """The same clip, `scale` times smaller: float [batch, frames, height / scale, width / scale, channels], in [-1, 1].
 
-    For super-resolution. Training makes it from the clip itself by averaging, and adds noise of a random level, so that
+    For super-resolution. Training computes it from the clip itself by averaging, and adds noise of a random level, so that
     a cascade forgives the flaws of its own small clips (Ho et al. 2021, arXiv:2106.15282, section 4.2). The denoiser
     knows the level by a further input, see `noise_input`.
 

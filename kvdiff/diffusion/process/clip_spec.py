@@ -1,4 +1,4 @@
-"""The shape of the clips that a model was made for."""
+"""The shape of the clips that a model is for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ClipSpec"]
 
 @dataclasses.dataclass(frozen=True)
 class ClipSpec:
-    """The clips a model was made for.
+    """The clips a model is for.
 
     Attributes:
         num_frames: the number of frames in training clips, and the default when sampling.

@@ -57,7 +57,7 @@ def from_logsnr(path: str, logsnr: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noise_label(alpha: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """What the network is told of the noise: the angle of (alpha, sigma) in quarter turns; 0 is clean, 1 pure noise.
+    """What the network knows of the noise: the angle of (alpha, sigma) in quarter turns; 0 is clean, 1 pure noise.
 
     The angle depends on the level alone, not on a timestep index, so a network trained with T levels can be sampled at
     any level; and unlike log-SNR it is finite at both ends, so a known (clean) frame and a zero-SNR start have labels

@@ -82,7 +82,7 @@ class Prediction:
 
     Attributes:
         name: "eps" (the noise), "x0" (the clean clip), "v" (alpha eps - sigma x_0), "flow" (the velocity eps - x_0) or
-            "edm" (what makes input and target of unit variance).
+            "edm" (input and target of unit variance).
         sigma_data: the data's standard deviation; "edm" alone reads it.
     """
 

@@ -251,7 +251,7 @@ def logsnr(
 ) -> NoiseSchedule:
     """log-SNR falling linearly (Kingma et al. 2021, arXiv:2107.00630, appendix D), on any path.
 
-    A network told the level and not the timestep's index sees log-SNR as good as continuous when T is large.
+    A network that knows the level and not the timestep's index sees log-SNR as good as continuous when T is large.
     """
     check_count("num_timesteps", num_timesteps)
     check_real("logsnr_min", logsnr_min)

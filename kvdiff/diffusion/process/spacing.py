@@ -1,6 +1,6 @@
 """Which noise levels a sampler of N steps visits: some of the T training timesteps, or levels between them.
 
-The network is told the level itself, not a timestep's index, so it can be sampled at levels it was not trained on.
+The network knows the level itself, not a timestep's index, so it can be sampled at levels it was not trained on.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     clips = cascade.generate(4)
 
 Each stage is a sampler of any runtime (Ho et al. 2021, arXiv:2106.15282; Ho et al. 2022, arXiv:2210.02303). That the
-stages fit is checked when the cascade is made.
+stages fit is checked on construction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Stage(Protocol):
     """What follows the base model in a `Cascade`."""
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
-        """The clips that this stage makes of clips of `spec`; raises where it does not take them."""
+        """The clips that this stage generates from clips of `spec`; raises where it does not take them."""
         ...
 
     def run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
@@ -42,7 +42,7 @@ class Spatial:
 
     Attributes:
         sampler: its sampler; of its training, the frames may be fewer than the clips': then it rolls along them.
-        augmentation: the noise label at which it is shown the small clips. A little hides their flaws, which its
+        augmentation: the noise label at which it sees the small clips. A little hides their flaws, which its
             training never saw; at most the condition's `max_noise`.
         sampling: its own keywords of `infill`, e.g. `{"num_steps": 10}`.
     """
@@ -67,12 +67,12 @@ class Spatial:
         return names[0], conditions[names[0]]  # type: ignore[return-value]
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
-        """The clips that this stage makes; raises where the small clips are not a scale-th of its model's."""
+        """The clips that this stage generates; raises where the small clips are not a scale-th of its model's."""
         scale, large = self.condition[1].scale, self.sampler.spec.clip
         expected = (large.height // scale, large.width // scale, large.channels)
         if spec.frame_shape != expected:
             raise ValueError(
-                f"Cascade: expected frames of {list(expected)} for a model that makes {list(large.frame_shape)} of "
+                f"Cascade: expected frames of {list(expected)} for a model that generates {list(large.frame_shape)} of "
                 f"them, {scale} times larger. Received: frames of {list(spec.frame_shape)}"
             )
         return dataclasses.replace(large, num_frames=spec.num_frames)
@@ -109,7 +109,7 @@ class Temporal:
         check_count("factor", self.factor, at_least=2, at_most=self.sampler.spec.clip.num_frames - 1)
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
-        """The clips that this stage makes; raises where frames are of another shape, or only one."""
+        """The clips that this stage generates; raises where frames are of another shape, or only one."""
         expected = self.sampler.spec.clip.frame_shape
         if spec.frame_shape != expected:
             raise ValueError(
@@ -125,10 +125,10 @@ class Temporal:
 
 
 class Cascade:
-    """A base sampler and the stages that enlarge what it makes.
+    """A base sampler and the stages that enlarge what it generates.
 
     Args:
-        base: makes the small clips.
+        base: generates the small clips.
         *stages: `Spatial` and `Temporal`, in their order.
 
     Raises:
@@ -151,26 +151,26 @@ class Cascade:
             num_clips: how many.
             num_frames: frames of the base's clips; by default its training length.
             **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. The base alone
-                is told `conditions` and `guidance`.
+                has `conditions` and `guidance`.
         """
-        told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
-        return self._run(self.base.generate(num_clips, num_frames=num_frames, **told, **sampling), sampling)
+        base_only = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        return self._run(self.base.generate(num_clips, num_frames=num_frames, **base_only, **sampling), sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
-        """What follows `past`, which is shown to the base in its own size.
+        """What follows `past`, which the base sees in its own size.
 
         Args:
             past: clips as large as the cascade's, [batch, frames, height, width, channels].
-            num_frames: how many frames the base makes; by default what fills a clip of its training length.
+            num_frames: how many frames the base generates; by default what fills a clip of its training length.
             **sampling: as in `generate`.
 
         Returns:
             The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames.
         """
         past = self.base.spec.values.checked("past", past, self.clip_spec.frame_shape)
-        told = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        base_only = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
         small = reduced(past, self.clip_spec.height // self.base.spec.clip.height)
-        return self._run(self.base.predict_frames(small, num_frames, **told, **sampling), sampling)
+        return self._run(self.base.predict_frames(small, num_frames, **base_only, **sampling), sampling)
 
     def _run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
         self._enlarged(dataclasses.replace(self.base.spec.clip, num_frames=clips.shape[1]))

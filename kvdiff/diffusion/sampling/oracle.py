@@ -10,7 +10,7 @@ interpolation.
 data = oracle.GaussianClips(mean, covariance)
 table = step_table(schedule, prediction, solver="ddim", num_steps=20)
 states = oracle.push_through(table, oracle.exact_network(data, prediction), data.mean.shape)
-states[-1].mean, states[-1].covariance        # of the clips that this sampler makes
+states[-1].mean, states[-1].covariance        # of the clips that this sampler generates
 ```
 """
 

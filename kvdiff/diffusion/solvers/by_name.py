@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "options_of", "step_table"]
 DEFAULT_SOLVER, DEFAULT_NUM_STEPS = "dpmpp_2m_sde", 20
 """How everything samples where nothing is named; why, is in docs/fewer-calls.md.
 
-From 6 calls on SDE-DPM-Solver++(2M) makes clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts better.
+From 6 calls on SDE-DPM-Solver++(2M) generates clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts better.
 """
 
 

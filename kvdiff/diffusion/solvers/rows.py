@@ -1,4 +1,4 @@
-"""One row of a step table, and how it reads the network's answer."""
+"""One row of a step table, and how it reads the network's output."""
 
 from __future__ import annotations
 

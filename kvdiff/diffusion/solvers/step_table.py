@@ -187,11 +187,11 @@ class StepTable:
         return self.b.shape[1] if self.b.ndim > 1 else 0
 
     def with_known(self, known: np.ndarray) -> StepTable:
-        """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) held clean in every row."""
+        """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) kept clean in every row."""
         known = np.asarray(known, bool)
         return self._gathered(np.where(known, self.num_steps, 0), ~known, self.num_steps, KnownLevel())
 
-    def for_frames(self, start: np.ndarray, stop: np.ndarray, held: KnownLevel | None = None) -> StepTable:
+    def for_frames(self, start: np.ndarray, stop: np.ndarray, level: KnownLevel | None = None) -> StepTable:
         """The table of clips whose frames are at different rows: each goes through rows start … stop - 1 of this one.
 
         A frame with start = stop stays as it is: at `num_steps` it is finished and clean, at 0 still the noise that
@@ -199,7 +199,7 @@ class StepTable:
 
         Args:
             start, stop: int [frames] or [batch, frames], 0 … num_steps; all frames that move take equally many rows.
-            held: the level of the finished frames, where they are not shown clean.
+            level: of the finished frames, where they are not clean.
         """
         start, stop = np.asarray(start), np.asarray(stop)
         moves = stop > start
@@ -208,9 +208,9 @@ class StepTable:
             raise ValueError(
                 f"StepTable.for_frames: expected frames that move to take equally many rows. Received: {stop - start}"
             )
-        return self._gathered(start, moves, calls, held or KnownLevel())
+        return self._gathered(start, moves, calls, level or KnownLevel())
 
-    def _gathered(self, start: np.ndarray, moves: np.ndarray, calls: int, held: KnownLevel) -> StepTable:
+    def _gathered(self, start: np.ndarray, moves: np.ndarray, calls: int, level: KnownLevel) -> StepTable:
         """`calls` rows for each frame, from row `start` on where it moves."""
         if self.a.shape[1:] != (1,):
             raise ValueError(
@@ -221,20 +221,20 @@ class StepTable:
         ahead = np.arange(calls + 1).reshape(-1, *(1,) * start.ndim)
         index = np.where(moves, row + ahead, row)
         columns: dict[str, Any] = {
-            name: self._extended(name, getattr(held, name))[index] for name in ("alpha", "sigma")
+            name: self._extended(name, getattr(level, name))[index] for name in ("alpha", "sigma")
         }
         for name in self.COLUMNS:
-            column = self._extended(name, getattr(held, name, 0.0))[index[:-1]]
+            column = self._extended(name, getattr(level, name, 0.0))[index[:-1]]
             columns[name] = np.moveaxis(column, -1, 1) if name == "b" else column
         columns["a"] = np.where(moves, columns["a"], 1.0)
         columns["b"], columns["std"] = np.where(moves, columns["b"], 0.0), np.where(moves, columns["std"], 0.0)
         return dataclasses.replace(self, **columns)
 
-    def _extended(self, name: str, held: float) -> np.ndarray:
-        """A column [rows, …] padded to num_steps + 2 rows, the last being that of a frame that is held."""
+    def _extended(self, name: str, known: float) -> np.ndarray:
+        """A column [rows, …] padded to num_steps + 2 rows, the last being that of a known frame."""
         column = getattr(self, name)[..., 0]
         padding = np.zeros((self.num_steps + 2 - len(column), *column.shape[1:]))
-        padding[-1] = held
+        padding[-1] = known
         return np.concatenate([column, padding])
 
     def rows(self, dtype: Any = np.float32) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Which frames training makes known: a distribution over masks, drawn for every clip.
+"""Which frames are known in training: a distribution over masks, drawn for every clip.
 
 KnownFrames(first=1, ends=1)                        # the usual kinds, by weight
 Mixture({First(2, 4): 3, Every((2, 4)): 1})         # mask objects, with weights

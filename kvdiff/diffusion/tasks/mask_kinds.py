@@ -1,7 +1,7 @@
 """Kinds of masks that training draws from: each a distribution over which frames are known.
 
 Every mask is a pure function of uniform numbers, so training draws the same tasks again after a crash and on any number
-of replicas; each leaves at least one frame to make (of a single frame, none is known).
+of replicas; each leaves at least one frame to generate (of a single frame, none is known).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FrameMask(abc.ABC):
     name: ClassVar[str]
 
     def num_uniforms(self, frames: Any) -> Any:
-        """How many uniform numbers a mask of `frames` frames is made from."""
+        """How many uniform numbers a mask of `frames` frames takes."""
         return frames + 1
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""A plan: the windows of a long video, what each makes and what it only looks at."""
+"""A plan: the windows of a long video, which frames each generates and which it only sees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Window:
     Attributes:
         frames: int [frames], rising: their numbers in the video.
         start, stop: int [frames] or [batch, frames]: how many of `parts` parts of the way from noise to clean each
-            frame is before and after; equal for a frame that is only looked at.
+            frame is before and after; equal for a frame that is only seen.
         parts: into how many parts the steps are divided.
     """
 
@@ -29,10 +29,10 @@ class Window:
     parts: int = 1
 
     @classmethod
-    def of(cls, frames: Iterable[int], made: Iterable[int]) -> Window:
-        """The window that makes the frames `made` from noise, the others of `frames` being known."""
-        frames, made = np.array(sorted(frames)), np.array(sorted(made))
-        return cls(frames, np.where(np.isin(frames, made), 0, 1), np.ones(len(frames), int))
+    def of(cls, frames: Iterable[int], new: Iterable[int]) -> Window:
+        """The window that generates the frames `new` from noise, the others of `frames` being known."""
+        frames, new = np.array(sorted(frames)), np.array(sorted(new))
+        return cls(frames, np.where(np.isin(frames, new), 0, 1), np.ones(len(frames), int))
 
     @classmethod
     def filling(cls, known: np.ndarray) -> Window:
@@ -57,13 +57,13 @@ class Window:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """The windows of a long video, checked when it is made: every frame is made exactly once, and before it is used.
+    """The windows of a long video, checked on construction: every frame is generated once, and before it is used.
 
     Attributes:
         num_frames: of the whole video.
-        known: bool [num_frames], the frames that are given.
+        known: bool [num_frames], the known frames.
         windows: in the order in which they are run; all with the same `parts`.
-        name: how the plan was made.
+        name: of the plan's kind.
     """
 
     num_frames: int
@@ -82,7 +82,9 @@ class Plan:
             self._check_window(number, window, progress)
             progress[window.frames] = window.stop
         if len(never := np.flatnonzero(progress < self.parts)):
-            raise ValueError(f"`windows`: expected every frame to be made. Received: none that finish frame {never[0]}")
+            raise ValueError(
+                f"`windows`: expected every frame to be generated. Received: none that finish frame {never[0]}"
+            )
 
     def _check_window(self, number: int, window: Window, progress: np.ndarray) -> None:
         frames, start, stop = window.frames, window.start, window.stop
@@ -94,10 +96,12 @@ class Plan:
         for frame, begin, before in zip(frames, start, progress[frames], strict=True):
             if before == self.parts != begin:
                 raise ValueError(
-                    f"{what}: expected frames that are still to be made. Received: frame {frame}, made before"
+                    f"{what}: expected frames that are still to be generated. Received: frame {frame}, generated before"
                 )
             if begin == self.parts != before:
-                raise ValueError(f"{what}: expected frames made before as known. Received: frame {frame}, not made yet")
+                raise ValueError(
+                    f"{what}: expected frames generated before as known. Received: frame {frame}, not generated yet"
+                )
             if begin != before:
                 raise ValueError(f"{what}: expected frame {frame} to go on from part {before}. Received: {begin}")
         taken = (stop - start)[window.moves]
@@ -116,7 +120,7 @@ class Plan:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether some window has frames that are not neighbours, which only a denoiser told `FrameTimes` can tell."""
+        """Whether some window has frames that are not neighbours, which a denoiser can tell by `FrameTimes` alone."""
         return any((np.diff(window.frames) > 1).any() for window in self.windows)
 
     def calls(self, num_rows: int) -> int:
@@ -136,11 +140,11 @@ class Plan:
         return frame * ((1 + solver_memory) * self.num_frames + (2 + solver_memory) * self.longest)
 
     def __str__(self) -> str:
-        """A title, and a line a window: `#` made or moved, `o` known, `~` noisy and only looked at, `·` not seen."""
+        """A title, and a line a window: `#` generated, `o` known, `~` noisy and only seen, `·` not seen."""
         parts = f", {self.parts} parts" if self.parts > 1 else ""
-        made = self.num_frames - int(self.known.sum())
+        new = self.num_frames - int(self.known.sum())
         title = (
-            f"{self.name}: {made} of {self.num_frames} frames made in {len(self.windows)} windows of up to "
+            f"{self.name}: {new} of {self.num_frames} frames generated in {len(self.windows)} windows of up to "
             f"{self.longest} frames{parts}"
         )
         return "\n".join([title, *(self._line(window) for window in self.windows)])

@@ -1,6 +1,6 @@
-"""Long videos: which frames are made together, and from which others, listed before anything is computed.
+"""Long videos: which frames are generated together, and from which others, before anything is computed.
 
-A clip is a video of one window. A longer video is made window by window, and a `Plan` is the list of them:
+A clip is a video of one window. A longer video is generated window by window, and a `Plan` is the list of them:
 
     plan = plans.autoregressive(80, window=8, overlap=4, known=4)
     print(plan)                                   # every window as a picture
@@ -116,8 +116,8 @@ def hierarchical(num_frames: int, window: int, *, anchor_step: int | None = None
 def hierarchy_2(num_frames: int, window: int, *, anchor_step: int | None = None, known: int = 0) -> Plan:
     """Frames far apart first, then the others from left to right, from the nearest frames on both sides.
 
-    Hierarchy-2 of Harvey et al. 2022, arXiv:2205.11495, section 4: half of a window is made, a quarter are the nearest
-    frames before, a quarter frames ahead that the first level made.
+    Hierarchy-2 of Harvey et al. 2022, arXiv:2205.11495, section 4: half of a window is generated, a quarter are the
+    nearest frames before, a quarter frames ahead that the first level generated.
 
     Args:
         num_frames: of the whole video.
@@ -131,11 +131,11 @@ def hierarchy_2(num_frames: int, window: int, *, anchor_step: int | None = None,
     anchors, windows = _anchors(num_frames, window, step, known)
     done = set(anchors) | set(range(known))
     while missing := [frame for frame in range(num_frames) if frame not in done]:
-        made = _neighbours(missing)[: window // 2]
-        ahead = sorted(frame for frame in done if frame > made[-1])[: window // 4]
-        behind = sorted(frame for frame in done if frame < made[0])[-(window - len(made) - len(ahead)) :]
-        windows.append(Window.of([*behind, *made, *ahead], made))
-        done |= set(made)
+        new = _neighbours(missing)[: window // 2]
+        ahead = sorted(frame for frame in done if frame > new[-1])[: window // 4]
+        behind = sorted(frame for frame in done if frame < new[0])[-(window - len(new) - len(ahead)) :]
+        windows.append(Window.of([*behind, *new, *ahead], new))
+        done |= set(new)
     return Plan(num_frames, _first(num_frames, known), windows, "hierarchy_2")
 
 
@@ -168,7 +168,7 @@ def rolling(num_frames: int, window: int, *, context: int | None = None, known: 
 
 
 def frame_rate(num_frames: int, window: int, *, factor: int) -> Plan:
-    """Raise the frame rate: frames 0, factor, 2 factor, … are known, and those between are made.
+    """Raise the frame rate: frames 0, factor, 2 factor, … are known, and those between are generated.
 
     Args:
         num_frames: of the whole video, 1 more than a multiple of `factor`.
@@ -187,8 +187,8 @@ def frame_rate(num_frames: int, window: int, *, factor: int) -> Plan:
     windows = []
     for left in range(0, num_frames - 1, span):
         right = min(left + span, num_frames - 1)
-        made = [frame for frame in range(left, right) if frame % factor]
-        windows.append(Window.of(range(max(right - span, 0), right + 1), made))
+        new = [frame for frame in range(left, right) if frame % factor]
+        windows.append(Window.of(range(max(right - span, 0), right + 1), new))
     return Plan(num_frames, known, windows, "frame_rate")
 
 

@@ -99,7 +99,10 @@ def test_prediction_shows_the_base_its_own_size() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Cascade(Base(LARGE), Spatial(Enlarger(LARGE))), "expected frames of .2, 2, 1. for a model that makes"),
+        (
+            lambda: Cascade(Base(LARGE), Spatial(Enlarger(LARGE))),
+            "expected frames of .2, 2, 1. for a model that generates",
+        ),
         (
             lambda: Cascade(Base(SMALL), Temporal(Smoother(LARGE))),
             "expected frames of .4, 4, 1. for a model that raises",

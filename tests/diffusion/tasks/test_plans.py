@@ -204,13 +204,16 @@ WINDOW = Window.of(range(4), range(4))
     [
         (
             lambda: Plan(6, masks.none(6), [WINDOW]),
-            "expected every frame to be made. Received: none that finish frame 4",
+            "expected every frame to be generated. Received: none that finish frame 4",
         ),
         (
             lambda: Plan(4, masks.none(4), [WINDOW, WINDOW]),
-            "window 1: expected frames that are still to be made.*frame 0",
+            "window 1: expected frames that are still to be generated.*frame 0",
         ),
-        (lambda: Plan(6, masks.none(6), [Window.of(range(6), [4, 5])]), "window 0: .*Received: frame 0, not made yet"),
+        (
+            lambda: Plan(6, masks.none(6), [Window.of(range(6), [4, 5])]),
+            "window 0: .*Received: frame 0, not generated yet",
+        ),
         (lambda: Plan(3, masks.none(3), [WINDOW]), "window 0: expected frames rising inside 0 … 2"),
         (lambda: Plan(4, np.ones(4, bool), [WINDOW]), "`known`: expected at least one frame to make"),
         (lambda: Plan(4, np.zeros(4), [WINDOW]), "`known`: expected booleans .4."),
