@@ -50,7 +50,7 @@ diagonal matrices of alpha_t and sigma_t, which may differ from frame to frame, 
 
     (10) E[x_0 | x_t] = mu + C A (A C A + S²)^+ (x_t - A mu),
 
-and a row (7) with it carries a Gaussian x to a Gaussian x: `kvdiff.diffusion.oracle` knows what every sampler generates.
+and a row (7) with it carries a Gaussian x to a Gaussian x: `kvdiff.diffusion.oracle` knows what a sampler generates.
 
 **Solvers.** (8) and (9) leave a solver two choices, std, and what it adds to the newest prediction. So each is
 

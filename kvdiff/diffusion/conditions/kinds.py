@@ -268,9 +268,9 @@ class FrameTimes(Condition):
 class LowResolution(Condition):
     """The same clip, `scale` times smaller: float [batch, frames, height / scale, width / scale, channels], in [-1, 1].
 
-    For super-resolution. Training computes it from the clip itself by averaging, and adds noise of a random level, so that
-    a cascade forgives the flaws of its own small clips (Ho et al. 2021, arXiv:2106.15282, section 4.2). The denoiser
-    knows the level by a further input, see `noise_input`.
+    For super-resolution. Training computes it from the clip itself by averaging, and adds noise of a random level, so
+    that a cascade forgives the flaws of its own small clips (Ho et al. 2021, arXiv:2106.15282, section 4.2). The
+    denoiser knows the level by a further input, see `noise_input`.
 
     Attributes:
         scale: how many times larger height and width become.

@@ -24,7 +24,8 @@ __all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "options_of", "step_table"]
 DEFAULT_SOLVER, DEFAULT_NUM_STEPS = "dpmpp_2m_sde", 20
 """How everything samples where nothing is named; why, is in docs/fewer-calls.md.
 
-From 6 calls on SDE-DPM-Solver++(2M) generates clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts better.
+From 6 calls on SDE-DPM-Solver++(2M) generates clips nearer to the data than DPM-Solver++(2M) and DDIM, and predicts
+better.
 """
 
 
@@ -97,7 +98,8 @@ def _too_coarse(
     """What to say of steps that are too large: the least number that works on each spacing, the one asked for first."""
     advice = []
     plain = functools.partial(make, prediction=prediction)
-    for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type: ignore[attr-defined]
+    for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type:
+    ignore[attr-defined]
         numbers = range(num_steps, schedule.num_timesteps + 1)
         least = bisect.bisect_left(numbers, True, key=functools.partial(_works, plain, schedule, spacing))
         if least < len(numbers):
