@@ -29,8 +29,8 @@ import numpy as np
 import kvdiff
 from kvdiff.diffusion.conditions import FrameVectors
 from kvdiff.diffusion.tasks.known_frames import First
-from kvdiff.evaluation import conditioning_accuracy, psnr, repeat_last
-from kvdiff.evaluation.pictures import KNOWN, MADE, PLAIN
+from kvdiff.evaluation import blend_known, conditioning_accuracy, psnr
+from kvdiff.evaluation.pictures import GENERATED, KNOWN, PLAIN
 from kvdiff.media import enlarge, framed, grid, labelled, side_by_side, write_clip
 from kvdiff.training import ClipBatches, TrainingCheckpoint
 from kvdiff.training.environment import versions
@@ -228,7 +228,7 @@ def numbers(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray
     flat = clips.reshape(-1, *clips.shape[2:])
     own = {"action": told(actions.reshape(len(flat), -1))}
     heeded = conditioning_accuracy(model.sampler, flat, own, past=PAST, others=len(ACTIONS) - 1, **SAMPLING)
-    repeated = repeat_last(flat[:, :PAST], FUTURE).reshape(future.shape)
+    repeated = blend_known(flat, np.arange(flat.shape[1]) < PAST)[:, PAST:].reshape(future.shape)
     by_action = {name: round(decibels(made[:, i : i + 1], future[:, i : i + 1]), 2) for i, name in enumerate(ACTIONS)}
     return {
         "PSNR in dB": {
@@ -249,7 +249,7 @@ def picture(clips: np.ndarray, made: np.ndarray, rows: int = 4, scale: int = 3) 
         panels = []
         for truth, answer in zip(clips[:rows, action], made[:rows, action], strict=True):
             whole = np.concatenate([truth[:PAST], answer])
-            for clip, colour in ((truth, PLAIN), (whole, MADE)):
+            for clip, colour in ((truth, PLAIN), (whole, GENERATED)):
                 panels.append(framed(enlarge(clip, scale), [KNOWN] * PAST + [colour] * FUTURE, 2))
         columns.append(labelled(grid(panels, 1), name))
     clip = side_by_side(columns)

@@ -25,8 +25,8 @@ import numpy as np
 import kvdiff
 from kvdiff.data import moving_digits
 from kvdiff.demo.recipe import SHIPPED, held_out_clips
-from kvdiff.evaluation import estimate_frechet, sample_tasks
-from kvdiff.media import enlarge, grid, labelled, side_by_side, to_pixels, write_clip
+from kvdiff.evaluation import RealClips, estimate_frechet, evaluate, protocol_for
+from kvdiff.media import enlarge, grid, labelled, side_by_side, write_clip
 from kvdiff.training import ClipBatches, ProgressiveDistillation, TrainingCheckpoint, distillation_stages
 from kvdiff.training.environment import machine, versions
 
@@ -98,17 +98,18 @@ class Measure:
 
     def __call__(self, model: kvdiff.VideoDiffusion, **sampling: Any) -> tuple[dict[str, Any], np.ndarray]:
         """The numbers, and the generated clips."""
-        samples = sample_tasks(model.sampler, self.truth, seed=0, **sampling)
-        report = samples.report()
+        evaluation = evaluate(model.sampler, protocol_for(self.truth), RealClips(self.truth), seed=0, **sampling)
+        prediction, interpolation, generation = (task["numbers"] for task in evaluation.tasks.values())
         numbers: dict[str, Any] = {
-            "psnr_prediction": report.prediction.model,
-            "psnr_interpolation": report.interpolation.model,
-            "generated_mean": report.generation.mean,
-            "generated_variance": report.generation.variance,
+            "psnr_prediction": prediction["psnr"],
+            "psnr_interpolation": interpolation["psnr"],
+            "generated_mean": generation["mean"],
+            "generated_variance": generation["variance"],
         }
+        generated = evaluation.clips["generation"].generated
         if self.features is not None:
-            numbers["frechet"] = estimate_frechet(self.of_truth, self._features(to_pixels(samples.generated))).config
-        return numbers, samples.generated
+            numbers["frechet"] = estimate_frechet(self.of_truth, self._features(generated)).config
+        return numbers, generated
 
 
 def chart(rows: list[dict[str, Any]], floor: float | None, path: Path) -> None:
@@ -139,7 +140,7 @@ def chart(rows: list[dict[str, Any]], floor: float | None, path: Path) -> None:
 def picture(generated: dict[tuple[str, int], np.ndarray], path: Path) -> None:
     """Nine generated clips of every sampler: samplers in rows of numbers of calls."""
     squares = {
-        key: labelled(grid([enlarge(to_pixels(clip), 3) for clip in clips[:9]], 3), f"{key[0]}: {key[1]}", size=12)
+        key: labelled(grid([enlarge(clip, 3) for clip in clips[:9]], 3), f"{key[0]}: {key[1]}", size=12)
         for key, clips in generated.items()
     }
     columns = []

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import kvdiff
-from kvdiff.evaluation import TaskSamples, sample_tasks
+from kvdiff.evaluation import RealClips, TaskClips, evaluate, protocol_for
 from kvdiff.media import grid, list_clip_files, read_clip, write_clip
 from kvdiff.training import ClipBatches, RunRecord, Throughput, TrainingCheckpoint
 
@@ -86,10 +86,10 @@ def train(clips: np.ndarray, steps: int, batch_size: int, folder: Path) -> kvdif
     return model
 
 
-def picture(samples: TaskSamples, count: int = 6) -> np.ndarray:
+def picture(shown: TaskClips, count: int = 6) -> np.ndarray:
     """One row a window: truth, prediction, "repeat the last frame"."""
-    shown = samples.prediction
-    return grid([c for row in zip(shown.truth, shown.made, shown.baseline, strict=True) for c in row][: 3 * count], 3)
+    rows = zip(shown.truth, shown.generated, shown.baseline, strict=True)
+    return grid([clip for row in rows for clip in row][: 3 * count], 3)
 
 
 def main() -> None:
@@ -102,11 +102,12 @@ def main() -> None:
     model = train(clips, args.steps, args.batch_size, args.output / "training")
     model.save(args.output / "model.keras")
 
-    samples = sample_tasks(model.sampler, held_out[: args.num_held_out])
-    prediction, interpolation = samples.prediction.score(), samples.interpolation.score()
-    print(f"prediction    {prediction.model:5.2f} dB, repeat the last frame {prediction.baseline:5.2f} dB")
-    print(f"interpolation {interpolation.model:5.2f} dB, linear blend {interpolation.baseline:5.2f} dB")
-    write_clip(args.output / "held_out.gif", picture(samples), fps=4, scale=4)
+    held_out = held_out[: args.num_held_out]
+    evaluation = evaluate(model.sampler, protocol_for(held_out), RealClips(held_out))
+    for task, baseline in (("prediction", "repeat the last frame"), ("interpolation", "linear blend")):
+        numbers = evaluation.tasks[task]["numbers"]
+        print(f"{task:13} {numbers['psnr']:5.2f} dB, {baseline} {numbers['psnr_baseline']:5.2f} dB")
+    write_clip(args.output / "held_out.gif", picture(evaluation.clips["prediction"]), fps=4, scale=4)
     print(f"Wrote {args.output}/model.keras and held_out.gif")
 
 

@@ -46,7 +46,7 @@ def call(*arguments: object, code: int = 0):
 def refused(*arguments: object) -> str:
     """The one line that a command prints when it refuses."""
     result = call(*arguments, code=2)
-    lines = result.output.strip().splitlines()
+    lines = [line for line in result.output.strip().splitlines() if not line.startswith("Runtime: ")]
     assert len(lines) == 1 and lines[0].startswith("Error: "), result.output
     return lines[0]
 
@@ -223,7 +223,9 @@ def test_evaluate_and_compare(run, tmp_path, tiny_protocol, monkeypatch):
     monkeypatch.setattr("kvdiff.evaluation.i3d_weights.find_i3d_weights", lambda: None)
     monkeypatch.setattr("kvdiff.evaluation.i3d.I3DFeatures", lambda: lambda clips: clips[:, :, 3, 3, 0].astype(float))
     result = call("evaluate", run, *options, "-o", tmp_path / "keras", "--runtime", "keras")
-    assert "prediction: The Fréchet distance is of 9 and 9 clips, real and made, with the interval" in result.output
+    assert (
+        "prediction: The Fréchet distance is of 9 and 9 clips, real and generated, with the interval" in result.output
+    )
     again = json.loads((tmp_path / "keras" / "result.json").read_text())
     assert again["model"]["file"] == "model.keras" and again["tasks"]["generation"]["frechet"]["made"]["distance"] > 0
     assert again["clips"] == written["clips"]
@@ -246,6 +248,68 @@ def test_bad_evaluations(run, tmp_path, tiny_protocol, monkeypatch):
     assert "--no-frechet leaves it out" in refused("evaluate", run, "--protocol", "tiny@1")
     assert "expected at least two files" in refused("compare", tmp_path / "x.json")
     assert "no such file" in refused("compare", tmp_path / "x.json", tmp_path / "y.json")
+
+
+@pytest.mark.parametrize("solver", ["heun", "edm", "dpm_2"])
+def test_two_call_solvers_run_on_what_train_makes(run, tmp_path, solver):
+    out, how = ("-o", tmp_path / "x.npy"), ("--solver", solver, "--num-steps")
+    call("generate", run, *out, *how, 8)
+    expected = kvdiff.runtime.open_sampler(run).generate(1, solver=solver, num_steps=8, spacing="karras")
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+    message = refused("generate", run, "-o", tmp_path / "y.npy", *how, 5)
+    assert f"`num_steps`: expected more, so that '{solver}' takes small enough steps" in message
+    assert "Use at least 8 with spacing 'karras', or at least 6 with spacing 'uniform_logsnr'" in message
+    call("generate", run, "-o", tmp_path / "z.npy", *how, 6, "--spacing", "uniform_logsnr")
+
+
+def test_every_option_of_a_solver_can_be_said(run, tmp_path):
+    options = ("--solver", "edm", "--option", "churn=5", "--option", "noise_scale=1.01", "--num-steps", 8)
+    call("generate", run, "-o", tmp_path / "x.npy", *options)
+    expected = kvdiff.runtime.open_sampler(run).generate(1, solver="edm", num_steps=8, churn=5, noise_scale=1.01)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+    out = ("-o", tmp_path / "y.npy")
+    assert "`--option`: expected NAME=VALUE. Received: 'churn'" in refused("generate", run, *out, "--option", "churn")
+    assert "expected options among" in refused("generate", run, *out, "--option", "chum=1", "--solver", "edm")
+
+
+def test_a_few_frames_at_a_time(run, clips, tmp_path):
+    past, how = clips / "long.gif", ("--num-steps", 2, "--only-new")
+    call("predict", run, past, "-o", tmp_path / "x.npy", "--at-a-time", 1, *how)
+    call("rollout", run, past, "--num-frames", 4, "-o", tmp_path / "y.npy", "--at-a-time", 1, "--num-steps", 2)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy")[:, 2:])
+
+
+def test_runtime_and_precision_choose_and_what_runs_is_printed(run, tmp_path):
+    out = ("--num-steps", 2, "--seed", 4)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("model.keras", "denoiser.onnx", "denoiser.onnx.manifest.json"):
+        (folder / name).write_bytes((run / name).read_bytes())
+    call("export", folder, "--to", "onnx:float16,litert,onnx-sampler", "--no-verify")
+    expected = np.asarray(kvdiff.load_model(folder / "model.keras").generate(1, num_steps=2, seed=4))
+    for options, chosen, error in (
+        ((), "onnx, denoiser.onnx", 1e-4),
+        (("--runtime", "keras"), "keras, model.keras", 1e-4),
+        (("--runtime", "litert"), "litert, denoiser.tflite", 1e-4),
+        (("--runtime", "onnx-sampler"), "onnx-sampler, sampler.onnx", 1e-4),
+        (("--precision", "float16"), "onnx, denoiser.float16.onnx", 0.05),
+    ):
+        name = chosen.split()[0].strip(",") + "".join(map(str, options))
+        result = call("generate", folder, "-o", tmp_path / f"{name}.npy", *options, *out)
+        assert f"Runtime: {chosen}." in result.output
+        assert np.abs(np.load(tmp_path / f"{name}.npy") - expected).max() < error
+    one_file = call("generate", folder / "denoiser.tflite", "-o", tmp_path / "file.npy", *out)
+    assert "Runtime: litert, denoiser.tflite." in one_file.output
+    keras_file = call("generate", folder / "model.keras", "-o", tmp_path / "keras.npy", *out)
+    assert "Runtime: keras, model.keras." in keras_file.output
+    refusal = refused("generate", folder, "-o", tmp_path / "n.npy", "--precision", "int8")
+    assert "asked for: precision 'int8'" in refusal and "denoiser.float16.onnx (onnx, float16)" in refusal
+    assert "`runtime`: expected one of" in refused("generate", folder, "-o", tmp_path / "n.npy", "--runtime", "tpu")
+
+
+def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
+    message = refused("predict", run, clips / "long.gif", "-o", tmp_path / "x.npy", "--known-noise", 0.1)
+    assert "`known_noise`: expected a number in [0.0, 0.0]. Received: 0.1" in message
 
 
 # What must be refused.
@@ -347,7 +411,7 @@ def test_bad_sampling_arguments(run, clips, tmp_path):
     assert "`num_steps`: expected an integer from 1 to 1000. Received: 1001" in refused(
         "generate", run, *out, "--num-steps", 1001
     )
-    assert "expected options among" in refused("generate", run, *out, "--solver", "ddpm", "--eta", 0.5)
+    assert "expected options among" in refused("generate", run, *out, "--solver", "ddpm", "--option", "eta=0.5")
     assert "no such file" in refused("predict", run, tmp_path / "none.gif", *out)
     (tmp_path / "text.gif").write_text("not a clip")
     assert "expected a readable .gif" in refused("predict", run, tmp_path / "text.gif", *out)
@@ -372,7 +436,7 @@ def test_bad_runs(tmp_path):
     out = ("-o", tmp_path / "x.gif")
     assert "no such folder" in refused("generate", tmp_path / "none", *out)
     assert "`kvdiff train` writes it" in refused("generate", tmp_path, *out)
-    assert "`kvdiff export` writes it" in refused("generate", tmp_path, *out, "--runtime", "onnx")
+    assert "holds no export" in refused("generate", tmp_path, *out, "--runtime", "onnx")
     assert "expected a file ending in" in refused("generate", tmp_path, "-o", tmp_path / "x.jpg")
     assert "no such folder" in refused("generate", tmp_path, "-o", tmp_path / "none" / "x.gif")
 

@@ -12,7 +12,7 @@ import typer
 from kvdiff.cli.options import Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, open_run
-from kvdiff.diffusion import Sampler
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
 __all__ = ["compare", "evaluate"]
 
@@ -54,11 +54,12 @@ def evaluate(
 
     Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@1
     """
+    from kvdiff.evaluation.digit_classifier import DigitClassifier
     from kvdiff.evaluation.evaluation import evaluate as measure
     from kvdiff.evaluation.protocols import protocol_named
     from kvdiff.evaluation.real import real_clips
     from kvdiff.evaluation.report import write_report
-    from kvdiff.evaluation.result import I3D_RECORD, result_of, write_result
+    from kvdiff.evaluation.result import I3D_RECORD, model_record, result_of, write_result
 
     rule = protocol_named(protocol)
     folder = run / "evaluation" / protocol if output is None else output
@@ -68,17 +69,30 @@ def evaluate(
     sampler = open_run(run, runtime, precision)
     features = _i3d() if frechet else None
     clips = real_clips(rule, data, training_data)
-    keywords = sampling.keywords(sampler)
-    batch_size = keywords.pop("batch_size")
+    classifier = None if clips.labels is None else DigitClassifier(rule.clip_shape[1])
+    chosen = sampling.keywords(sampler)
+    batch_size = chosen.pop("batch_size")
     with progress_bars() as progress:
-        made = measure(sampler, rule, clips, features=features, batch_size=batch_size, progress=progress, **keywords)
+        how: dict[str, Any] = {
+            "features": features,
+            "classifier": classifier,
+            "batch_size": batch_size,
+            "progress": progress,
+        }
+        made = measure(sampler, rule, clips, **how, **chosen)
     result = result_of(
         made,
         rule,
         clips,
-        model=_model(sampler, run),
-        sampling=keywords,
+        model=model_record(sampler, run / KERAS_FILE),
+        sampling={
+            "num_steps": DEFAULT_NUM_STEPS,
+            "solver": DEFAULT_SOLVER,
+            "by_model": sampler.spec.sampling,
+            **chosen,
+        },
         features=I3D_RECORD if frechet else None,
+        classifier=None if classifier is None else classifier.config,
         command=shlex.join(["kvdiff", *sys.argv[1:]]),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,12 +109,12 @@ def compare(
 
     Example: kvdiff compare a/result.json b/result.json
     """
+    from kvdiff.evaluation.result import aligned, read_result
     from kvdiff.evaluation.result import compare as side_by_side
-    from kvdiff.evaluation.result import read_result
 
     if len(results) < 2:
         raise ValueError(f"RESULT: expected at least two files. Received: {len(results)}")
-    _print_table(side_by_side([read_result(path) for path in results], [str(path) for path in results]))
+    typer.echo(aligned(side_by_side([read_result(path) for path in results], [str(path) for path in results])))
 
 
 def _i3d() -> Any:
@@ -117,29 +131,14 @@ def _i3d() -> Any:
     return I3DFeatures()
 
 
-def _model(sampler: Sampler, run: pathlib.Path) -> dict[str, Any]:
-    """Which file made the clips."""
-    from kvdiff.runtime.manifest import file_record
-
-    artefact = getattr(sampler.engine, "artefact", None)  # A runtime's engine knows its file.
-    path = run / KERAS_FILE if artefact is None else artefact.path
-    return {"file": path.name, **file_record(path), "sampler": type(sampler.engine).__name__}
-
-
 def _print_numbers(result: dict[str, Any]) -> None:
-    from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
+    from kvdiff.evaluation.result import NUMBERS, aligned, flat_numbers, frechet_words
 
     rows: list[tuple[str, ...]] = [("task", "number", result["protocol"]["title"])]
     for name, task in result["tasks"].items():
         rows += [
             (name, NUMBERS[number][0], NUMBERS[number][1].format(value)) for number, value in flat_numbers(task).items()
         ]
-    _print_table(rows)
+    typer.echo(aligned(rows))
     for name, task in result["tasks"].items():
         typer.echo(f"{name}: {frechet_words(task)}")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

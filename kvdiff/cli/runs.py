@@ -48,7 +48,7 @@ def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | Non
         try:
             chosen = choose(run, runtime, precision)
         except ArtefactError:
-            if runtime is not None or precision is not None or not keras_file.exists():
+            if runtime is not None or precision is not None:
                 raise
     if chosen is not None and runtime is None and precision is None and keras_file.exists():
         first = next(iter(FORMATS.values()))

@@ -28,6 +28,7 @@ from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
 from kvdiff.diffusion import Plan, Sampler, masks
 from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS
 from kvdiff.diffusion.tasks.plans import PLANS, plan_for
 
 __all__ = ["generate", "infill", "interpolate", "predict", "rollout"]
@@ -211,7 +212,11 @@ def rollout(
     )
     clips = num_clips if known is None else len(known)
     megabytes = plan.memory(sampler.spec.clip.frame_shape, num_clips=clips) / 2**20
-    typer.echo(f"{plan}\nAbout {megabytes:.1f} MiB of video.")
+    steps = keywords.get("num_steps", sampler.spec.sampling.get("rollout", {}).get("num_steps", DEFAULT_NUM_STEPS))
+    calls, frame_calls = plan.calls(steps), plan.frame_calls(steps)
+    typer.echo(
+        f"{plan}\n{calls} network calls with one a step, {frame_calls} frame-calls; {megabytes:.1f} MiB of video."
+    )
     with progress(keywords) as keywords:
         video = sampler.rollout(num_frames, known, num_clips=num_clips, plan=plan, **keywords)
     write(output, sampler, [video], fps, scale)

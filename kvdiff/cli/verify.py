@@ -46,15 +46,13 @@ def _say(name: str) -> None:
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """The table, and what each file is made of."""
+    from kvdiff.evaluation.result import aligned
+
     batches = sorted({each.batch for verdict in verdicts for each in verdict.comparisons})
     rows = [("file", "task", *(f"batch {batch}" for batch in batches), "PSNR dB", "ms/clip/call", "MB", "bar", "")]
     for verdict in verdicts:
         rows += _rows(verdict, batches)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    typer.echo("\nLargest difference from Keras in [-1, 1], over all solvers:")
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    typer.echo("")
+    typer.echo(f"\nLargest difference from Keras in [-1, 1], over all solvers:\n{aligned(rows)}\n")
     for verdict in verdicts:
         counts = sorted(verdict.operators.items(), key=lambda item: (-item[1], item[0]))
         typer.echo(f"{_name(verdict)}: {', '.join(f'{count} {name}' for name, count in counts)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypedDict, Unpack, overload
+
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count, check_real
 
-__all__ = ["NUM_TRAIN_DIGITS", "moving_digits"]
+__all__ = ["NUM_TRAIN_DIGITS", "bicubic", "moving_digits"]
 
 NUM_TRAIN_DIGITS = 1500
 """Of scikit-learn's 1,797 digit images, the first 1,500 make the training clips and the other 297 the test clips."""
@@ -14,6 +16,23 @@ NUM_TRAIN_DIGITS = 1500
 _DIGIT = 8  # The images are 8×8.
 
 
+class _Settings(TypedDict, total=False):
+    num_frames: int
+    size: int
+    split: str
+    seed: int
+    min_speed: float
+    max_speed: float
+
+
+@overload
+def moving_digits(
+    num_clips: int, *, return_labels: Literal[False] = ..., **settings: Unpack[_Settings]
+) -> np.ndarray: ...
+@overload
+def moving_digits(
+    num_clips: int, *, return_labels: Literal[True], **settings: Unpack[_Settings]
+) -> tuple[np.ndarray, np.ndarray]: ...
 def moving_digits(
     num_clips: int,
     *,
@@ -23,7 +42,8 @@ def moving_digits(
     seed: int = 0,
     min_speed: float = 0.5,
     max_speed: float = 1.5,
-) -> np.ndarray:
+    return_labels: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """One handwritten digit a clip, in straight motion, reflected exactly at the frame's edges.
 
     Positions are real numbers, not whole pixels, so the motion can be read off two frames and continued. The digits are
@@ -37,9 +57,11 @@ def moving_digits(
         split: "train" or "test": which images.
         seed: of the choice of images, positions and velocities.
         min_speed, max_speed: pixels a frame.
+        return_labels: whether to return which digits they are as well.
 
     Returns:
-        uint8 [num_clips, num_frames, size, size, 1], digits bright on black.
+        uint8 [num_clips, num_frames, size, size, 1], digits bright on black; with `return_labels` a pair of that and
+        int [num_clips].
     """
     check_count("num_clips", num_clips)
     check_count("num_frames", num_frames)
@@ -48,8 +70,9 @@ def moving_digits(
     check_real("max_speed", max_speed, above=0.0)
     check_real("min_speed", min_speed, above=0.0, below=max_speed, closed=True)
     rng = np.random.default_rng([seed, split == "test"])
-    digits = _digits(split)
-    digits = digits[rng.integers(0, len(digits), num_clips)]
+    digits, labels = _digits(split)
+    chosen = rng.integers(0, len(digits), num_clips)
+    digits = digits[chosen]
     angle = rng.uniform(0.0, 2.0 * np.pi, num_clips)
     speed = rng.uniform(min_speed, max_speed, num_clips)
     velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -57,19 +80,21 @@ def moving_digits(
     start = rng.uniform(0.0, room, (num_clips, 2)) if room else np.zeros((num_clips, 2))
     positions = start[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
     clips = _render(digits, _bounced(positions, room), size)
-    return np.round(np.clip(clips, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
+    clips = np.round(np.clip(clips, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
+    return (clips, labels[chosen]) if return_labels else clips
 
 
-def _digits(split: str) -> np.ndarray:
-    """The images of a split, float32 [n, 8, 8] in [0, 1]."""
+def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a split, float32 [n, 8, 8] in [0, 1], and their labels, int [n]."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
             'moving_digits needs scikit-learn, which bundles the images: pip install "keras-video-diffusion[demo]"'
         ) from error
-    images = (load_digits().images / 16.0).astype(np.float32)
-    return images[:NUM_TRAIN_DIGITS] if split == "train" else images[NUM_TRAIN_DIGITS:]
+    data = load_digits()
+    part = slice(NUM_TRAIN_DIGITS) if split == "train" else slice(NUM_TRAIN_DIGITS, None)
+    return (data.images[part] / 16.0).astype(np.float32), data.target[part]
 
 
 def _bounced(positions: np.ndarray, room: float) -> np.ndarray:
@@ -79,7 +104,7 @@ def _bounced(positions: np.ndarray, room: float) -> np.ndarray:
     return room - np.abs(room - positions % (2.0 * room))
 
 
-def _bicubic(distance: np.ndarray) -> np.ndarray:
+def bicubic(distance: np.ndarray) -> np.ndarray:
     """Keys' cubic interpolation kernel, a = -1/2 (Keys 1981, eq. 15): shifts sum to one at every sub-pixel phase."""
     d = np.abs(distance)
     near = (1.5 * d - 2.5) * d**2 + 1.0
@@ -90,5 +115,5 @@ def _bicubic(distance: np.ndarray) -> np.ndarray:
 def _render(digits: np.ndarray, positions: np.ndarray, size: int) -> np.ndarray:
     """Draw digit n with its corner at positions[n, f] (row, column): [clips, frames, size, size]."""
     offset = np.arange(size)[:, None] - np.arange(_DIGIT)[None, :]
-    rows, columns = (_bicubic(offset - positions[:, :, axis, None, None]).astype(np.float32) for axis in (0, 1))
+    rows, columns = (bicubic(offset - positions[:, :, axis, None, None]).astype(np.float32) for axis in (0, 1))
     return np.einsum("nfyi,nij,nfxj->nfyx", rows, digits, columns, optimize=True)

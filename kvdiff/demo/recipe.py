@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
-"""Where a checkout keeps the model that the recipe made."""
+"""Where a checkout keeps the model that the recipe trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ RECIPE = Recipe()
 CONTINUE = dataclasses.replace(RECIPE, epochs=3, steps_per_epoch=100, learning_rate=1e-4, seed=1)
 
 
-SAMPLING: dict[str, Any] = {"solver": "dpmpp_2m", "generation": {"spacing": "uniform_logsnr"}}
+SAMPLING: dict[str, Any] = {"solver": "dpmpp_2m", "by_task": {"generation": {"spacing": "uniform_logsnr"}}}
 """How the demo samples: of the solvers tried on the recipe's model, what scored best at 20 calls in all three tasks."""
 
 
@@ -111,7 +111,7 @@ def train(model: VideoDiffusion, recipe: Recipe, directory: pathlib.Path, *, res
     stays until `forget_backup`, so that what follows training can be cut off too.
 
     Returns:
-        `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that made these weights.
+        `{"loss": [one an epoch], "seconds": float, "steps": int}`, of all runs that led to these weights.
     """
     from kvdiff.training import ClipBatches, RunRecord, Throughput, TrainingCheckpoint
 

@@ -1,4 +1,4 @@
-"""The demo: a model trained (on), exported, sampled with ONNX Runtime on unseen digits, and reported on."""
+"""The demo: a model trained (on), exported, held to its protocol with ONNX Runtime, and reported on."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS
 from kvdiff.demo import recipe as recipes
-from kvdiff.demo.pictures import LossCurve
 from kvdiff.demo.recipe import Recipe
-from kvdiff.demo.report import report_html, report_pictures
-from kvdiff.evaluation import Bars, TaskReport, TaskSamples, sample_tasks
-from kvdiff.evaluation.tasks import Progress
-from kvdiff.media import write_bytes
+from kvdiff.evaluation.bars import COLUMNS, Bars, Check
+from kvdiff.evaluation.charts import LossCurve
+from kvdiff.evaluation.digit_classifier import DigitClassifier
+from kvdiff.evaluation.evaluation import Progress, evaluate
+from kvdiff.evaluation.protocols import DEMO, Protocol, half_and_half, protocol_named
+from kvdiff.evaluation.real import real_clips
+from kvdiff.evaluation.report import Training, write_report
+from kvdiff.evaluation.result import aligned, model_record, result_of, write_result
 from kvdiff.training.environment import machine, versions, write_json
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 __all__ = ["run_demo"]
-
-_HELD_OUT_SEED = 1000
 
 
 def run_demo(
@@ -42,11 +43,12 @@ def run_demo(
 ) -> int:
     """Do the main job on moving digits and write everything into `directory`.
 
-    Written are model.keras, denoiser.onnx, its manifest, GIFs, film strips, curves, numbers.json, record.json and
-    report.html, which shows it all. A training that was cut off goes on where it stopped.
+    Written are model.keras, denoiser.onnx, its manifest, record.json (how the model was trained), result.json (the
+    evaluation, as `kvdiff evaluate` writes it, with the bars), GIFs, film strips, curves, and report.html, which shows
+    it all. A training that was cut off goes on where it stopped.
 
     Args:
-        directory: where to; made if need be. Files of an earlier demo are replaced.
+        directory: where to; created if need be. Files of an earlier demo are replaced.
         from_scratch: train the whole recipe in place of training the shipped model on for a little.
         num_clips: held-out clips to predict, interpolate and generate.
         num_steps, seed: of sampling.
@@ -60,9 +62,10 @@ def run_demo(
     Raises:
         FileNotFoundError: there is no shipped model to start from.
     """
-    directory, bars = pathlib.Path(directory), bars or Bars()
+    directory = pathlib.Path(directory)
     recipe = recipes.RECIPE if from_scratch else recipes.CONTINUE
     training = _training_folder(directory, recipe)
+    protocol = _protocol(recipe, num_clips)
     clock = _Clock()
     with clock.stage("loading", "Building a fresh model" if from_scratch else "Loading the shipped model"):
         model = recipes.build_model(recipe) if from_scratch else _shipped_model()
@@ -71,16 +74,34 @@ def run_demo(
     with clock.stage("export", "Saving model.keras and exporting it to ONNX"):
         _save(model, directory)
     with clock.stage("sampling", f"Sampling {num_clips} unseen clips three times with ONNX Runtime"):
-        samples = _sample(directory, recipe, num_clips, num_steps=num_steps, seed=seed, progress=progress)
-    report = samples.report()
+        from kvdiff.runtime import OrtSampler
+
+        sampling = {"num_steps": num_steps, "seed": seed, **recipes.SAMPLING}
+        sampler, clips = OrtSampler(directory), real_clips(protocol)
+        classifier = DigitClassifier(recipe.size)
+        evaluation = evaluate(sampler, protocol, clips, classifier=classifier, progress=progress, **sampling)
     with clock.stage("report", "Drawing the report"):
-        record = _record(recipe, history, samples, command=command, from_scratch=from_scratch)
-        record |= {"seconds": dict(clock.seconds), "results": report.config}
-        record |= {"bars": dataclasses.asdict(bars), "misses": report.misses(bars)}
-        _write(directory, samples, report, bars, record, _curves(recipe, history, from_scratch))
+        record = _record(recipe, history, command=command, from_scratch=from_scratch, seconds=dict(clock.seconds))
+        write_json(directory / "record.json", record)
+        result = result_of(
+            evaluation,
+            protocol,
+            clips,
+            model=model_record(sampler),
+            sampling=sampling,
+            classifier=classifier.config,
+            command=command,
+            bars=bars or Bars(),
+        )
+        write_result(directory / "result.json", result)
+        write_report(directory, evaluation, clips, result, _training(recipe, record))
     recipes.forget_backup(training)  # Not before: what follows training can be cut off too.
-    _announce(directory, report, bars)
-    return 0 if report.passes(bars) else 1
+    checks = [Check(**check) for check in result["checks"]]
+    passed = all(check.reached for check in checks)
+    print(f"\n{aligned([COLUMNS, *(check.row for check in checks)])}")
+    print("\nEvery bar was reached." if passed else "\nThis run falls short of its bars.")
+    print(f"Look at {directory / 'report.html'} (model.keras, denoiser.onnx and the GIFs lie beside it).")
+    return 0 if passed else 1
 
 
 class _Clock:
@@ -114,6 +135,12 @@ def _training_folder(directory: pathlib.Path, recipe: Recipe) -> pathlib.Path:
     return directory / "training" / f"{zlib.crc32(json.dumps(recipe.config).encode()):08x}"
 
 
+def _protocol(recipe: Recipe, num_clips: int) -> Protocol:
+    """The demo's protocol, for clips such as the recipe's."""
+    shape, tasks = (recipe.num_frames, recipe.size, recipe.size, 1), half_and_half(recipe.num_frames)
+    return dataclasses.replace(protocol_named(DEMO), clip_shape=shape, tasks=tasks, num_clips=num_clips)
+
+
 def _save(model: VideoDiffusion, directory: pathlib.Path) -> None:
     from kvdiff.export import export_onnx
 
@@ -126,73 +153,33 @@ def _save(model: VideoDiffusion, directory: pathlib.Path) -> None:
     export_onnx(model, directory, overwrite=True)
 
 
-def _sample(directory: pathlib.Path, recipe: Recipe, num_clips: int, **sampling: Any) -> TaskSamples:
-    from kvdiff.runtime import OrtSampler
-
-    truth = recipes.held_out_clips(num_clips, recipe=recipe, seed=_HELD_OUT_SEED)
-    return sample_tasks(OrtSampler(directory), truth, **recipes.SAMPLING, **sampling)
-
-
-def _record(recipe: Recipe, history: dict[str, Any], samples: TaskSamples, **how: Any) -> dict[str, Any]:
-    """What was run, on what, with which result of training; JSON-able."""
+def _record(recipe: Recipe, history: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """How the weights were trained, on what, and what came of it; JSON-able."""
     return {
         **how,
         "recipe": recipe.config,
         "loss": history["loss"],
         "steps": history["steps"],
-        # Of every run that made these weights; the stages' seconds are of this one.
+        # Of every run that led to these weights; the stages' seconds are of this one.
         "training_seconds": round(history["seconds"], 1),
-        "data": {
-            "description": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the "
-            "others held out; random paths, other ones in training and evaluation",
-            "held_out_clips": len(samples.generated),
-            "seed": _HELD_OUT_SEED,
-        },
-        "sampling": {
-            "runtime": "ONNX Runtime",
-            **recipes.SAMPLING,
-            "num_steps": samples.num_steps,
-            "seed": samples.seed,
-        },
+        "data": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the others held "
+        "out; random paths, other ones in training and evaluation",
         "machine": machine(),
         "versions": versions(),
     }
 
 
-def _curves(recipe: Recipe, history: dict[str, Any], from_scratch: bool) -> list[LossCurve]:
-    """This run's loss, after that of the run which made the shipped model where its record is at hand."""
-    this = LossCurve("this run", recipe.steps_per_epoch, tuple(history["loss"]))
-    record = recipes.SHIPPED.with_name("record.json")
-    if from_scratch or not record.is_file():
-        return [this]
-    shipped = json.loads(record.read_text())
-    return [LossCurve("the shipped model's run", shipped["recipe"]["steps_per_epoch"], tuple(shipped["loss"])), this]
-
-
-def _write(
-    directory: pathlib.Path,
-    samples: TaskSamples,
-    report: TaskReport,
-    bars: Bars,
-    record: dict[str, Any],
-    curves: list[LossCurve],
-) -> None:
-    content = report_pictures(samples, report, curves)
-    for name, picture in content.items():
-        write_bytes(directory / name, picture)
-    write_json(directory / "numbers.json", {name: record[name] for name in ("results", "bars", "misses")})
-    write_json(directory / "record.json", record)
-    write_bytes(directory / "report.html", report_html(samples, report, bars, record, content).encode())
-
-
-def _announce(directory: pathlib.Path, report: TaskReport, bars: Bars) -> None:
-    rows = [("", "model", "compared with", "difference", "bar", "")]
-    for check in report.checks(bars):
-        verdict = "reached" if check.reached else "MISSED"
-        rows.append((check.what, check.model, check.compared_with, check.difference, check.bar, verdict))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print()
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nEvery bar was reached." if report.passes(bars) else "\nThis run falls short of its bars.")
-    print(f"Look at {directory / 'report.html'} (model.keras, denoiser.onnx and the GIFs lie beside it).")
+def _training(recipe: Recipe, record: dict[str, Any]) -> Training:
+    """For the page: this run's loss, after that of the run that trained the shipped model where its record is there."""
+    losses = [LossCurve("this run", recipe.steps_per_epoch, tuple(record["loss"]))]
+    shipped = recipes.SHIPPED.with_name("record.json")
+    if not record["from_scratch"] and shipped.is_file():
+        before = json.loads(shipped.read_text())
+        losses.insert(0, LossCurve("the shipped model's run", before["recipe"]["steps_per_epoch"], before["loss"]))
+    how = "trained from scratch" if record["from_scratch"] else "loaded as shipped and trained on"
+    words = (
+        f"A video diffusion model was {how} for {record['steps']:,} steps ({record['training_seconds'] / 60:.1f} "
+        f"minutes on {record['machine']['cores']} cores of {record['machine']['processor']}), exported to ONNX, and "
+        f"sampled by ONNX Runtime; Keras took no part in that."
+    )
+    return Training(words, losses, {"data": record["data"], **record["recipe"]})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-__all__ = ["DARK", "LIGHT", "Theme", "blank_figure", "finished_png", "frame_curves"]
+__all__ = ["DARK", "LIGHT", "Line", "LossCurve", "Theme", "line_chart", "loss_lines"]
+
+Line = tuple[Sequence[float], Sequence[float]]
+"""Abscissae and ordinates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,37 +27,52 @@ LIGHT = Theme(ink="#333a44", grid="#d9dde3", model="#d9730d", baseline="#6b7685"
 DARK = Theme(ink="#cfd5de", grid="#3a404b", model="#f5a04c", baseline="#98a3b3", third="#6cb4ee")
 
 
-def frame_curves(frames: Sequence[int], curves: Mapping[str, Sequence[float]], label: str, theme: Theme) -> bytes:
-    """A PNG of up to three curves over a clip's frames.
+@dataclasses.dataclass(frozen=True)
+class LossCurve:
+    """The loss of one run: its mean over every epoch of `steps_per_epoch` steps."""
+
+    label: str
+    steps_per_epoch: int
+    loss: tuple[float, ...]
+
+
+def loss_lines(curves: Sequence[LossCurve]) -> dict[str, Line]:
+    """The lines of a chart of loss over steps, the last run's first; each run goes on where the one before ended."""
+    lines: dict[str, Line] = {}
+    start = 0
+    for curve in curves:
+        steps = [start + curve.steps_per_epoch * (epoch + 1) for epoch in range(len(curve.loss))]
+        lines = {curve.label: (steps, curve.loss), **lines}
+        start = steps[-1]
+    return lines
+
+
+def line_chart(lines: Mapping[str, Line], across: str, up: str, theme: Theme, *, log: bool = False) -> bytes:
+    """A PNG of up to three lines by name: the model's, what it is compared with, another of the model's.
 
     Args:
-        frames: the frames' numbers, from 1 as in the clip.
-        curves: one value a frame, by name: the model's, what it is compared with, another of the model's.
-        label: of the vertical axis.
-        theme: its colours.
+        lines: by name, for the legend.
+        across, up: the axes' labels.
+        theme: the colours.
+        log: whether the vertical axis is logarithmic.
     """
-    figure, axes = blank_figure()
-    looks = ((theme.model, "o", "-"), (theme.baseline, "s", "--"), (theme.third, "^", "-"))
-    for (name, values), (colour, marker, line) in zip(curves.items(), looks, strict=False):
-        axes.plot(frames, values, color=colour, marker=marker, linestyle=line, label=name)
-    axes.set(xlabel="frame", ylabel=label)
-    if len(frames) <= 10:
-        axes.set(xticks=frames)
-    return finished_png(figure, axes, theme)
-
-
-def blank_figure() -> tuple[Any, Any]:
-    """A matplotlib figure without a window, and its axes."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
     except ImportError as error:
         raise ImportError('Charts need matplotlib: pip install "keras-video-diffusion[demo]"') from error
     figure = Figure(figsize=(4.2, 3.0), layout="constrained")
-    return figure, figure.subplots()
-
-
-def finished_png(figure: Any, axes: Any, theme: Theme) -> bytes:
-    """The figure in the theme's colours, as the bytes of a PNG."""
+    axes = figure.subplots()
+    looks = ((theme.model, "o", "-"), (theme.baseline, "s", "--"), (theme.third, "^", "-"))
+    for (name, (x, y)), (colour, marker, line) in zip(lines.items(), looks, strict=False):
+        axes.plot(x, y, color=colour, marker=marker, linestyle=line, markersize=6 if len(x) <= 10 else 3, label=name)
+        if len(x) <= 10 and not log:
+            axes.set(xticks=x)
+    axes.set(xlabel=across, ylabel=up)
+    if log:
+        axes.set(yscale="log")
+        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}"))  # 0.1 in place of 10⁻¹.
     axes.set_facecolor("none")
     axes.grid(color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)

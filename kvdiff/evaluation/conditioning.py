@@ -1,4 +1,4 @@
-"""Is a condition heeded? Clips made under their own condition against clips made under others'."""
+"""Is a condition used? Clips generated under their own condition against clips generated under others'."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ConditioningScore:
     """How near to the truth clips came under their own condition and under others'.
 
     Attributes:
-        errors: float64 [clips, k], mean squared errors of the made frames in [-1, 1]: in column 0 under the clip's own
-            condition, in the others under those of k - 1 other clips.
+        errors: float64 [clips, k], mean squared errors of the generated frames in [-1, 1]: in column 0 under the clip's
+            own condition, in the others under those of k - 1 other clips.
     """
 
     errors: np.ndarray
@@ -29,7 +29,7 @@ class ConditioningScore:
     def accuracy(self) -> float:
         """The share of clips that came nearest to the truth under their own condition.
 
-        Equals share the credit, so a model that makes the same whatever it is told has exactly `chance`.
+        Equals share the credit, so a model that ignores its condition has exactly `chance`.
         """
         nearest = self.errors == self.errors.min(axis=1, keepdims=True)
         return float((nearest[:, 0] / nearest.sum(axis=1)).mean())
@@ -66,11 +66,11 @@ def conditioning_accuracy(
     seed: int = 0,
     **sampling: Any,
 ) -> ConditioningScore:
-    """Whether a model heeds what it is told: `score.accuracy` against `score.chance`.
+    """Whether a model uses its condition: `score.accuracy` against `score.chance`.
 
-    Every clip is made 1 + `others` times from the same past and the same noise, so the condition alone differs: under
-    the clip's own, and under those of other clips, all different. Where a condition has a value a frame, known frames
-    keep their own and the future alone is swapped.
+    Every clip is generated 1 + `others` times from the same past and the same noise, so the condition alone differs:
+    under the clip's own, and under those of other clips, all different. Where a condition has a value a frame, known
+    frames keep their own and the future alone is swapped.
 
     Args:
         sampler: of any runtime, e.g. `model.sampler`.
@@ -93,8 +93,8 @@ def conditioning_accuracy(
     known = np.arange(clips.shape[1]) < past
     errors = []
     for rows in (np.arange(len(clips)), *_rivals(own, kept, check_count("others", others), seed)):
-        told = {name: _taken(value, rows, kept[name]) if name in kept else value for name, value in own.items()}
-        made = sampler.infill(clips, known, conditions=told, seed=seed, **sampling)
+        chosen = {name: _taken(value, rows, kept[name]) if name in kept else value for name, value in own.items()}
+        made = sampler.infill(clips, known, conditions=chosen, seed=seed, **sampling)
         difference = np.asarray(made[:, past:], np.float64) - clips[:, past:]
         errors.append(np.square(difference).mean(axis=(1, 2, 3, 4)))
     return ConditioningScore(np.stack(errors, axis=1))

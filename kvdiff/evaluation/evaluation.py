@@ -1,4 +1,4 @@
-"""A model under a frozen protocol: sample, measure, and keep what tells how."""
+"""A model under a protocol: sample, measure, and keep what shows how."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.sampling.bound import bits_per_dim
 from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.evaluation.appearance import Classifier
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import Protocol, Task
 from kvdiff.evaluation.real import RealClips
-from kvdiff.evaluation.scoring import SampleScores, score_made_frames, score_set, with_baseline
-from kvdiff.evaluation.tasks import MadeFrames, Progress
+from kvdiff.evaluation.scoring import SampleScores, TaskClips, score_frames, score_identity, score_set
 from kvdiff.media import to_pixels
 
-__all__ = ["Evaluation", "Features", "evaluate"]
+__all__ = ["Evaluation", "Features", "Progress", "evaluate"]
 
 Features = Callable[[np.ndarray], np.ndarray]
 """From uint8 clips [clips, frames, height, width, 1 or 3] to float [clips, size], as `I3DFeatures`."""
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(task, done, total)`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,18 +34,17 @@ class Evaluation:
     """Numbers, and the clips to look at.
 
     Attributes:
-        tasks: by name, `{"numbers", "curves", "frechet"}`, JSON-able.
+        tasks: by name, `{"numbers", "curves", "known"}`, and "frechet" where it was measured; JSON-able.
         seconds: by stage.
-        compared: by name of a task with known frames, true clips, first samples and baselines, uint8.
-        generated: uint8 clips, by name of a task without.
-        copies: of generated clips, which training clips are nearest; None where those are not at hand.
+        clips: by name of the task, real clips and the first sample of each.
+        copies: by name of a task without known frames, which training clips are nearest to the generated ones; empty
+            where those are not at hand.
     """
 
     tasks: dict[str, dict[str, Any]]
     seconds: dict[str, float]
-    compared: dict[str, MadeFrames]
-    generated: dict[str, np.ndarray]
-    copies: Memorisation | None
+    clips: dict[str, TaskClips]
+    copies: dict[str, Memorisation]
 
 
 def evaluate(
@@ -50,15 +53,16 @@ def evaluate(
     clips: RealClips,
     *,
     features: Features | None = None,
-    plan: str = "autoregressive",
+    classifier: Classifier | None = None,
     seed: int = 0,
     batch_size: int = 32,
     progress: Progress | None = None,
+    by_task: Mapping[str, Mapping[str, Any]] | None = None,
     **sampling: Any,
 ) -> Evaluation:
     """Sample and measure everything that the protocol asks for.
 
-    Sample k of clip i is made with the noise of sample number i K + k, so but for rounding figures do not depend on
+    Sample k of clip i has the noise of sample number i K + k, so but for rounding figures do not depend on
     `batch_size`.
 
     Args:
@@ -66,17 +70,29 @@ def evaluate(
         protocol, clips: which protocol, and its `real_clips`.
         features: what the Fréchet distance, precision and recall are measured in, e.g. `I3DFeatures()`; None leaves
             them out.
-        plan: how a model of fewer frames makes the protocol's clips, as in `Sampler.rollout`; one of as many or
-            more makes them at once.
+        classifier: of frames, e.g. `DigitClassifier()`; where the clips have labels, it says whether generated frames
+            still show what those name.
         seed, batch_size, **sampling: as in `Sampler.infill`; the choice of solver is the model's, not the
-            protocol's.
-        progress: called as `progress(stage, done, total)`.
+            protocol's. A model of fewer frames than the protocol's clips goes by the plan "autoregressive" where
+            neither `plan` nor `at_a_time` says otherwise.
+        progress: called as `progress(task, done, total)`.
+        by_task: keywords of `Sampler.infill` for one task alone, by its name. PSNR rewards a coarse last step,
+            which averages what is uncertain; the variance of generated pixels rewards a fine one.
+
+    Raises:
+        ValueError: a model of other frames or of too few of them, clips of another shape than the protocol's, or an
+            unknown task in `by_task`.
     """
     _check_model(sampler, protocol)
+    if list(clips.truth.shape) != [protocol.num_clips, *protocol.clip_shape]:
+        wanted = [protocol.num_clips, *protocol.clip_shape]
+        raise ValueError(f"`clips`: expected {wanted}. Received: {list(clips.truth.shape)}")
+    for name in by_task or {}:
+        check_choice("by_task", name, [task.name for task in protocol.tasks])
     sampling = {"seed": seed, "batch_size": batch_size, **sampling}
-    run = _Run(sampler, protocol, clips, features, plan, sampling, progress)
+    run = _Run(sampler, protocol, clips, features, classifier, sampling, by_task or {}, progress or (lambda *_: None))
     tasks = {task.name: run.measured(task) for task in protocol.tasks}
-    return Evaluation(tasks, run.seconds, run.compared, run.generated, run.copies)
+    return Evaluation(tasks, run.seconds, run.compared, run.copies)
 
 
 def _check_model(sampler: Sampler, protocol: Protocol) -> None:
@@ -95,52 +111,47 @@ def _check_model(sampler: Sampler, protocol: Protocol) -> None:
         )
 
 
+@dataclasses.dataclass(eq=False)
 class _Run:
     """One evaluation under way: what its stages share, and the clips and times they leave."""
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        protocol: Protocol,
-        clips: RealClips,
-        features: Features | None,
-        plan: str,
-        sampling: Mapping[str, Any],
-        progress: Progress | None,
-    ) -> None:
-        self.sampler, self.protocol, self.clips, self.features = sampler, protocol, clips, features
-        self.plan, self.sampling = plan, dict(sampling)
-        self.progress = progress or (lambda stage, done, total: None)
-        self.seconds: dict[str, float] = {}
-        self.compared: dict[str, MadeFrames] = {}
-        self.generated: dict[str, np.ndarray] = {}
-        self.copies: Memorisation | None = None
-        self._known_features: dict[tuple[str, bytes], np.ndarray] = {}
+    sampler: Sampler
+    protocol: Protocol
+    clips: RealClips
+    features: Features | None
+    classifier: Classifier | None
+    sampling: Mapping[str, Any]
+    by_task: Mapping[str, Mapping[str, Any]]
+    progress: Progress
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    compared: dict[str, TaskClips] = dataclasses.field(default_factory=dict)
+    copies: dict[str, Memorisation] = dataclasses.field(default_factory=dict)
+    of_real: dict[tuple[str, bytes], np.ndarray] = dataclasses.field(default_factory=dict)
 
     def measured(self, task: Task) -> dict[str, Any]:
         """A task's numbers, curves and Fréchet distance."""
         known = task.known(self.protocol.clip_shape[0])
         scores = self._timed(f"{task.name}, sampling", lambda: self._sampled(task, known))
-        made, curves = scores.first, dict[str, Any]()
+        clips = self.compared[task.name] = TaskClips(self.clips.truth, scores.first, known)
+        curves: dict[str, Any] = {}
         if known.any():
-            self.compared[task.name] = with_baseline(self.clips.truth, made, task)
-            numbers, curves = score_made_frames(scores, self.compared[task.name], self.protocol)
+            numbers, curves = score_frames(scores, clips, self.protocol.psnr_of)
+            if self.classifier is not None and self.clips.labels is not None:
+                of_labels, curve = score_identity(clips, self.clips.labels, self.classifier)
+                numbers, curves = numbers | of_labels, curves | curve
         else:
-            self.generated[task.name] = made
-            numbers = score_set(made, self.clips.truth)
-            if self.clips.training is not None:
-                numbers |= self._copying(made)
+            numbers = score_set(scores.first, self.clips.truth) | self._copying(task, scores.first)
         if self.protocol.bits_per_dim_clips and not self._longer:
-            numbers["bits_per_dim"] = self._timed(f"{task.name}, bound", lambda: self._bits(task, known))
+            numbers["bits_per_dim"] = self._timed(f"{task.name}, bound", lambda: self._bits(known))
         result = {"numbers": numbers, "curves": curves, "known": np.flatnonzero(known).tolist()}
         if self.features is not None and task.frechet:
-            frechet = self._timed(f"{task.name}, features", lambda: self._in_features(made, known, numbers))
+            frechet = self._timed(f"{task.name}, features", lambda: self._in_features(scores.first, known, numbers))
             result |= {"frechet": frechet}
         return result
 
     @property
     def _longer(self) -> bool:
-        """Whether the protocol's clips are longer than the model's, and made window by window."""
+        """Whether the protocol's clips are longer than the model's, and sampled window by window."""
         return self.protocol.clip_shape[0] > self.sampler.spec.clip.num_frames
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
@@ -158,57 +169,57 @@ class _Run:
             real = truth[start : start + some]
 
             def report(done: int, total: int, start: int = start, share: int = len(real)) -> None:
-                whole = total * len(truth)
-                self.progress(task.name, total * start + done * share, whole)
+                self.progress(task.name, total * start + done * share, total * len(truth))
 
-            rows = np.repeat(real, count, axis=0)
-            made = self._made(rows, known, first_sample=start * count, progress=report)
-            samples = to_pixels(made).reshape(len(real), count, *real.shape[1:])
-            parts.append(SampleScores.of(samples, real, known, self.protocol.psnr_of))
+            options = {**self.sampling, **self.by_task.get(task.name, {})}
+            options |= {"first_sample": start * count, "progress": report}
+            samples = to_pixels(self._generated(np.repeat(real, count, axis=0), known, options))
+            samples = samples.reshape(len(real), count, *real.shape[1:])
+            parts.append(SampleScores.of(samples, real, known))
         return SampleScores.joined(parts)
 
-    def _made(self, rows: np.ndarray, known: np.ndarray, **where: Any) -> np.ndarray:
+    def _generated(self, rows: np.ndarray, known: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
         """Whole clips whose known frames are those of `rows`."""
-        options = {**self.sampling, **where}
-        if not self._longer:
-            return self.sampler.infill(rows, known, **options)
-        past = rows[:, known] if known.any() else None
-        return self.sampler.rollout(rows.shape[1], past, num_clips=len(rows), plan=self.plan, **options)
+        if self._longer and not {"plan", "at_a_time"} & set(options):
+            options = {**options, "plan": "autoregressive"}
+        return self.sampler.infill(rows, known, **options)
 
-    def _copying(self, made: np.ndarray) -> dict[str, float]:
-        assert self.clips.training is not None
+    def _copying(self, task: Task, generated: np.ndarray) -> dict[str, float]:
+        """Whether generated clips are training clips; nothing where those are not at hand."""
+        if self.clips.training is None:
+            return {}
         unseen = self.clips.truth if self.clips.second is None else self.clips.second
-        self.copies = memorisation(made, self.clips.training, unseen)
-        return {"nearest_training_ratio": self.copies.ratio, "copied_share": self.copies.share}
+        copies = self.copies[task.name] = memorisation(generated, self.clips.training, unseen)
+        return {"nearest_training_ratio": copies.ratio, "copied_share": copies.share}
 
-    def _bits(self, task: Task, known: np.ndarray) -> float:
+    def _bits(self, known: np.ndarray) -> float:
         some = self.clips.truth[: self.protocol.bits_per_dim_clips]
         return bits_per_dim(self.sampler, some, known, seed=self.sampling["seed"]).total
 
-    def _in_features(self, made: np.ndarray, known: np.ndarray, numbers: dict[str, float]) -> dict[str, Any]:
-        """The Fréchet distance of made clips and of real ones; precision and the like go into `numbers`."""
-        count = known if not self.protocol.frechet_counts_known else np.zeros_like(known)
-        truth = self._features_of("truth", self.clips.truth, count)
-        mine = self._features_of("made", made, count)
+    def _in_features(self, generated: np.ndarray, known: np.ndarray, numbers: dict[str, float]) -> dict[str, Any]:
+        """The Fréchet distance of generated clips and of real ones; precision and the like go into `numbers`."""
+        left_out = np.zeros_like(known) if self.protocol.frechet_counts_known else known
+        truth = self._features_of_real("truth", self.clips.truth, left_out)
+        ours = self._features_of(generated, left_out)
         if self.clips.second is None:
             half = len(truth) // 2
             pair = truth[:half], truth[half : 2 * half]
         else:
-            pair = truth, self._features_of("second", self.clips.second, count)
-        numbers |= dataclasses.asdict(manifold_score(truth, mine, k=self.protocol.neighbours))
+            pair = truth, self._features_of_real("second", self.clips.second, left_out)
+        numbers |= dataclasses.asdict(manifold_score(truth, ours, k=self.protocol.neighbours))
         return {
-            "made": estimate_frechet(truth, mine, bootstrap=self.protocol.bootstrap).config,
+            "made": estimate_frechet(truth, ours, bootstrap=self.protocol.bootstrap).config,
             "floor": estimate_frechet(*pair, bootstrap=self.protocol.bootstrap).config,
         }
 
-    def _features_of(self, name: str, clips: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-        """The features of clips without some frames; those of real clips are computed once."""
+    def _features_of(self, clips: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """The features of clips without some frames, each frame repeated as often as the protocol says."""
         assert self.features is not None
+        return self.features(np.repeat(clips[:, ~left_out], self.protocol.frechet_hold, axis=1))
+
+    def _features_of_real(self, name: str, clips: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """Those of real clips, which tasks share, computed once."""
         key = name, left_out.tobytes()
-        if key not in self._known_features:
-            held = np.repeat(clips[:, ~left_out], self.protocol.frechet_hold, axis=1)
-            found = self.features(held)
-            if name == "made":
-                return found
-            self._known_features[key] = found
-        return self._known_features[key]
+        if key not in self.of_real:
+            self.of_real[key] = self._features_of(clips, left_out)
+        return self.of_real[key]

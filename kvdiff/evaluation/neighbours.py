@@ -1,4 +1,4 @@
-"""What nearest neighbours tell: whether made clips are like real ones, cover them all, and are not training clips."""
+"""Nearest neighbours: whether generated clips are like real ones, cover them all, and are not training clips."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.evaluation.quality import floats
 
 __all__ = ["ManifoldScore", "Memorisation", "manifold_score", "memorisation", "nearest"]
 
@@ -18,11 +19,11 @@ class ManifoldScore:
     """How two sets of features overlap; a ball reaches from a clip to its k-th nearest neighbour in its own set.
 
     Attributes:
-        precision: share of made clips inside a real clip's ball (Kynkäänniemi et al. 2019, arXiv:1904.06991).
-        recall: share of real clips inside a made clip's ball; falls when modes are missing.
-        density: how many real balls a made clip lies in, over k; less at the mercy of outliers than precision (Naeem et
-            al. 2020, arXiv:2002.09797).
-        coverage: share of real clips with a made clip inside their ball; less so than recall.
+        precision: share of generated clips inside a real clip's ball (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+        recall: share of real clips inside a generated clip's ball; falls when modes are missing.
+        density: how many real balls a generated clip lies in, over k; less at the mercy of outliers than precision
+            (Naeem et al. 2020, arXiv:2002.09797).
+        coverage: share of real clips with a generated clip inside their ball; less so than recall.
     """
 
     precision: float
@@ -31,14 +32,14 @@ class ManifoldScore:
     coverage: float
 
 
-def manifold_score(real: np.ndarray, made: np.ndarray, *, k: int = 5) -> ManifoldScore:
+def manifold_score(real: np.ndarray, generated: np.ndarray, *, k: int = 5) -> ManifoldScore:
     """Precision, recall, density and coverage of features [num_real, size] and [num_made, size], each more than k."""
-    for name, features in (("real", real), ("made", made)):
+    for name, features in (("real", real), ("generated", generated)):
         check_count("k", k, at_most=len(features) - 1)
         if features.ndim != 2:
             raise ValueError(f"`{name}`: expected features [clips, size]. Received: {list(features.shape)}")
-    apart = _distances(real, made)
-    real_reach, made_reach = (np.sort(_distances(own, own), axis=1)[:, k] for own in (real, made))  # 0 is itself.
+    apart = _distances(real, generated)
+    real_reach, made_reach = (np.sort(_distances(own, own), axis=1)[:, k] for own in (real, generated))  # 0 is itself.
     inside_real = apart <= real_reach[:, None]
     return ManifoldScore(
         precision=float(inside_real.any(axis=0).mean()),
@@ -50,7 +51,7 @@ def manifold_score(real: np.ndarray, made: np.ndarray, *, k: int = 5) -> Manifol
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Memorisation:
-    """How near made clips come to training clips, in root mean square of pixels in [-1, 1].
+    """How near generated clips come to training clips, in root mean square of pixels in [-1, 1].
 
     Attributes:
         distance: float64 [num_made], to the nearest training clip.
@@ -64,22 +65,22 @@ class Memorisation:
 
     @property
     def ratio(self) -> float:
-        """The median distance of made clips over that of unseen ones: near 0 where clips are copied, near 1 if not."""
+        """Median distance of generated clips over that of unseen ones: near 0 where clips are copied, else near 1."""
         return float(np.median(self.distance) / np.median(self.unseen))
 
     @property
     def share(self) -> float:
-        """Share of made clips nearer to a training clip than all but 1 % of unseen clips are; 0.01 is no sign of it."""
+        """Share of generated clips nearer to a training clip than 99 % of unseen clips are; 0.01 is no sign of it."""
         return float((self.distance < np.quantile(self.unseen, 0.01)).mean())
 
 
-def memorisation(made: np.ndarray, training: np.ndarray, unseen: np.ndarray) -> Memorisation:
-    """Compare made clips with the training clips.
+def memorisation(generated: np.ndarray, training: np.ndarray, unseen: np.ndarray) -> Memorisation:
+    """Compare generated clips with the training clips.
 
     Args:
-        made, training, unseen: pixels in [-1, 1] or uint8, [clips, …], of one shape but for the number of clips.
+        generated, training, unseen: pixels in [-1, 1] or uint8, [clips, …], of one shape but for the number of clips.
     """
-    distance, index = nearest(made, training)
+    distance, index = nearest(generated, training)
     return Memorisation(distance, index, nearest(unseen, training)[0])
 
 
@@ -87,21 +88,15 @@ def nearest(clips: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """The root mean square distance of each clip to the nearest of others, float64 [clips], and which one that is."""
     if clips.shape[1:] != among.shape[1:] or not len(among):
         raise ValueError(f"`among`: expected clips of {list(clips.shape[1:])}. Received: {list(among.shape[1:])}")
-    flat = _flat(clips)
+    flat = floats(clips).reshape(len(clips), -1)
     best, index = np.full(len(flat), np.inf), np.zeros(len(flat), int)
     block = max(_BLOCK // (8 * flat.shape[1]), 1)
     for start in range(0, len(among), block):
-        distance = _distances(flat, _flat(among[start : start + block]))
+        distance = _distances(flat, floats(among[start : start + block]).reshape(-1, flat.shape[1]))
         here = distance.argmin(axis=1)
         closer = distance[np.arange(len(flat)), here] < best
         best[closer], index[closer] = distance[closer, here[closer]], start + here[closer]
     return best / np.sqrt(flat.shape[1]), index
-
-
-def _flat(clips: np.ndarray) -> np.ndarray:
-    """float64 [clips, values] in [-1, 1]."""
-    flat = np.asarray(clips).reshape(len(clips), -1)
-    return flat / 127.5 - 1.0 if flat.dtype == np.uint8 else flat.astype(np.float64)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

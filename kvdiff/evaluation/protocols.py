@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_clip_shape, check_count
 from kvdiff.diffusion.tasks import masks
 
-__all__ = ["PROTOCOLS", "ClipRule", "Protocol", "Task", "protocol_named"]
+__all__ = ["DEMO", "PROTOCOLS", "ClipRule", "Protocol", "Task", "half_and_half", "protocol_for", "protocol_named"]
+
+DEMO = "moving-digits-demo@1"
+"""The protocol that `kvdiff demo` holds its model to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,7 @@ class ClipRule:
     """Which real clips are taken.
 
     Attributes:
-        source: "moving_digits": made on the fly. "array": a .npy file of clips, taken in order from their first frame.
+        source: "moving_digits": drawn on the fly. "array": a .npy file of clips, taken in order from their first frame.
             "videos": a folder of video files, each clip from a file and a start drawn at random.
         what: which data, in words.
         pattern: of "videos", the files that count, as in `fnmatch`, matched against the file's name.
@@ -47,13 +50,13 @@ class ClipRule:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is given of each clip, and how often the rest is made.
+    """Which frames of each clip are known, and how often the others are generated.
 
     Attributes:
         name: "prediction", "interpolation" or "generation".
         past, future: known frames at the start and at the end.
-        samples: made for each clip. PSNR and SSIM are given for their mean and for the best of each clip by its mean
-            over frames; every other figure is of the first sample, but for the calibration of their spread.
+        samples: generated for each clip. PSNR and SSIM are of their mean and of the best of each clip by its
+            mean over frames; every other figure is of the first sample, but for the calibration of their spread.
         frechet: whether the Fréchet video distance is measured.
     """
 
@@ -67,6 +70,11 @@ class Task:
         """bool [frames]."""
         return masks.ends(frames, self.past, self.future)
 
+    @property
+    def baseline(self) -> str:
+        """What needs no model, in words; `blend_known` computes it."""
+        return "linear blend" if self.future else "repeat last"
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
@@ -76,19 +84,20 @@ class Protocol:
         name, version: of the protocol; its title is `name@version`.
         clips: which real clips.
         clip_shape: (frames, height, width, channels); grey is one channel.
-        num_clips: real clips, and made ones for each of a task's samples. As many real ones again make the floor of the
-            Fréchet distance; where the data has fewer, halves of the first do.
-        tasks: what is made.
+        num_clips: real clips, and generated ones for each of a task's samples. As many real ones again are the floor of
+            the Fréchet distance; where the data has fewer, halves of the first do.
+        tasks: what is generated.
         follows: whose choices these are.
-        psnr_of: "frames": the mean of frames' decibels. "clips": decibels of the mean error over a clip's made frames.
+        psnr_of: "frames": the mean of frames' decibels. "clips": decibels of the mean error over a clip's generated
+            frames.
         frechet_counts_known: whether known frames are part of the clips that the Fréchet distance is measured of.
-        frechet_hold: times that each frame is held for it; the network needs 9 frames.
+        frechet_hold: times that each frame is repeated for it; the network needs 9 frames.
         bootstrap: draws behind the Fréchet distance's interval.
         neighbours: k of precision, recall, density and coverage.
         bits_per_dim_clips: how many clips the variational bound is measured on; 0: it is not, for it takes as many
             network calls as there are timesteps.
 
-    Made frames are rounded to 8 bits before anything is measured. PSNR and SSIM are of made frames alone.
+    Generated frames are rounded to 8 bits before anything is measured. PSNR and SSIM are of generated frames alone.
     """
 
     name: str
@@ -121,7 +130,7 @@ class Protocol:
         return {
             **dataclasses.asdict(self),
             "clip_shape": list(self.clip_shape),
-            "tasks": list(map(_asdict, self.tasks)),
+            "tasks": list(map(dataclasses.asdict, self.tasks)),
         }
 
     @property
@@ -140,11 +149,31 @@ def protocol_named(title: str) -> Protocol:
     return PROTOCOLS[check_choice("protocol", title, PROTOCOLS)]
 
 
-def _asdict(task: Task) -> dict[str, Any]:
-    return dataclasses.asdict(task)
+def half_and_half(frames: int) -> tuple[Task, ...]:
+    """The tasks of a first look, one sample each: the second half, the half between two quarters, the whole clip."""
+    quarter = check_count("frames", frames, at_least=4) // 4
+    past = Task("prediction", past=frames // 2, frechet=False)
+    return past, Task("interpolation", past=quarter, future=quarter, frechet=False), Task("generation", frechet=False)
+
+
+def protocol_for(clips: np.ndarray, name: str = "own-clips") -> Protocol:
+    """A protocol of your own clips, [clips, frames, height, width, channels]: all of them, by `half_and_half`."""
+    shape = check_clip_shape("clips", clips.shape[1:])
+    rule, tasks = ClipRule("array", "your own clips"), half_and_half(shape[0])
+    return Protocol(name, 1, rule, shape, len(clips), tasks, "the demo", psnr_of="clips")
 
 
 _FROZEN = (
+    Protocol(
+        name="moving-digits-demo",
+        version=1,
+        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clip_shape=(8, 16, 16, 1),
+        num_clips=64,
+        tasks=half_and_half(8),
+        follows="the demo",
+        psnr_of="clips",
+    ),
     Protocol(
         name="moving-digits-8",
         version=1,

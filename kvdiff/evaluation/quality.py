@@ -1,12 +1,10 @@
-"""One number for a clip, and the baselines that a model has to beat."""
+"""One number for a clip, and the baseline that a model has to beat."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
-
-__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "linear_blend", "psnr", "repeat_last", "ssim"]
+__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "check_pair", "decibels", "floats", "psnr", "ssim"]
 
 MAX_PSNR = 100.0
 """Decibels given to (nearly) exact frames, whose error is 0 and whose PSNR would be infinite and spoil every mean."""
@@ -18,43 +16,54 @@ _SSIM_STD = 1.5
 _SSIM_STABLE = (0.01 * 2.0) ** 2, (0.03 * 2.0) ** 2  # C_1 and C_2 for a range of 2.
 
 
-def psnr(made: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.ndarray:
+def floats(clips: np.ndarray) -> np.ndarray:
+    """Clips as float64 in [-1, 1]; uint8 pixels are scaled."""
+    clips = np.asarray(clips)
+    return clips / 127.5 - 1.0 if clips.dtype == np.uint8 else np.asarray(clips, np.float64)
+
+
+def psnr(generated: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.ndarray:
     """Peak signal-to-noise ratio in dB: 10 log10(2² / mean squared error), at most `MAX_PSNR`.
 
     2 is the peak-to-peak range of pixels in [-1, 1]. The error is averaged over a clip (or a frame) first;
     averaging the decibels of several clips is left to the caller, and gives every clip the same say.
 
     Args:
-        made, truth: [batch, frames, height, width, channels] in [-1, 1], of one shape.
+        generated, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape.
         per_frame: one value a frame in place of one a clip.
 
     Returns:
         float64 [batch], or [batch, frames].
     """
-    _check_pair(made, truth)
-    error = np.square(np.asarray(made, np.float64) - np.asarray(truth, np.float64))
-    error = error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4))
+    check_pair(generated, truth)
+    error = np.square(floats(generated) - floats(truth))
+    return decibels(error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4)))
+
+
+def decibels(error: np.ndarray) -> np.ndarray:
+    """PSNR of mean squared errors of pixels in [-1, 1]."""
     return 10.0 * np.log10(4.0 / np.maximum(error, 4.0 * 10.0 ** (-MAX_PSNR / 10.0)))
 
 
-def ssim(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def ssim(generated: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Structural similarity of each frame, at most 1 (Wang et al. 2004, eq. 13: Gaussian window of 11, sigma 1.5).
 
     The mean over channels and over the places where the window lies inside the frame, as `tf.image.ssim` and
     scikit-image compute it. In float64, unlike the former, which is off by 5e-4 where a picture is flat.
 
     Args:
-        made, truth: [batch, frames, height, width, channels] in [-1, 1], of one shape, at least 11 pixels a side.
+        generated, truth: [batch, frames, height, width, channels] in [-1, 1] or uint8, of one shape, at least 11
+            pixels a side.
 
     Returns:
         float64 [batch, frames].
     """
-    _check_pair(made, truth)
-    if min(made.shape[2:4]) < SSIM_WINDOW:
+    check_pair(generated, truth)
+    if min(generated.shape[2:4]) < SSIM_WINDOW:
         raise ValueError(
-            f"`made`: expected frames of at least {SSIM_WINDOW}×{SSIM_WINDOW}. Received: {made.shape[2:4]}"
+            f"`generated`: expected frames of at least {SSIM_WINDOW}×{SSIM_WINDOW}. Received: {generated.shape[2:4]}"
         )
-    x, y = np.asarray(made, np.float64), np.asarray(truth, np.float64)
+    x, y = floats(generated), floats(truth)
     mean_x, mean_y = _windowed(x), _windowed(y)
     spread = _windowed(x * x + y * y) - mean_x**2 - mean_y**2
     shared = _windowed(x * y) - mean_x * mean_y
@@ -74,30 +83,13 @@ def _windowed(clips: np.ndarray) -> np.ndarray:
     return clips
 
 
-def _check_pair(made: np.ndarray, truth: np.ndarray) -> None:
-    if made.shape != truth.shape or made.ndim != 5 or 0 in made.shape:
+def check_pair(generated: np.ndarray, truth: np.ndarray) -> None:
+    """Raise unless both are clips of one shape."""
+    if generated.shape != truth.shape or generated.ndim != 5 or 0 in generated.shape:
         raise ValueError(
-            "`made`, `truth`: expected one shape [batch, frames, height, width, channels]. "
-            f"Received: {list(made.shape)} and {list(truth.shape)}"
+            "`generated`, `truth`: expected one shape [batch, frames, height, width, channels]. "
+            f"Received: {list(generated.shape)} and {list(truth.shape)}"
         )
-
-
-def repeat_last(past: np.ndarray, num_frames: int) -> np.ndarray:
-    """The baseline of prediction, the last frame of `past` over again: [batch, num_frames, height, width, channels]."""
-    return np.repeat(past[:, -1:], check_count("num_frames", num_frames), axis=1)
-
-
-def linear_blend(before: np.ndarray, after: np.ndarray, num_frames: int) -> np.ndarray:
-    """The baseline of interpolation: a cross-fade between the two nearest known frames.
-
-    Frame i of n is (1 - w) (last of `before`) + w (first of `after`) with w = (i + 1) / (n + 1).
-
-    Returns:
-        float, [batch, num_frames, height, width, channels].
-    """
-    check_count("num_frames", num_frames)
-    weight = np.arange(1, num_frames + 1, dtype=before.dtype).reshape(1, -1, 1, 1, 1) / (num_frames + 1)
-    return (1 - weight) * before[:, -1:] + weight * after[:, :1]
 
 
 def blend_known(clip: np.ndarray, known: np.ndarray) -> np.ndarray:

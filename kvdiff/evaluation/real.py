@@ -22,19 +22,27 @@ _SHIPPED_TRAINING = 60_000  # The training clips of the shipped model, of seed 0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RealClips:
-    """uint8 clips [clips, frames, height, width, channels].
+    """uint8 clips [clips, frames, height, width, channels]; `to_pixels` of `kvdiff.media` turns floats into them.
 
     Attributes:
-        truth: what made clips are compared with.
+        truth: what generated clips are compared with.
         second: as many others, for the floor of the Fréchet distance; None where the data has too few.
         training: what the model was trained on, to find copies; None where it is not at hand.
         source: where they come from, in words.
+        labels: int [clips], what each clip of `truth` shows, for a classifier; None where nobody says.
     """
 
     truth: np.ndarray
-    second: np.ndarray | None
-    training: np.ndarray | None
-    source: str
+    second: np.ndarray | None = None
+    training: np.ndarray | None = None
+    source: str = "your own clips"
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name, clips in (("truth", self.truth), ("second", self.second), ("training", self.training)):
+            if clips is not None and (clips.ndim != 5 or clips.dtype != np.uint8):
+                wanted = "uint8 [clips, frames, height, width, channels]"
+                raise ValueError(f"`{name}`: expected {wanted}. Received: {clips.dtype} {list(clips.shape)}")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
 
     Args:
         protocol: the protocol.
-        data: the .npy file or the folder of videos that its rule speaks of; None for what is made on the fly.
+        data: the .npy file or the folder of videos that its rule speaks of; None for what is drawn on the fly.
         training: a .npy file of clips of the protocol's shape that the model was trained on.
 
     Raises:
@@ -63,7 +71,7 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
     trained = None if training is None else _array(training, protocol, at_least=1)
     if rule.source == "moving_digits":
         if data is not None:
-            raise ValueError(f"`data`: expected none, for {protocol.name} makes its clips. Received: {data}")
+            raise ValueError(f"`data`: expected none, for {protocol.name} draws its clips itself. Received: {data}")
         return _digits(protocol, trained)
     if data is None:
         raise ValueError(f"`data`: {protocol.name} needs {rule.what}. Received: nothing")
@@ -78,12 +86,13 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
 def _digits(protocol: Protocol, training: np.ndarray | None) -> RealClips:
     frames, size = protocol.clip_shape[:2]
     seeds = protocol.clips.seed, protocol.clips.seed + 1
-    truth, second = (
-        moving_digits(protocol.num_clips, num_frames=frames, size=size, split="test", seed=seed) for seed in seeds
+    (truth, labels), (second, _) = (
+        moving_digits(protocol.num_clips, num_frames=frames, size=size, split="test", seed=seed, return_labels=True)
+        for seed in seeds
     )
     if training is None:
         training = moving_digits(_SHIPPED_TRAINING, num_frames=frames, size=size, seed=0)
-    return RealClips(truth, second, training, protocol.clips.what)
+    return RealClips(truth, second, training, protocol.clips.what, labels)
 
 
 def _array(path: pathlib.Path, protocol: Protocol, at_least: int) -> np.ndarray:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.evaluation.bars import Bars
 from kvdiff.evaluation.evaluation import Evaluation
 from kvdiff.evaluation.i3d_weights import SHA256
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
+from kvdiff.runtime.manifest import file_record
 from kvdiff.training.environment import machine, versions, write_json
 
 __all__ = [
     "FORMAT",
     "I3D_RECORD",
     "NUMBERS",
+    "aligned",
     "compare",
     "flat_numbers",
     "frechet_words",
+    "model_record",
     "read_result",
     "result_of",
     "write_result",
@@ -44,6 +50,15 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "ssim": ("SSIM, mean over samples", "{:.4f}"),
     "ssim_best": ("SSIM, best sample", "{:.4f}"),
     "ssim_baseline": ("SSIM of the baseline", "{:.4f}"),
+    "psnr_aligned": ("PSNR after the best shift, first sample", "{:.2f} dB"),
+    "psnr_aligned_baseline": ("… of the baseline", "{:.2f} dB"),
+    "shift": ("Length of that shift", "{:.2f} pixels"),
+    "shift_baseline": ("… of the baseline's", "{:.2f} pixels"),
+    "sharpness_ratio": ("Sharpness over the data's", "{:.3f}"),
+    "identity": ("Share of generated frames that keep their label", "{:.3f}"),
+    "data_identity": ("… of true frames, by the same classifier", "{:.3f}"),
+    "identity_last": ("… of the last generated frame", "{:.3f}"),
+    "data_identity_last": ("… of the last true frame", "{:.3f}"),
     "frechet": ("Fréchet video distance", "{:.1f}"),
     "frechet_error": ("… its bootstrap standard error", "{:.1f}"),
     "frechet_extrapolated": ("… continued to infinitely many clips", "{:.1f}"),
@@ -59,6 +74,8 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "data_spread": ("Spread of the data", "{:.3f}"),
     "mean": ("Mean of pixels", "{:.3f}"),
     "data_mean": ("Mean of the data's pixels", "{:.3f}"),
+    "variance": ("Variance of pixels", "{:.3f}"),
+    "data_variance": ("Variance of the data's pixels", "{:.3f}"),
     "flicker_ratio": ("Flicker over the data's", "{:.3f}"),
     "flicker": ("Flicker, in pixel values", "{:.4f}"),
     "data_flicker": ("Flicker of the data", "{:.4f}"),
@@ -76,18 +93,26 @@ def result_of(
     *,
     model: Mapping[str, Any],
     sampling: Mapping[str, Any],
-    features: Mapping[str, Any] | None,
+    features: Mapping[str, Any] | None = None,
+    classifier: Mapping[str, Any] | None = None,
     command: str = "",
+    bars: Bars | None = None,
 ) -> dict[str, Any]:
     """Everything that a figure depends on, beside the figures; JSON-able.
 
     Args:
         evaluation, protocol, clips: what was measured, how, on what.
-        model: which model, e.g. the size and SHA-256 of its file.
+        model: which model, as `model_record` says.
         sampling: the keywords of `evaluate` that decide the samples, seed included.
         features: what the Fréchet distance was measured in, e.g. `I3D_RECORD`; None where it was left out.
+        classifier: what identity was judged by, e.g. `DigitClassifier().config`.
         command: what was run.
+        bars: what the numbers are held to; "checks" of the result then says which were reached.
     """
+    verdict = {}
+    if bars is not None:
+        checks = [dataclasses.asdict(check) for check in bars.checks(evaluation.tasks)]
+        verdict = {"bars": dataclasses.asdict(bars), "checks": checks}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -96,12 +121,23 @@ def result_of(
         "model": dict(model),
         "sampling": dict(sampling),
         "features": None if features is None else dict(features),
+        "classifier": None if classifier is None else dict(classifier),
         "tasks": evaluation.tasks,
+        **verdict,
         "command": command,
         "versions": versions(),
         "machine": machine(),
         "seconds": evaluation.seconds,
     }
+
+
+def model_record(sampler: Sampler, path: pathlib.Path | None = None) -> dict[str, Any]:
+    """Which file the clips were sampled from; `path` says it where the engine does not know, as Keras' does not."""
+    artefact = getattr(sampler.engine, "artefact", None)
+    path = path if artefact is None else artefact.path
+    if path is None:
+        raise ValueError("`path`: expected the model's file, which this sampler does not know. Received: None")
+    return {"file": path.name, **file_record(path), "sampler": type(sampler.engine).__name__}
 
 
 def write_result(path: pathlib.Path, result: Mapping[str, Any]) -> None:
@@ -146,7 +182,7 @@ def frechet_words(task: Mapping[str, Any]) -> str:
     made, floor = task["frechet"]["made"], task["frechet"]["floor"]
     real, others = (" and ".join(map(str, estimate["num_clips"])) for estimate in (made, floor))
     return (
-        f"The Fréchet distance is of {real} clips, real and made, with the interval {made['low']:.1f} … "
+        f"The Fréchet distance is of {real} clips, real and generated, with the interval {made['low']:.1f} … "
         f"{made['high']:.1f} (95 %, bootstrap); {others} real clips are {floor['distance']:.1f} apart. Its bias "
         "shrinks with more clips: compare at one number of clips alone."
     )
@@ -176,6 +212,12 @@ def compare(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
     return rows
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table as lines of text, its columns one under the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 def _check_alike(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str]) -> None:
     for what, key in (("protocol", "protocol"), ("real clips", "clips")):
         if a[key]["sha256"] != b[key]["sha256"]:
@@ -185,8 +227,10 @@ def _check_alike(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, s
                 f"expected results of one {what}. Received: {names[0]} of {said[0]}, {names[1]} of {said[1]}; they "
                 f"differ in {', '.join(unlike)}"
             )
-    if a["features"] and b["features"] and a["features"] != b["features"]:
-        raise ValueError(f"expected results in one network's features. Received: {a['features']} and {b['features']}")
+    for key, what in (("features", "in one network's features"), ("classifier", "by one classifier")):
+        pair = a.get(key), b.get(key)  # Earlier results have no classifier.
+        if all(pair) and pair[0] != pair[1]:
+            raise ValueError(f"expected results {what}. Received: {pair[0]} and {pair[1]}")
 
 
 def _shown(number: str, value: float | None) -> str:

@@ -39,8 +39,8 @@ def ensemble(samples: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
 def calibration(expected: np.ndarray, error: np.ndarray) -> float:
     """The spread of a condition's samples against the data's, from `ensemble` of all conditions.
 
-    1 where they match, 0 for a collapsed model that always makes the same; between, samples are too alike, or wrong in
-    the same way.
+    1 where they match, 0 for a collapsed model whose samples are all the same; between, samples are too alike, or wrong
+    in the same way.
     """
     return float(np.sqrt(np.sum(expected) / max(np.sum(error), np.finfo(float).tiny)))
 
@@ -59,7 +59,7 @@ def flicker(clips: np.ndarray) -> float:
 def best_of(per_frame: np.ndarray) -> np.ndarray:
     """Of each clip's samples the best one's scores: [clips, samples, frames] to [clips, frames].
 
-    The best by its mean over frames: choosing anew for every frame would put together a clip that was never made.
+    The best by its mean over frames: choosing anew for every frame would put together a clip that was never sampled.
     """
     best = per_frame.mean(axis=2).argmax(axis=1)
     return per_frame[np.arange(len(per_frame)), best]

@@ -34,7 +34,8 @@ FORMATS: dict[str, Format] = {each.name: each for each in (ONNX, LITERT, ONNX_SA
 def find_artefacts(run: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The exported files in the folder `run`, and the newest version of each SavedModel, by name."""
     run, suffix = pathlib.Path(run), ".manifest.json"
-    files = [path.with_name(path.name.removesuffix(suffix)) for path in run.glob(f"*{suffix}")]
+    described_files = [path.with_name(path.name.removesuffix(suffix)) for path in run.glob(f"*{suffix}")]
+    files = [path for path in described_files if path.exists()]
     newest = [newest_version(folder) for folder in (run, *run.glob("*")) if folder.is_dir()]
     return sorted({*files, *(folder for folder in newest if manifest_path(folder).is_file())})
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS, _digits, _render
+from kvdiff.data.moving_digits import _digits, _render
 
 __all__ = ["DigitFeatures"]
 
@@ -54,10 +54,7 @@ class DigitFeatures:
 
 def _frames(split: str, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Frames of the data set's digits anywhere, float32 [count, 16, 16, 1], and which digits they are."""
-    from sklearn.datasets import load_digits
-
-    images, labels = _digits(split), load_digits().target
-    labels = labels[:NUM_TRAIN_DIGITS] if split == "train" else labels[NUM_TRAIN_DIGITS:]
+    images, labels = _digits(split)
     chosen = rng.integers(0, len(images), count)
     positions = rng.uniform(0.0, _SIZE - images.shape[1], (count, 1, 2))
     pixels = np.clip(_render(images[chosen], positions, _SIZE)[:, 0], 0.0, 1.0)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kvdiff.demo import recipe as recipes
-from kvdiff.demo import run_demo
+from kvdiff.demo.run import _protocol, run_demo
+from kvdiff.evaluation import compare, protocol_named, read_result
 
 for library in ("tensorflow", "tf2onnx", "onnxruntime", "sklearn", "av", "matplotlib"):
     pytest.importorskip(library)
@@ -34,8 +35,9 @@ FILES = {
     "interpolation.gif",
     "generation.gif",
     "loss.png",
-    "numbers.json",
+    "generation_nearest.gif",
     "record.json",
+    "result.json",
     "report.html",
 }
 
@@ -46,6 +48,7 @@ def tiny_recipes(monkeypatch, tmp_path):
     monkeypatch.setattr(recipes, "RECIPE", TINY)
     monkeypatch.setattr(recipes, "CONTINUE", dataclasses.replace(TINY, seed=1))
     monkeypatch.setattr(recipes, "SHIPPED", tmp_path / "shipped" / "model.keras")
+    monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 20)
 
 
 def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, capsys):
@@ -63,12 +66,17 @@ def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, cap
     record = json.loads((directory / "record.json").read_text())
     assert len(record["loss"]) == 2 and record["steps"] == 4 and record["training_seconds"] > 0
     assert list(record["seconds"]) == ["loading", "training", "export", "sampling"]
-    assert record["misses"] and record["results"] == json.loads((directory / "numbers.json").read_text())["results"]
     assert str(tmp_path) not in (directory / "record.json").read_text()
     assert {task for task, _, _ in seen} == {"prediction", "interpolation", "generation"}
     assert "[5/5]" in printed and "MISSED" in printed and "report.html" in printed
-    gain = f"{record['results']['prediction']['gain']:+.2f} dB"
-    assert gain in printed and gain in (directory / "report.html").read_text()
+    result = read_result(directory / "result.json")
+    assert result["model"]["file"] == "denoiser.onnx" and result["protocol"]["title"].startswith("moving-digits-demo@1")
+    assert result["sampling"] == {"num_steps": 2, "seed": 0, **recipes.SAMPLING}
+    assert compare([result, result], ["a", "b"])
+    page = (directory / "report.html").read_text()
+    for check in result["checks"]:
+        assert check["difference"] in printed and check["difference"] in page
+    assert "trained on for 4 steps" in page
 
 
 def test_from_scratch_starts_from_fresh_weights_of_the_whole_recipe(tiny_recipes, tmp_path, monkeypatch):
@@ -96,6 +104,10 @@ def test_an_unfinished_training_is_taken_up_by_its_own_recipe_alone(tiny_recipes
             run_demo(tmp_path / "demo", from_scratch=from_scratch)
     scratch, continued, again = folders
     assert scratch == again != continued
+
+
+def test_the_demo_is_held_to_its_frozen_protocol():
+    assert _protocol(recipes.RECIPE, 64) == _protocol(recipes.CONTINUE, 64) == protocol_named("moving-digits-demo@1")
 
 
 def test_without_a_shipped_model_it_says_what_to_do(tiny_recipes, tmp_path):

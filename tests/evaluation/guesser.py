@@ -13,27 +13,21 @@ PREDICTION, GENERATION = Task("prediction", past=2, samples=3), Task("generation
 
 
 class Guesser(Sampler):
-    """Makes frames by `answer(clip, sample numbers)`, and remembers what it was asked."""
+    """Answers infill with `answer(clip, sample numbers)`, and remembers what it was asked."""
 
     def __init__(self, answer, frames=FRAMES, size=SIZE):
         spec = ModelSpec(ClipSpec(frames, size, size, 1), cosine(10), Prediction("v"))
-        super().__init__(spec, DenoiserEngine(lambda noisy_clip, noise_label, inputs: np.zeros_like(noisy_clip)))
-        vars(self).update(answer=answer, asked=[])
+        super().__init__(spec, DenoiserEngine(lambda noisy_clip, noise_label, inputs=None: np.zeros_like(noisy_clip)))
+        object.__setattr__(self, "answer", answer)
+        object.__setattr__(self, "asked", [])
 
     def infill(self, clip, known, *, first_sample=0, progress=None, **sampling):
         self.asked.append((len(clip), sampling))
         floats = np.asarray(clip, np.float32) / np.float32(127.5) - np.float32(1.0)
         if progress is not None:
             progress(1, 1)
-        made = self.answer(floats, first_sample + np.arange(len(clip)))
-        return np.where(known[None, :, None, None, None], floats, made).astype(np.float32)
-
-    def rollout(self, num_frames, past=None, *, num_clips=1, plan, **sampling):
-        known = 0 if past is None else past.shape[1]
-        clip = np.zeros((num_clips, num_frames, *self.spec.clip.frame_shape), np.uint8)
-        if known:
-            clip[:, :known] = past
-        return self.infill(clip, np.arange(num_frames) < known, plan=plan, **sampling)
+        generated = self.answer(floats, first_sample + np.arange(len(clip)))
+        return np.where(known[None, :, None, None, None], floats, generated).astype(np.float32)
 
 
 def noisy(std, clip, samples):

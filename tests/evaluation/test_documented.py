@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvdiff.evaluation import protocol_named, read_result
+import pytest
+
+from kvdiff.evaluation import protocol_named, read_result, real_clips
 from kvdiff.evaluation.result import NUMBERS, flat_numbers
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +35,10 @@ def test_the_result_is_of_the_frozen_protocol_and_the_command_is_given():
     assert result["protocol"]["sha256"] == protocol_named("moving-digits-8@1").sha256
     assert result["command"] in PAGE.read_text("utf-8")
     assert result["features"] and result["model"]["file"] == "model.keras"
+
+
+def test_the_results_clips_can_be_drawn_again(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 1)
+    clips = real_clips(protocol_named("moving-digits-8@1")).config
+    assert clips["sha256"] == read_result(RESULT)["clips"]["sha256"]

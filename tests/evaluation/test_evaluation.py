@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kvdiff.evaluation import RealClips, Task, estimate_frechet, evaluate, psnr, ssim
+from kvdiff.evaluation import RealClips, Task, estimate_frechet, evaluate, protocol_for, psnr, ssim
 from kvdiff.evaluation.quality import MAX_PSNR
 from tests.evaluation.guesser import (
     FRAMES,
@@ -63,8 +63,9 @@ def test_curves_have_a_value_for_every_made_frame(clips):
 
     task = evaluate(Guesser(worse_and_worse), protocol(PREDICTION), clips).tasks["prediction"]
     assert task["known"] == [0, 1]
+    assert set(task["curves"]) == {"psnr", "ssim", "psnr_aligned", "shift", "sharpness"}
     for curve in task["curves"].values():
-        assert [len(values) for values in curve.values()] == [3, 3, 3]
+        assert {len(values) for values in curve.values()} == {3}
     np.testing.assert_allclose(np.diff(task["curves"]["psnr"]["model"]), 20 * np.log10([2 / 3, 3 / 4]), atol=1e-6)
 
 
@@ -180,6 +181,32 @@ def test_a_model_of_shorter_clips_rolls_out(clips):
     for name, task in expected.items():
         # The bound is of whole clips.
         assert task["numbers"].pop("bits_per_dim") > 0 and task == found[name]
+
+
+def test_a_task_may_be_sampled_in_its_own_way(clips):
+    sampler = Guesser(lambda clip, samples: clip)
+    how = {"generation": {"spacing": "karras", "num_steps": 9}}
+    evaluate(sampler, protocol(PREDICTION, GENERATION), clips, batch_size=64, num_steps=7, by_task=how)
+    assert [(sampling.get("spacing"), sampling["num_steps"]) for _, sampling in sampler.asked] == [
+        (None, 7),
+        ("karras", 9),
+    ]
+    with pytest.raises(ValueError, match="`by_task`: expected one of .'prediction'.. Received: 'generation'"):
+        evaluate(sampler, protocol(PREDICTION), clips, by_task=how)
+
+
+def test_a_single_clip_can_be_evaluated():
+    clip = noise_clips().truth[:1]
+    found = evaluate(Guesser(lambda clip, samples: clip), protocol_for(clip), RealClips(clip)).tasks
+    assert found["prediction"]["numbers"]["psnr"] == MAX_PSNR
+    assert found["generation"]["numbers"]["variance"] > 0 and "spread" not in found["generation"]["numbers"]
+
+
+def test_clips_that_are_not_the_protocols_are_refused(clips):
+    with pytest.raises(ValueError, match=r"`clips`: expected \[9, 5, 12, 12, 1\]. Received: \[10, 5, 12, 12, 1\]"):
+        evaluate(Guesser(np.copy), protocol(PREDICTION).reduced(9), clips)
+    with pytest.raises(ValueError, match="`truth`: expected uint8 .clips, frames.*Received: float32"):
+        RealClips(clips.truth.astype(np.float32))
 
 
 def test_models_of_other_clips_are_refused(clips):

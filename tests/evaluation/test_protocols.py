@@ -12,6 +12,7 @@ from kvdiff.evaluation.protocols import PROTOCOLS, ClipRule, Protocol, Task, pro
 
 # Frozen: a protocol whose digest changes is another protocol and needs another version.
 DIGESTS = {
+    "moving-digits-demo@1": "eacd74785f362d9f1d96ffe822794e039cf61d37d788266eee0592abe0622f13",
     "moving-digits-8@1": "29c83a785ac39817a0cb01a3313912a6988e0ff927cfbeeacabf46788cfaa9d9",
     "moving-mnist-5-10@1": "43d34e2f5987b2315740496d5e71b1dc8dbdf4a1b88473e24b7a50b1f531c2a5",
     "kth-10-30@1": "73d6cd6964fb14e10ec2724b7c648f22c75f6928d69e58eaa7d229d5f87efd07",

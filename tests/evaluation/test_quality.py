@@ -1,12 +1,12 @@
-"""PSNR, SSIM and the baselines against numbers worked out by hand, and against scikit-image."""
+"""PSNR, SSIM and the baseline against numbers worked out by hand, and against scikit-image."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from kvdiff.evaluation import linear_blend, psnr, repeat_last
-from kvdiff.evaluation.quality import MAX_PSNR, blend_known, ssim
+from kvdiff.evaluation import blend_known, psnr, ssim
+from kvdiff.evaluation.quality import MAX_PSNR
 
 
 def clips(*values: float) -> np.ndarray:
@@ -39,13 +39,11 @@ def test_psnr_refuses_what_numpy_would_broadcast():
         psnr(clips(0.0), clips(0.0, 1.0))
 
 
-def test_repeat_last():
-    np.testing.assert_array_equal(repeat_last(clips(0.1, 0.7), 3), clips(0.7, 0.7, 0.7))
-
-
-def test_linear_blend_is_evenly_spaced_between_the_nearest_known_frames():
-    blend = linear_blend(clips(9.0, 0.0), clips(1.0, 9.0), 3)
-    np.testing.assert_allclose(blend, clips(0.25, 0.5, 0.75))
+def test_uint8_pixels_are_scaled(rng):
+    made, truth = rng.integers(0, 256, (2, 2, 3, 12, 12, 1), dtype=np.uint8)
+    scaled = made / 127.5 - 1.0, truth / 127.5 - 1.0
+    np.testing.assert_array_equal(psnr(made, truth), psnr(*scaled))
+    np.testing.assert_array_equal(ssim(made, truth), ssim(*scaled))
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +95,10 @@ def test_blend_known_joins_neighbours_and_repeats_the_outermost() -> None:
     np.testing.assert_allclose(
         blend_known(clips(9, 0.0, 9, 9, 0.6, 9), known), clips(0.0, 0.0, 0.2, 0.4, 0.6, 0.6), atol=1e-7
     )
-    first = np.array([True, True, False, False])
     whole = clips(0.1, 0.3, 9, 9)
-    np.testing.assert_array_equal(blend_known(whole, first)[:, 2:], repeat_last(whole[:, :2], 2))
-    ends = np.array([True, False, False, True])
-    blend = linear_blend(clips(0.1), clips(0.7), 2)
-    np.testing.assert_allclose(blend_known(clips(0.1, 9, 9, 0.7), ends)[:, 1:3], blend, atol=1e-7)
+    repeated = blend_known(whole, np.array([True, True, False, False]))
+    np.testing.assert_array_equal(repeated, clips(0.1, 0.3, 0.3, 0.3))
+    blend = blend_known(clips(9.0, 0.0, 7, 7, 7, 1.0, 9.0), np.array([True] * 2 + [False] * 3 + [True] * 2))
+    np.testing.assert_array_equal(blend, clips(9.0, 0.0, 0.25, 0.5, 0.75, 1.0, 9.0))
     with pytest.raises(ValueError, match="`known`: expected booleans .4., at least one True"):
         blend_known(whole, np.zeros(4, bool))

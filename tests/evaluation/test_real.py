@@ -130,6 +130,8 @@ def test_digits_are_unseen_and_the_training_clips_are_the_shipped_models(monkeyp
 
     monkeypatch.setattr(module, "_SHIPPED_TRAINING", 6)
     taken = real_clips(protocol_named("moving-digits-8@1").reduced(5))
-    np.testing.assert_array_equal(taken.truth, moving_digits(5, split="test", seed=1000))
+    truth, labels = moving_digits(5, split="test", seed=1000, return_labels=True)
+    np.testing.assert_array_equal(taken.truth, truth)
+    np.testing.assert_array_equal(taken.labels, labels)
     np.testing.assert_array_equal(taken.second, moving_digits(5, split="test", seed=1001))
     np.testing.assert_array_equal(taken.training, moving_digits(6, split="train", seed=0))

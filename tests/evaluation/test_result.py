@@ -8,7 +8,7 @@ import json
 import pytest
 
 from kvdiff.evaluation import compare, evaluate, read_result, result_of, write_result
-from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, flat_numbers
+from kvdiff.evaluation.result import I3D_RECORD, NUMBERS, aligned, flat_numbers, model_record
 from tests.evaluation.guesser import GENERATION, PREDICTION, Guesser, features, noise_clips, noisy, protocol
 
 
@@ -21,6 +21,7 @@ def results() -> list[dict]:
         sampler = Guesser(lambda clip, samples, std=std: noisy(std, clip, samples))
         evaluation = evaluate(sampler, rule, clips, features=features)
         how = dict(model={"file": "m"}, sampling={"num_steps": 3, "seed": 5}, features=I3D_RECORD)
+        how["classifier"] = {"accuracy": 0.9}
         made.append(result_of(evaluation, rule, clips, **how))
     return made
 
@@ -57,6 +58,7 @@ def test_a_number_that_one_result_lacks_is_left_blank(results):
     without = copy.deepcopy(results[1])
     del without["tasks"]["generation"]["frechet"]
     without["features"] = None
+    del without["classifier"]  # As in the results of earlier versions.
     rows = compare([results[0], without], ["a", "b"])
     assert [row[3:] for row in rows if row[:2] == ("generation", "Fréchet video distance")] == [("—", "—")]
 
@@ -70,6 +72,7 @@ def test_a_number_that_one_result_lacks_is_left_blank(results):
             "one real clips.*b of others; they differ in sha256",
         ),
         (lambda r: r["features"].update(weights_sha256="0"), "one network's features"),
+        (lambda r: r.update(classifier={"accuracy": 0.5}), "by one classifier"),
     ],
 )
 def test_unlike_results_are_refused(results, change, message):
@@ -91,3 +94,26 @@ def test_other_files_are_refused(tmp_path, content):
         read_result(tmp_path / "x.json")
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_result(tmp_path / "none.json")
+
+
+def test_the_model_is_recorded_by_its_file(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    sampler = Guesser(lambda clip, samples: clip)
+    record = model_record(sampler, tmp_path / "model.keras")
+    assert record["file"] == "model.keras" and record["bytes"] == 7 and record["sampler"] == "Guesser"
+    with pytest.raises(ValueError, match="`path`: expected the model's file"):
+        model_record(sampler)
+
+
+def test_a_table_is_aligned():
+    assert aligned([("", "one"), ("longer", "2")]) == "        one\nlonger  2"
+
+
+def test_the_machine_is_described_without_its_name():
+    import platform
+
+    from kvdiff.training.environment import machine
+
+    described = machine()
+    assert described["cores"] >= 1
+    assert platform.node() not in str(described)

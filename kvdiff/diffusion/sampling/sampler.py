@@ -56,7 +56,7 @@ class Sampler:
         check_count("num_clips", num_clips)
         frames = check_count("num_frames", self.spec.clip.num_frames if num_frames is None else num_frames)
         clip = np.zeros((num_clips, frames, *self.spec.clip.frame_shape), np.float32)
-        return self._fill("generate", clip, masks.none(frames), **sampling)
+        return self._fill(clip, masks.none(frames), **sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
         """The `num_frames` frames that follow `past`: float32 [batch, num_frames, height, width, channels].
@@ -70,7 +70,7 @@ class Sampler:
         known = past.shape[1]
         num_frames = self._missing("`past`", "frames", num_frames, known)
         clip = np.concatenate([past, np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)], axis=1)
-        return self._fill("predict", clip, masks.first(clip.shape[1], known), **sampling)[:, known:]
+        return self._fill(clip, masks.first(clip.shape[1], known), **sampling)[:, known:]
 
     def interpolate(
         self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
@@ -91,7 +91,7 @@ class Sampler:
         num_frames = self._missing("`before`, `after`", "frames together", num_frames, left, right)
         gap = np.zeros((len(before), num_frames, *before.shape[2:]), np.float32)
         clip = np.concatenate([before, gap, after], axis=1)
-        filled = self._fill("interpolate", clip, masks.ends(clip.shape[1], left, right), **sampling)
+        filled = self._fill(clip, masks.ends(clip.shape[1], left, right), **sampling)
         return filled[:, left : left + num_frames]
 
     def _missing(self, argument: str, what: str, num_frames: int | None, *known: int) -> int:
@@ -121,7 +121,7 @@ class Sampler:
         plan = frame_rate((clip.shape[1] - 1) * factor + 1, length, factor=factor)
         video = np.zeros((len(clip), plan.num_frames, *clip.shape[2:]), np.float32)
         video[:, ::factor] = clip
-        return self._fill("frame_rate", video, plan.known, **{"plan": plan, **sampling})
+        return self._fill(video, plan.known, "frame_rate", **{"plan": plan, **sampling})
 
     def rollout(
         self, num_frames: int, past: np.ndarray | None = None, *, num_clips: int = 1, **sampling: Any
@@ -145,7 +145,7 @@ class Sampler:
             raise ValueError(f"`num_frames`: expected more than the {known} frames of `past`. Received: {num_frames}")
         video = np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)
         video[:, :known] = past
-        return self._fill("rollout", video, masks.first(num_frames, known), **sampling)
+        return self._fill(video, masks.first(num_frames, known), "rollout", **sampling)
 
     def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
         """Generate the frames of `clip` that are not `known`; known frames come back bit-identical.
@@ -153,8 +153,8 @@ class Sampler:
         Args:
             clip: [batch, frames, height, width, channels]; unknown frames may hold any numbers in range.
             known: bool [frames] or [batch, frames].
-            **sampling: the keywords below, of every verb. What is not named is the model's own default for the task,
-                `ModelSpec.sampling`, else the one below.
+            **sampling: the keywords below, of every verb. What is not named is the model's own default for the task
+                that `known` says, `ModelSpec.sampling`, else the one below.
 
         Keyword Args:
             plan: which frames are generated together: one of `kvdiff.diffusion.plans`, or the name of one with windows
@@ -188,14 +188,14 @@ class Sampler:
             ValueError, TypeError: an argument that is not as above.
             FloatingPointError: the network answered with NaN or infinity.
         """
-        return self._fill("infill", self.spec.checked("clip", clip), known, **sampling)
+        return self._fill(self.spec.checked("clip", clip), known, **sampling)
 
     # Behind the verbs.
 
-    def _fill(self, task: str, video: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
+    def _fill(self, video: np.ndarray, known: np.ndarray, task: str | None = None, **sampling: Any) -> np.ndarray:
         """The frames of a checked `video` that are not `known`, [frames] or [batch, frames]."""
         mask = check_known("known", known, *video.shape[:2])
-        sampling = with_defaults(self.spec.sampling.get(task, {}), sampling)
+        sampling = with_defaults(self.spec.sampling.get(task or masks.task_of(mask), {}), sampling)
         plan, at_a_time = sampling.pop("plan", None), sampling.pop("at_a_time", None)
         if plan is None and at_a_time is None:
             plan = "autoregressive" if task == "rollout" else None

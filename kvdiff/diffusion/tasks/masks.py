@@ -6,7 +6,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["ends", "every", "first", "last", "none"]
+__all__ = ["ends", "every", "first", "last", "none", "task_of"]
 
 
 def none(frames: int) -> np.ndarray:
@@ -38,3 +38,16 @@ def every(frames: int, stride: int) -> np.ndarray:
     """bool [frames], frames 0, stride, 2 stride, … known: raising the frame rate by `stride`."""
     check_count("stride", stride)
     return np.arange(frames) % stride == 0
+
+
+def task_of(known: np.ndarray) -> str:
+    """What a mask, bool [frames] or [batch, frames], asks for: "generate", "predict", "interpolate", else "infill"."""
+    rows = np.atleast_2d(known)
+    count = rows.sum(axis=1)
+    if not count.any():
+        return "generate"
+    index = np.arange(rows.shape[1])
+    if (rows == (index < count[:, None])).all():
+        return "predict"
+    gaps = np.diff(rows.astype(int), axis=1)  # One fall and one rise: a gap between two ends.
+    return "interpolate" if rows[:, [0, -1]].all() and ((gaps < 0).sum(axis=1) == 1).all() else "infill"

@@ -123,6 +123,10 @@ class Plan:
         """How often the network is called with a table of `num_rows` rows: equal to steps but for two-call solvers."""
         return network_calls(self.windows, num_rows)
 
+    def frame_calls(self, num_rows: int) -> int:
+        """How many frames go through the network in all: what a run costs, whatever the windows' lengths."""
+        return sum(len(window.frames) * network_calls([window], num_rows) for window in self.windows)
+
     def memory(self, frame_shape: tuple[int, int, int], *, num_clips: int = 1, solver_memory: int = 1) -> int:
         """Bytes of the arrays that the rollout holds: the video and its predictions, and a window's clip and noise.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from kvdiff.diffusion import masks
@@ -29,3 +30,12 @@ def test_masks() -> None:
 def test_bad_masks_are_named(make, argument: str) -> None:
     with pytest.raises(ValueError, match=f"{argument}.*expected.*Received"):
         make()
+
+
+def test_a_mask_says_its_task() -> None:
+    assert masks.task_of(masks.none(4)) == "generate"
+    assert masks.task_of(masks.first(4, 2)) == "predict"
+    assert masks.task_of(np.array([masks.first(4, 2), masks.first(4, 3)])) == "predict"
+    assert masks.task_of(masks.ends(5, 2, 1)) == "interpolate"
+    for other in (masks.last(4, 2), masks.every(5, 2), np.array([masks.first(4, 2), masks.ends(4, 1, 1)])):
+        assert masks.task_of(other) == "infill"
