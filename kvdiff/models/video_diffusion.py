@@ -214,7 +214,7 @@ class VideoDiffusion(DiffusionTrainer):
             timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
         eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
         inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
-        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout)
+        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
