@@ -175,12 +175,15 @@ def test_a_model_of_shorter_clips_rolls_out(clips):
 
     short, whole = Guesser(brighter, frames=FRAMES - 2), Guesser(brighter)
     rule = protocol(PREDICTION, GENERATION, bits_per_dim_clips=2)
-    found, expected = (evaluate(sampler, rule, clips, plan="rolling").tasks for sampler in (short, whole))
-    assert all(sampling["plan"] == "rolling" for _, sampling in short.asked)
+    found, expected = (evaluate(sampler, rule, clips).tasks for sampler in (short, whole))
+    assert all(sampling["plan"] == "autoregressive" for _, sampling in short.asked)
     assert not any("plan" in sampling for _, sampling in whole.asked)
     for name, task in expected.items():
         # The bound is of whole clips.
         assert task["numbers"].pop("bits_per_dim") > 0 and task == found[name]
+    rolling = Guesser(brighter, frames=FRAMES - 2)
+    evaluate(rolling, protocol(PREDICTION, GENERATION), clips, plan="rolling")
+    assert all(sampling["plan"] == "rolling" for _, sampling in rolling.asked)
 
 
 def test_a_task_may_be_sampled_in_its_own_way(clips):

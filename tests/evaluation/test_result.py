@@ -100,7 +100,7 @@ def test_the_model_is_recorded_by_its_file(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"weights")
     sampler = Guesser(lambda clip, samples: clip)
     record = model_record(sampler, tmp_path / "model.keras")
-    assert record["file"] == "model.keras" and record["bytes"] == 7 and record["sampler"] == "Guesser"
+    assert record["file"] == "model.keras" and record["bytes"] == 7 and record["sampler"] == "DenoiserEngine"
     with pytest.raises(ValueError, match="`path`: expected the model's file"):
         model_record(sampler)
 

@@ -37,8 +37,8 @@ from kvdiff.diffusion import (
     plans,
     step_table,
 )
-from kvdiff.diffusion.sampling.oracle import GaussianClips, MixtureClips, exact_network, push_through
 from kvdiff.diffusion.process.noise import normal
+from kvdiff.diffusion.sampling.oracle import GaussianClips, MixtureClips, exact_network, push_through
 from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler, find_artefacts, open_sampler
 
 HERE = pathlib.Path(__file__).parent
