@@ -134,7 +134,7 @@ def _recipe(spec: ModelSpec) -> dict[str, Any]:
         columns = {name: getattr(table, name).tolist() for name in table.COLUMNS}
         tables[f"{solver}, 20 steps"] = {**columns, "init_std": table.init_std}
     return {
-        "start": "x: a known frame's pixels in [-1, 1]; init_std times standard normal noise in frames to make",
+        "start": "x: a known frame as x_0, by `values` and `codec`; init_std times normal noise in frames to make",
         "row": f"D = c_skip x + c_out F(c_in x; c_noise), clamped to {spec.bounds}; "
         "x = a x + b[0] D + b[1] (the D of the row before) + … + std (fresh noise)",
         "known": "a known frame's columns are c_in = c_skip = a = 1 and c_noise = c_out = b = std = 0, in every row",

@@ -169,7 +169,7 @@ def _describe(model: onnx.ModelProto, config: Any, made_with: dict[str, str]) ->
     del model.opset_import[:]  # tf2onnx also declares ai.onnx.ml, of which no node is used.
     model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     model.graph.name = "denoiser"
-    model.doc_string = "F(noisy_clip, noise_label) -> raw_output of a video diffusion model; clips in [-1, 1]."
+    model.doc_string = "F(noisy_clip, noise_label) -> raw_output of a video diffusion model."
     properties = {
         "kvdiff.format": f"{FORMAT} {FORMAT_VERSION}",
         METADATA: canonical_json(config),

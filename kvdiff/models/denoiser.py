@@ -12,7 +12,14 @@ import keras
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 
-__all__ = ["DenoiserContract", "condition_inputs", "input_shapes"]
+__all__ = ["EXPORTS", "DenoiserContract", "condition_inputs", "export_signature", "input_shapes"]
+
+EXPORTS = {
+    "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
+    "litert": "kvdiff.export.export_litert",
+    "tf_saved_model": "kvdiff.export.export_saved_model",
+}
+"""What writes a whole sampler where Keras' export of a format writes a network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,3 +120,14 @@ def input_shapes(denoiser: keras.Model, spec: ModelSpec) -> dict[str, tuple[int,
     shapes = {name: condition.shape(frames, frame_shape) for name, condition in spec.conditions.items()}
     shapes |= {"noisy_clip": spec.latent.shape, "noise_label": (frames,)}
     return {name: tuple(shapes.get(name, tensor.shape[1:])) for name, tensor in denoiser.input.items()}
+
+
+def export_signature(denoiser: keras.Model, spec: ModelSpec, format: str) -> list[dict[str, keras.InputSpec]]:
+    """What a denoiser takes, for Keras' export of a format; without it Keras asks for a call of the model first.
+
+    LiteRT's converter wants sizes: those of one clip.
+    """
+    shapes = {name: tensor.shape for name, tensor in denoiser.input.items()}
+    if format == "litert":
+        shapes = {name: (1, *shape) for name, shape in input_shapes(denoiser, spec).items()}
+    return [{name: keras.InputSpec(t.dtype, shapes[name], name=name) for name, t in denoiser.input.items()}]

@@ -24,7 +24,7 @@ from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.denoiser import DenoiserContract, input_shapes
+from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.sampling import KerasEngine
 from kvdiff.training.conditions import NoiseKey, training_conditions
@@ -80,8 +80,7 @@ class VideoDiffusion(DiffusionTrainer):
             replicas, nor on a crash in between.
 
     Clips are pixels, floats in [-1, 1] or uint8, unless `values` says otherwise. Images train the same model as clips
-    of
-    one frame: mix batches of [batch, 1, height, width, channels] among the others.
+    of one frame: mix batches of [batch, 1, height, width, channels] among the others.
 
     Attributes:
         spec: everything but the weights, a `ModelSpec`.
@@ -214,7 +213,7 @@ class VideoDiffusion(DiffusionTrainer):
             timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
         eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
         inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
-        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout)
+        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
@@ -287,9 +286,8 @@ class VideoDiffusion(DiffusionTrainer):
     ) -> None:
         """Write one call of the denoiser as Keras exports a model: `{"noisy_clip", "noise_label", …}` -> raw output.
 
-        A video takes many calls, and a sampler around them. The functions of `kvdiff.export` write what samples:
-        `export_onnx` and `export_onnx_sampler`, `export_saved_model`, `export_litert`; `kvdiff.runtime.open_sampler`
-        runs what they wrote. This method is for tools that look for Keras' own.
+        A video takes many calls, and a sampler around them: `export_onnx`, `export_onnx_sampler`, `export_saved_model`
+        and `export_litert` of `kvdiff.export` write what samples, and `kvdiff.runtime.open_sampler` runs it.
 
         Args:
             filepath: where to; it ends in ".tflite" with "litert".
@@ -299,14 +297,11 @@ class VideoDiffusion(DiffusionTrainer):
                 of the training length.
             **kwargs: as in `keras.Model.export`.
         """
-        if input_signature is None:  # Keras' own asks for a call first, and LiteRT's converter for sizes.
-            of_clip = {name: (1, *shape) for name, shape in input_shapes(self.denoiser, self.spec).items()}
-            inputs = self.denoiser.input.items()
-            shapes = of_clip if format == "litert" else {name: tensor.shape for name, tensor in inputs}
-            input_signature = [{name: keras.InputSpec(t.dtype, shapes[name], name=name) for name, t in inputs}]
+        if input_signature is None:
+            input_signature = export_signature(self.denoiser, self.spec, format)
         self.denoiser.export(filepath, format, verbose=verbose, input_signature=input_signature, **kwargs)
         if verbose in (None, True):
-            print(f"Written: one network call. What samples is written by {_EXPORTS.get(format, 'kvdiff.export')}.")
+            print(f"Written: one network call. What samples is written by {EXPORTS.get(format, 'kvdiff.export')}.")
 
     def get_config(self) -> dict[str, Any]:
         """The spec, the network, and what training alone reads."""
@@ -341,14 +336,6 @@ _OF_SPEC = (
     *("known_frames", "known_noise", "independent_noise", "sampling"),
 )
 """The constructor's arguments that a spec holds, besides the clip and what the denoiser says."""
-
-
-_EXPORTS = {
-    "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
-    "litert": "kvdiff.export.export_litert",
-    "tf_saved_model": "kvdiff.export.export_saved_model",
-}
-"""What writes a whole sampler in place of Keras' export, by its format."""
 
 
 def _named(choice: Mapping[str, Any] | str) -> dict[str, Any]:

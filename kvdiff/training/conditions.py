@@ -11,6 +11,7 @@ from keras import ops
 from kvdiff.diffusion.conditions.conditioning import augmented
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, CONDITION, normal, uniform
+from kvdiff.diffusion.transforms.values import Values
 
 NoiseKey = tuple[Any, int, Any, Any]
 """(xp, seed, training step, sample numbers), the first arguments of `kvdiff.diffusion.process.noise.uniform`."""
@@ -19,7 +20,7 @@ __all__ = ["NoiseKey", "training_conditions"]
 
 
 def training_conditions(
-    conditions: Mapping[str, Condition], given: Any, x_0: Any, where: NoiseKey, dropout: float
+    conditions: Mapping[str, Condition], given: Any, x_0: Any, where: NoiseKey, dropout: float, values: Values
 ) -> dict[str, Any]:
     """The denoiser's inputs for a training batch.
 
@@ -30,13 +31,14 @@ def training_conditions(
         x_0: the clips, [batch, frames, height, width, channels].
         where: which noise to draw.
         dropout: the share of clips without any condition; each is left out by itself as often again.
+        values: of the clips, and of conditions that are clips.
     """
     if not conditions:
         return {}
     given = _by_name(conditions, given)
     inputs: dict[str, Any] = {}
     for name, condition in conditions.items():
-        inputs[name] = condition.training_value(ops, given.get(name), x_0)
+        inputs[name] = condition.training_value(ops, given.get(name), x_0, values)
         if condition.has_noise:
             inputs |= _noisy(name, condition, inputs[name], where)
     if names := optional_names(conditions):

@@ -147,7 +147,7 @@ class Bench:
         clips, decibels = self.made(way)
         row = {"name": way.name, **way.sampling, "calls": way.calls, "cost": float(way.calls), "psnr": decibels}
         if way.reuse > 1:
-            row["cost"] = self.sampler(way).cost(way.num_steps)
+            row["cost"] = self.sampler(way).engine.cost(way.num_steps)
         for space, features in self.spaces.items():
             if space == "i3d" and not in_i3d(way):
                 continue

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kvdiff.diffusion.conditions import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
+from kvdiff.diffusion.transforms import Linear, Pixels
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
 
@@ -155,6 +156,20 @@ def test_training_makes_the_small_clip_itself(every_kind):
     noise = (small - np.cos(angle) * means) / np.sin(angle)
     assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05
     np.testing.assert_array_equal(np.asarray(inputs["when"]), np.tile([0, 1, 2], (400, 1)))
+
+
+def test_small_clips_of_the_data_are_in_the_clips_numbers():
+    """uint8 pixels, or mm/h: as the network will see them when it samples."""
+    rng = np.random.default_rng(4)
+    conditions = {"small": LowResolution(2, max_noise=0.0)}
+    for values, given in (
+        (Pixels(), rng.integers(0, 256, (3, 2, 2, 2, 1)).astype(np.uint8)),
+        (Linear(0.0, 40.0), rng.uniform(0, 40, (3, 2, 2, 2, 1)).astype(np.float32)),
+    ):
+        model = tiny(conditions, values=values)
+        clips = np.zeros((3, *SHAPE), given.dtype)
+        small = model.noised((tf.constant(clips), {"small": tf.constant(given)}), 0)[0]["small"]
+        np.testing.assert_allclose(small, values.encode(given), atol=1e-6)
 
 
 def test_each_condition_is_withheld_alone_and_all_together(every_kind):

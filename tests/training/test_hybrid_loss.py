@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from kvdiff.diffusion import Prediction
-from kvdiff.diffusion.sampling.bound import BoundTable, discretized_bits, divergence
+from kvdiff.diffusion.sampling.bound import discretized_bits, divergence
+from kvdiff.diffusion.solvers.bound_table import BoundTable
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.training.hybrid_loss import HybridLoss
 

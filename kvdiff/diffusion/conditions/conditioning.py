@@ -60,8 +60,11 @@ class Conditioning:
         batch, frames, frame_shape = clip_shape[0], clip_shape[1], (clip_shape[2], clip_shape[3], clip_shape[4])
         inputs: dict[str, np.ndarray] = {}
         for name, condition in conditions.items():
-            value = condition.encoded(given[name], values) if name in given else condition.default(frames, frame_shape)
-            inputs[name] = condition.check(f"conditions[{name!r}]", value, batch, frames, frame_shape)
+            argument = f"conditions[{name!r}]"
+            value = condition.default(frames, frame_shape)
+            if name in given:
+                value = condition.encoded(argument, given[name], values)
+            inputs[name] = condition.check(argument, value, batch, frames, frame_shape)
             if condition.has_noise:
                 most = condition.max_noise  # type: ignore[attr-defined]
                 check_real("augmentation", augmentation, above=0.0, below=most, closed=True)

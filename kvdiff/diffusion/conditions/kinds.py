@@ -93,11 +93,11 @@ class Condition(abc.ABC):
         if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
             raise ValueError(f"`{name}`: expected finite numbers. Received: dtype {value.dtype}, {_extremes(value)}")
 
-    def encoded(self, value: Any, values: Values) -> Any:
-        """The array as the network sees it, where it holds a clip's numbers."""
+    def encoded(self, name: str, value: Any, values: Values) -> Any:
+        """The array as the network sees it, where it holds a clip's numbers; raises as `check` does."""
         return value
 
-    def training_value(self, xp: Any, value: Any, x_0: Any) -> Any:
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The array for a training batch: the data's `value`; None where there is none, but `comes_from_clips` x_0."""
         return xp.cast(value, self.dtype)
 
@@ -159,7 +159,7 @@ class ClassLabel(Condition):
         if value.min() < 0 or value.max() >= self.num_classes:
             raise ValueError(f"{wanted}. Received: {_extremes(value)}")
 
-    def training_value(self, xp: Any, value: Any, x_0: Any) -> Any:
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The data's labels, [batch] or [batch, 1]."""
         return xp.reshape(xp.cast(value, self.dtype), (-1,))
 
@@ -246,7 +246,7 @@ class FrameTimes(Condition):
         """Neighbouring frames."""
         return np.tile(np.arange(frames), (batch, 1))
 
-    def training_value(self, xp: Any, value: Any, x_0: Any) -> Any:
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The data's times, else those of neighbouring frames."""
         if value is not None:
             return xp.cast(value, self.dtype)
@@ -266,7 +266,7 @@ class FrameTimes(Condition):
 
 @dataclasses.dataclass(frozen=True)
 class LowResolution(Condition):
-    """The same clip, `scale` times smaller: float [batch, frames, height / scale, width / scale, channels], in [-1, 1].
+    """The same clip, `scale` times smaller: [batch, frames, height / scale, width / scale, channels], in its numbers.
 
     For super-resolution. Training computes it from the clip itself by averaging, and adds noise of a random level, so
     that a cascade forgives the flaws of its own small clips (Ho et al. 2021, arXiv:2106.15282, section 4.2). The
@@ -299,18 +299,18 @@ class LowResolution(Condition):
         height, width, channels = frame_shape
         return (frames, height // self.scale if height else height, width // self.scale if width else width, channels)
 
-    def _check_values(self, name: str, value: np.ndarray) -> None:
-        super()._check_values(name, value)
-        if np.abs(value).max() > 1.0001:
-            raise ValueError(f"`{name}`: expected values in [-1, 1]. Received: {_extremes(value)}")
-
-    def encoded(self, value: Any, values: Values) -> Any:
+    def encoded(self, name: str, value: Any, values: Values) -> Any:
         """By the values of the clip, whose twin it is."""
-        return values.encode(np.asarray(value))
+        value = np.asarray(value)
+        x_0 = values.encode(value)
+        if values.bounds is not None and np.abs(x_0).max(initial=0.0) > 1.0001:
+            low, high = values.limits
+            raise ValueError(f"`{name}`: expected values in [{low:g}, {high:g}]. Received: {_extremes(value)}")
+        return x_0
 
-    def training_value(self, xp: Any, value: Any, x_0: Any) -> Any:
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The data's small clips, else the clips' own by averaging."""
-        return reduced(x_0, self.scale, xp) if value is None else xp.cast(value, self.dtype)
+        return reduced(x_0, self.scale, xp) if value is None else values.encode(value, xp)
 
     @property
     def num_features(self) -> int:

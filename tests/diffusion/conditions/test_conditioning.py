@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClassLabel, ClipSpec, NoiseSchedule, Prediction, step_table
+from kvdiff.diffusion import (
+    ClassLabel,
+    ClipSpec,
+    Linear,
+    LowResolution,
+    NoiseSchedule,
+    Prediction,
+    Unbounded,
+    step_table,
+)
+from kvdiff.diffusion.conditions.conditioning import Conditioning
 from tests.diffusion.helpers import network_sampler
 
 SCHEDULE = NoiseSchedule.from_config({"name": "cosine", "num_timesteps": 100})
@@ -47,3 +59,21 @@ def test_a_weight_of_one_doubles_nothing() -> None:
     network = Counting()
     network.sampler.generate(BATCH, num_steps=STEPS, conditions={"kind": 1}, guidance=[1.0] * BATCH)
     assert [batch for _, batch, _ in network.calls] == [BATCH] * STEPS
+
+
+def small_clips(value: float, **options: Any) -> np.ndarray:
+    """What the network sees of small clips of one value."""
+    shape = (1, 2, 4, 4, 1)
+    given = {"small": np.full((2, 2, 2, 1), value)}
+    return Conditioning.of({"small": LowResolution(2)}, given, shape, **options).inputs["small"]
+
+
+def test_conditions_that_are_clips_are_in_the_clips_own_numbers() -> None:
+    np.testing.assert_allclose(small_clips(10.0, values=Linear(0.0, 40.0)), np.full((1, 2, 2, 2, 1), -0.5))
+    assert (small_clips(3.0, values=Unbounded()) == 3.0).all()
+    with pytest.raises(ValueError, match=r"`conditions\['small'\]`: expected values in \[0, 40\]. Received: .* 41.0"):
+        small_clips(41.0, values=Linear(0.0, 40.0))
+    with pytest.raises(ValueError, match=r"`conditions\['small'\]`: expected values in \[-1, 1\]. Received: .* 1.1"):
+        small_clips(1.1)
+    with pytest.raises(ValueError, match=r"`conditions\['small'\]`: expected finite numbers"):
+        small_clips(np.nan, values=Unbounded())
