@@ -160,7 +160,9 @@ def test_the_pictures() -> None:
         "  ··oo#",
     ]
     assert str(plans.frame_rate(7, 5, factor=2)).splitlines()[1:] == ["  o#o#o··", "  ··ooo#o"]
-    assert str(plans.frame_rate(7, 5, factor=2)).startswith("frame_rate: 3 of 7 frames generated in 2 windows of up to 5")
+    assert str(plans.frame_rate(7, 5, factor=2)).startswith(
+        "frame_rate: 3 of 7 frames generated in 2 windows of up to 5"
+    )
 
 
 def test_cost() -> None:
