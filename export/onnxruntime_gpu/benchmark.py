@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from kvdiff.runtime import CPU, OrtSampler, cuda, find_artefacts, open_sampler, tensorrt
+from kvdiff.runtime import CPU, OrtEngine, OrtSampler, cuda, find_artefacts, open_sampler, tensorrt
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("model", type=pathlib.Path, help="the folder with denoiser.onnx and its manifest")
@@ -43,16 +43,17 @@ missed = False
 for path in find_artefacts(args.model):
     if path.suffix != ".onnx":
         continue
-    kind = type(open_sampler(path))
-    for name, options in ways.items() if kind is OrtSampler else [("loop inside", dict(providers=first))]:
-        sampler = kind(path, **options)
+    kind = type(open_sampler(path).engine)
+    for name, options in ways.items() if kind is OrtEngine else [("loop inside", dict(providers=first))]:
+        sampler = open_sampler(path, **options)
         seconds = []
         for _ in range(args.repeats + 1):  # The first run pays for what is prepared once.
             start = time.perf_counter()
             clips = sampler.generate(args.batch, **sampling)
             seconds.append(time.perf_counter() - start)
         difference = float(np.abs(clips - expected).max())
-        exact = sampler.engine.artefact.manifest["precision"] == "float32" and "float16" not in name
+        precision = sampler.engine.artefact.manifest.get("precision", "float32")
+        exact = precision == "float32" and "float16" not in name
         in_use = sampler.engine.providers[0]
         wrong = (in_use == CPU and not args.cpu) or (exact and not difference <= args.tolerance)
         missed |= wrong
