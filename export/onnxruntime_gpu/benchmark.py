@@ -52,7 +52,8 @@ for path in find_artefacts(args.model):
             clips = sampler.generate(args.batch, **sampling)
             seconds.append(time.perf_counter() - start)
         difference = float(np.abs(clips - expected).max())
-        exact = sampler.engine.artefact.manifest["precision"] == "float32" and "float16" not in name
+        precision = sampler.engine.artefact.manifest.get("precision", "float32")
+        exact = precision == "float32" and "float16" not in name
         in_use = sampler.engine.providers[0]
         wrong = (in_use == CPU and not args.cpu) or (exact and not difference <= args.tolerance)
         missed |= wrong

@@ -27,7 +27,10 @@ def check_real(name: str, value: Any, *, above: float = -np.inf, below: float = 
     interval = f"[{above}, {below}]" if closed else f"({above}, {below})"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}`: expected a number in {interval}. Received: {value!r} ({type(value).__name__})")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # An integer beyond every float.
+        number = np.inf
     inside = above <= number <= below if closed else above < number < below
     if not inside or not np.isfinite(number):
         raise ValueError(f"`{name}`: expected a number in {interval}. Received: {value}")

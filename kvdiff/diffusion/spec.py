@@ -64,6 +64,8 @@ class ModelSpec:
             check_real("independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
         if unknown := sorted(set(self.sampling) - set(TASKS)):
             raise ValueError(f"`sampling`: expected tasks among {list(TASKS)}. Received: {unknown}")
+        if not all(isinstance(each, Mapping) for each in (self.sampling, *dict(self.sampling).values())):
+            raise TypeError(f"`sampling`: expected a dict of arguments for each task. Received: {self.sampling!r}")
         latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale]
         if latent:
             raise ValueError(f"`codec`: expected none with conditions that are clips. Received: one, and {latent}")

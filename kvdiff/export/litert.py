@@ -14,6 +14,7 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
+from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.parity import cases, check_parity, measure
@@ -78,6 +79,7 @@ def export_litert(
             "precision": precision,
             **signatures(content),
             "sampler": config,
+            "how_to_sample": how_to_sample(model.spec),
             "versions": versions(_PACKAGES),
         }
         write_manifest(stage / file, LITERT.kind, parity={}, **sections)

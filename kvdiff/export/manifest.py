@@ -28,6 +28,8 @@ from kvdiff.runtime.saved_model import versions as version_folders
 
 __all__ = ["staging", "staging_version", "versions", "write_manifest"]
 
+_ON_WINDOWS = os.name == "nt"
+
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """The versions of Python, kvdiff and the named distributions: what made an artefact."""
@@ -188,9 +190,9 @@ def _move(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def _sync(path: pathlib.Path) -> None:
     """Wait until a file, or a directory's list of names, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open a directory.
-    descriptor = os.open(path, os.O_RDONLY)
+    if _ON_WINDOWS and path.is_dir():
+        return  # Windows cannot open a directory,
+    descriptor = os.open(path, os.O_RDWR if _ON_WINDOWS else os.O_RDONLY)  # and syncs only what it may write to.
     try:
         os.fsync(descriptor)
     finally:

@@ -14,6 +14,7 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
+from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, versions, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import bfloat16_weights, float16, int8
@@ -81,6 +82,7 @@ def export_onnx(
         _name_tensors(graph, _input_axes(model.spec, denoiser))
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
+        sections["how_to_sample"] = how_to_sample(model.spec)
         _write(stage / ONNX.file, graph, denoiser, model.spec, {"precision": "float32", **sections})
         if precision != "float32":
             lowered = _lowered(stage / ONNX.file, precision)

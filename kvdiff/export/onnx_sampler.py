@@ -24,6 +24,7 @@ from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow, Row
 from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.diffusion.transforms.clamps import Bounds, clamp_to
+from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_file import save_model
@@ -75,6 +76,7 @@ def export_onnx_sampler(
         onnx.helper.set_model_props(model, {METADATA: canonical_json(source.manifest["sampler"])})
         sections = {name: source.manifest[name] for name in ("sampler", "versions")} | {"precision": precision}
         sections |= {"inputs": _signature(model.graph.input), "outputs": _signature(model.graph.output)}
+        sections["how_to_sample"] = how_to_sample(host.spec)
         files = save_model(model, stage / file)
         write_manifest(stage / file, ONNX_SAMPLER.kind, files, parity={}, **sections)
         fused = FusedOrtSampler(stage / file, providers=["CPUExecutionProvider"])

@@ -15,13 +15,15 @@ from kvdiff.diffusion.sampling.engine import denoise_of
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin
+from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging_version, versions, write_manifest
 from kvdiff.export.parity import ParityError, cases, check_parity, measure, sample_differences
 from kvdiff.export.signatures import PIXELS, Signatures
 from kvdiff.export.warmup import write_warmup
-from kvdiff.runtime.manifest import manifest_path
+from kvdiff.runtime.manifest import canonical_json, manifest_path
 from kvdiff.runtime.opening import SavedModelSampler
 from kvdiff.runtime.saved_model import SAVED_MODEL
+from kvdiff.runtime.saved_model_file import SAMPLER
 
 if TYPE_CHECKING:
     import keras
@@ -98,12 +100,13 @@ def export_saved_model(
     signatures = Signatures(denoiser, spec, table, **served)
     with staging_version(pathlib.Path(directory), version, overwrite=overwrite) as (stage, target):
         concrete = signatures.concrete()
-        _save(denoiser, concrete, stage)
+        _save(denoiser, concrete, dict(spec.config), stage)
         write_warmup(stage, {name: signatures.example(name) for name in concrete})
         sections = {
             "inputs": _described({name: signatures.inputs(name) for name in concrete}),
             "outputs": _described({name: function.structured_outputs for name, function in concrete.items()}),
             "sampler": spec.config,
+            "how_to_sample": how_to_sample(spec),
             "serving": {**chosen, "spacing": None if spacing is None else np.asarray(spacing).tolist(), **served},
             "versions": versions(_PACKAGES),
         }
@@ -114,11 +117,12 @@ def export_saved_model(
     return target
 
 
-def _save(denoiser: keras.Model, signatures: dict[str, Any], folder: pathlib.Path) -> None:
+def _save(denoiser: keras.Model, signatures: dict[str, Any], sampler: dict[str, Any], folder: pathlib.Path) -> None:
     """Functions and variables, nothing of Keras: what loads it needs TensorFlow alone."""
     import tensorflow as tf
 
-    module = tf.Module()
+    module, config = tf.Module(), canonical_json(sampler)
+    setattr(module, SAMPLER, tf.function(lambda: tf.constant(config), input_signature=[], autograph=False))
     module.weights = [variable.value for variable in denoiser.variables]
     tf.saved_model.save(module, str(folder), {"serving_default": signatures["generate"], **signatures})
 

@@ -10,6 +10,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.runtime.format import Format
+from kvdiff.runtime.litert_file import check_litert
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
 
 __all__ = ["LITERT", "SIGNATURE", "LiteRtEngine"]
@@ -40,8 +41,9 @@ class LiteRtEngine(DenoiserEngine):
             check_count("threads", threads)
         super().__init__(self._denoise)
         self.artefact = artefact
+        content = artefact.path.read_bytes()
+        check_litert(artefact.path, content)
         try:
-            content = artefact.path.read_bytes()
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._run = self._interpreter.get_signature_runner(SIGNATURE)
         except (RuntimeError, ValueError) as error:

@@ -11,7 +11,16 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert import LITERT
-from kvdiff.runtime.manifest import Artefact, ArtefactError, described, load_artefact, load_folder, manifest_path
+from kvdiff.runtime.manifest import (
+    Artefact,
+    ArtefactError,
+    described,
+    is_a,
+    load_artefact,
+    load_folder,
+    manifest_path,
+    shortened,
+)
 from kvdiff.runtime.ort import ONNX, Provider
 from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.saved_model import SAVED_MODEL, newest_version
@@ -51,9 +60,9 @@ def choose(
     path = pathlib.Path(path)
     if runtime is not None:
         check_choice("runtime", runtime, FORMATS)
-    alone = path.is_file() or manifest_path(path).is_file()
+    alone = is_a(path, os.path.isfile) or is_a(manifest_path(path), os.path.isfile)
     found, refused = [], list[ArtefactError]()
-    for artefact in [path] if alone else find_artefacts(path):
+    for artefact in [path] if alone else find_artefacts(path) if is_a(path, os.path.isdir) else []:
         try:
             found.append((*_format_of(artefact), artefact))
         except ArtefactError as error:  # It hides nothing that lies beside it.
@@ -81,10 +90,10 @@ def _format_of(artefact: pathlib.Path) -> tuple[Format, str]:
     kinds = {each.kind: each for each in FORMATS.values()}
     kind, precision = described(artefact)
     if kind not in kinds:
-        raise ArtefactError(artefact, f"which is a {kind!r}; kvdiff runs {sorted(kinds)}")
+        raise ArtefactError(artefact, f"which is a {shortened(kind)}; kvdiff runs {sorted(kinds)}")
     if precision not in kinds[kind].precisions:
         precisions = kinds[kind].precisions
-        raise ArtefactError(artefact, f"whose precision is {precision!r}; kvdiff runs {list(precisions)}")
+        raise ArtefactError(artefact, f"whose precision is {shortened(precision)}; kvdiff runs {list(precisions)}")
     return kinds[kind], precision
 
 

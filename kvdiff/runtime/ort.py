@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import pathlib
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -18,11 +16,11 @@ from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.format import MEMORY, Format
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
+from kvdiff.runtime.onnx_file import check_onnx
 from kvdiff.runtime.ort_device import STEP, DeviceLoop
 
 __all__ = ["ONNX", "OrtEngine", "Provider", "artefact_session", "open_session"]
 
-_LOCATION = rb"\n\x08location\x12"  # How a tensor in a data file begins to name it: onnx.proto, StringStringEntryProto.
 _STEP_BOUNDS = (-1.0, 1.0)  # To which `step.onnx` clamps.
 _GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
@@ -167,23 +165,10 @@ def _warn_of_fallback(wanted: Sequence[Provider], used: Sequence[str]) -> None:
 
 def artefact_session(artefact: Artefact, providers: Sequence[Provider] | None, threads: int | None) -> Any:
     """The session of an artefact whose data files and tensors are those that its manifest lists."""
-    with artefact.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = {_text(content, match.end()) for match in re.finditer(_LOCATION, content)}
-    if unlisted := sorted(found - set(artefact.manifest["files"])):
-        raise ArtefactError(artefact.path, f"whose weights lie in {unlisted}, which its manifest does not list")
+    check_onnx(artefact)
     session = open_session(artefact.path, providers, threads)
     _check_session(artefact, session)
     return session
-
-
-def _text(content: Any, start: int) -> str:
-    """A string of protobuf: its length, seven bits a byte, then its characters."""
-    size, shift = 0, 0
-    while True:
-        byte = content[start]
-        size, shift, start = size | (byte & 0x7F) << shift, shift + 7, start + 1
-        if byte < 0x80 or shift > 28:
-            return content[start : start + size].decode("utf-8", "replace")
 
 
 def _check_session(artefact: Artefact, session: Any) -> None:

@@ -15,6 +15,7 @@ from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact, ArtefactError
+from kvdiff.runtime.saved_model_file import check_loaded, check_saved_model
 
 __all__ = ["SAVED_MODEL", "SavedModelEngine", "newest_version", "table_inputs", "versions"]
 
@@ -38,12 +39,13 @@ class SavedModelEngine(DenoiserEngine):
         tf = _tensorflow()
         super().__init__(self._denoise)
         self.artefact = artefact
-        self.max_calls = int(artefact.manifest["serving"]["max_calls"])
+        self.max_calls = check_saved_model(artefact)
         try:
             self._model = tf.saved_model.load(str(artefact.path))  # Keeps the variables that the signatures read.
             self._signatures = {name: self._model.signatures[name] for name in ("denoise", "sample")}
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtefactError(artefact.path, f"which TensorFlow {tf.__version__} cannot open ({error})") from error
+        check_loaded(artefact, self._model)
 
     def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""

@@ -33,7 +33,7 @@ def run_without(modules: Sequence[str], program: Path, *arguments: str, cwd: Pat
 def imports_of(program: Path) -> set[str]:
     """The packages that a program imports, Python's own left out."""
     names = set()
-    for node in ast.walk(ast.parse(program.read_text())):
+    for node in ast.walk(ast.parse(program.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

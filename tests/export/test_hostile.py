@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import kvdiff
 from kvdiff.export import export_onnx_sampler
 from kvdiff.runtime import ArtefactError, FusedOrtSampler, OrtSampler
-from kvdiff.runtime.manifest import METADATA, canonical_json
+from kvdiff.runtime.manifest import METADATA, canonical_json, file_record, manifest_path, sealed
 from tests.export.hostile import assert_damage_is_refused
 from tests.runtime.handmade import SAMPLER, make_graph, write_artefact
 
@@ -55,8 +56,22 @@ def test_what_is_no_onnx_at_all_with_a_manifest_of_its_own(tmp_path: Path) -> No
         def SerializeToString() -> bytes:
             return b"#!/bin/sh\necho not a model\n"
 
-    with pytest.raises(ArtefactError, match="which onnxruntime .* cannot open"):
+    with pytest.raises(ArtefactError, match="which is no ONNX model that kvdiff has exported"):
         OrtSampler(write_artefact(path.parent, Text()))
+
+
+def test_a_loop_that_the_table_does_not_bound_is_refused(denoiser: Path) -> None:
+    file = export_onnx_sampler(denoiser, denoiser.parent)
+    model = onnx.load(file)
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    loop.input[0] = "often"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.int64(2**15), "often"))
+    onnx.save(model, file)
+    content = json.loads(manifest_path(file).read_text())
+    content["files"][file.name] = file_record(file)
+    manifest_path(file).write_text(json.dumps(sealed(content)))
+    with pytest.raises(ArtefactError, match=r"whose loops follow \[''\]; expected the rows of the table alone"):
+        FusedOrtSampler(file)
 
 
 def test_a_denoiser_that_is_damaged_makes_no_sampler(denoiser: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import kvdiff
+from kvdiff.export import manifest
 from kvdiff.export.manifest import staging, staging_version, write_manifest
 from kvdiff.runtime.manifest import ArtefactError, load_artefact, load_folder, manifest_path
 from tests.export.writer import FILE, KIND, SAMPLER, write, write_version
@@ -149,3 +152,17 @@ def test_an_error_leaves_the_versions_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_half_way()
     assert [entry.name for entry in tmp_path.iterdir()] == ["1"] and versions_in(tmp_path) == {"1": b"old"}
+
+
+def test_windows_syncs_only_what_a_descriptor_may_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def fsync_of_windows(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(manifest, "_ON_WINDOWS", True)
+    monkeypatch.setattr(os, "fsync", fsync_of_windows)
+    write(tmp_path / "run", b"old")
+    write(tmp_path / "run", b"new")
+    assert payload_of(tmp_path / "run") == b"new"

@@ -12,7 +12,9 @@ import onnxruntime
 import pytest
 
 import kvdiff
+from kvdiff.diffusion.process.noise import SAMPLING, video_noise
 from kvdiff.runtime import OrtSampler
+from tests.export.kit import imports_of, run_without
 
 ROOT = Path(kvdiff.__file__).parents[1]
 KIT = ROOT / "export" / "onnxruntime_gpu"
@@ -42,6 +44,25 @@ def test_it_samples_on_the_cpu(exported: Path, sampler: OrtSampler, tmp_path: Pa
     )
 
 
+@pytest.mark.parametrize("past", [0, 2])
+def test_the_loop_by_hand_makes_the_samplers_clips(
+    exported: Path, sampler: OrtSampler, tmp_path: Path, past: int
+) -> None:
+    """Where there is no kvdiff either: the noise label, and everything else, is right."""
+    rng = np.random.default_rng(2)
+    frames = rng.uniform(-1, 1, (2, past, 8, 8, 1)).astype(np.float32)
+    np.save(tmp_path / "past.npy", frames)
+    np.save(tmp_path / "noise.npy", video_noise(9, 0, np.arange(2), (4, 8, 8, 1), SAMPLING))
+    more = ["--past", "past.npy"] if past else ["--num-clips", "2"]
+    options = [str(exported.parent), "clips.npy", "--noise", "noise.npy", *more]
+    printed = run_without(["kvdiff", "tensorflow", "keras", "onnx"], KIT / "numpy_loop.py", *options, cwd=tmp_path)
+    assert printed == "2 clips of 4 frames in clips.npy\n"
+    known, clip = np.arange(4) < past, np.zeros((2, 4, 8, 8, 1), np.float32)
+    clip[:, :past] = frames
+    expected = sampler.infill(clip, known, solver="ddim", num_steps=20, seed=9)
+    np.testing.assert_allclose(np.load(tmp_path / "clips.npy"), expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is built in")
 def test_it_falls_back_loudly(exported: Path, tmp_path: Path) -> None:
     done = run_kit(tmp_path, str(exported.parent), "clips.npy", "--num-steps", "1")
@@ -68,6 +89,7 @@ def test_the_benchmark_on_a_gpu(exported: Path, tmp_path: Path) -> None:
 def test_it_needs_the_deployment_extra_alone() -> None:
     lines = (KIT / "requirements.txt").read_text().splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == ["keras-video-diffusion[gpu]"]
-    source = (KIT / "sample.py").read_text()
+    source = (KIT / "sample.py").read_text("utf-8")
     imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith(("import", "from"))}
     assert imported == {"__future__", "argparse", "time", "numpy", "kvdiff"}
+    assert imports_of(KIT / "numpy_loop.py") == {"numpy", "onnxruntime"}

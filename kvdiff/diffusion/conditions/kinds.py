@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.diffusion.transforms.values import Values
 
@@ -142,7 +143,7 @@ class ClassLabel(Condition):
     dtype: ClassVar[str] = "int32"
 
     def __post_init__(self) -> None:
-        check_count("num_classes", self.num_classes)
+        check_count("num_classes", self.num_classes, at_most=MAX_FEATURES)
 
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
         """A number a clip."""
@@ -186,7 +187,7 @@ class ClipVector(Condition):
     name: ClassVar[str] = "clip_vector"
 
     def __post_init__(self) -> None:
-        check_count("size", self.size)
+        check_count("size", self.size, at_most=MAX_FEATURES)
 
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
         """A vector a clip."""
@@ -208,7 +209,7 @@ class FrameVectors(Condition):
     per_frame: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_count("size", self.size)
+        check_count("size", self.size, at_most=MAX_FEATURES)
 
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
         """A vector a frame."""
@@ -286,7 +287,7 @@ class LowResolution(Condition):
     has_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_count("scale", self.scale, at_least=2)
+        check_count("scale", self.scale, at_least=2, at_most=MAX_FEATURES)
         check_real("max_noise", self.max_noise, above=0.0, below=0.99, closed=True)
 
     @property

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.limits import MAX_CLIP
 
 __all__ = ["ClipSpec"]
 
@@ -29,10 +30,16 @@ class ClipSpec:
     channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        size = 1
         for name in ("num_frames", "height", "width", "channels"):
-            check_count(name, getattr(self, name))
+            size *= check_count(name, getattr(self, name), at_most=MAX_CLIP)
+        if size > MAX_CLIP:
+            raise ValueError(
+                f"clip: expected at most {MAX_CLIP} numbers, frames × height × width × channels. "
+                f"Received: {self.num_frames} × {self.height} × {self.width} × {self.channels} = {size}"
+            )
         if self.fps is not None:
-            check_real("fps", self.fps, above=0.0)
+            check_real("fps", self.fps, above=1e-9, below=1e9)
         object.__setattr__(self, "channel_names", tuple(self.channel_names))
         if self.channel_names and len(self.channel_names) != self.channels:
             raise ValueError(f"`channel_names`: expected {self.channels} names. Received: {self.channel_names}")

@@ -36,7 +36,7 @@ def path_of(alpha: np.ndarray, sigma: np.ndarray) -> str:
             return name
     raise ValueError(
         f"levels: expected alpha² + sigma² = 1, alpha + sigma = 1 or alpha = 1 at every level, to go between them. "
-        f"Received: alpha={alpha}, sigma={sigma}"
+        f"Received: alpha from {np.min(alpha)} to {np.max(alpha)}, sigma from {np.min(sigma)} to {np.max(sigma)}"
     )
 
 

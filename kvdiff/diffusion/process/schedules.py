@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.limits import MAX_LOGSNR, MAX_TIMESTEPS
 from kvdiff.diffusion.process.levels import PATHS, NoiseLevels, from_label, from_logsnr, half_logsnr, on_path, path_of
 
 __all__ = [
@@ -53,7 +54,7 @@ class NoiseSchedule:
                 f"Received: {self.alpha.shape} and {self.sigma.shape}"
             )
         if not (np.isfinite(self.alpha).all() and (self.alpha >= 0).all()):
-            raise ValueError(f"NoiseSchedule: expected finite `alpha` >= 0. Received: {self.alpha}")
+            raise ValueError(f"NoiseSchedule: expected finite `alpha` >= 0. Received: {_ends(self.alpha)}")
         if not (np.isfinite(self.sigma).all() and (self.sigma > 0).all()):
             raise ValueError(
                 "NoiseSchedule: expected finite `sigma` > 0 at every timestep. "
@@ -62,7 +63,7 @@ class NoiseSchedule:
         if not (self.sigma[1:] * self.alpha[:-1] > self.sigma[:-1] * self.alpha[1:]).all():
             raise ValueError(
                 "NoiseSchedule: expected sigma/alpha to grow with the timestep. "
-                f"Received: alpha={self.alpha}, sigma={self.sigma}"
+                f"Received: alpha {_ends(self.alpha)}, sigma {_ends(self.sigma)}"
             )
 
     @classmethod
@@ -88,7 +89,7 @@ class NoiseSchedule:
         """The chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I), variance preserving: equation (2)."""
         betas = np.asarray(betas, np.float64)
         if betas.ndim != 1 or not ((betas > 0) & (betas < 1)).all():
-            raise ValueError(f"NoiseSchedule: expected `betas` [num_timesteps] inside (0, 1). Received: {betas}")
+            raise ValueError(f"NoiseSchedule: expected `betas` [num_timesteps] inside (0, 1). Received: {_ends(betas)}")
         log_alphas_cumprod = np.cumsum(np.log1p(-betas))
         # expm1 keeps sigma exact where 1 - alphas_cumprod would cancel (betas near 1e-16).
         return cls(np.exp(0.5 * log_alphas_cumprod), np.sqrt(-np.expm1(log_alphas_cumprod)), config or {})
@@ -118,7 +119,7 @@ class NoiseSchedule:
         to side D, 2 log(d / D) (Hoogeboom et al. 2023, arXiv:2301.11093, eq. 4). On the flow path, a shift of -2 log(m)
         is t -> m t / (1 + (m - 1) t) (Esser et al. 2024, arXiv:2403.03206, eq. 23).
         """
-        check_real("logsnr_shift", logsnr_shift)
+        check_real("logsnr_shift", logsnr_shift, above=-MAX_LOGSNR, below=MAX_LOGSNR, closed=True)
         signal, noise = self.alpha * np.exp(logsnr_shift / 4), self.sigma * np.exp(-logsnr_shift / 4)
         config = {**self.config, "logsnr_shift": self.config.get("logsnr_shift", 0.0) + logsnr_shift}
         return NoiseSchedule(*on_path(self.path, signal, noise), config)
@@ -179,6 +180,11 @@ class NoiseSchedule:
         return NoiseLevels(np.append(self.alpha[timesteps], 1.0), np.append(self.sigma[timesteps], 0.0))
 
 
+def _ends(array: np.ndarray) -> str:
+    """How a message quotes as many numbers as there are timesteps."""
+    return np.array2string(array, threshold=8, edgeitems=3)
+
+
 def linear(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
     """Betas rising linearly (Ho et al. 2020, arXiv:2006.11239, section 4), scaled by 1000 / T.
 
@@ -196,7 +202,7 @@ def scaled_linear(num_timesteps: int = 1000, beta_start: float = 0.00085, beta_e
 
 def _from_ramp(name: str, power: float, num_timesteps: int, beta_start: float, beta_end: float) -> NoiseSchedule:
     """beta^power rising linearly, scaled by 1000 / T."""
-    check_count("num_timesteps", num_timesteps)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("beta_start", beta_start, above=0.0, below=1.0)
     check_real("beta_end", beta_end, above=0.0, below=1.0)
     ramp = np.linspace(beta_start**power, beta_end**power, num_timesteps, dtype=np.float64) ** (1.0 / power)
@@ -212,7 +218,7 @@ def _from_ramp(name: str, power: float, num_timesteps: int, beta_start: float, b
 
 def cosine(num_timesteps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
     """alphas_cumprod following a squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17)."""
-    check_count("num_timesteps", num_timesteps)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("offset", offset, above=0.0, below=1.0)
     check_real("max_beta", max_beta, above=0.0, below=1.0)
     edges = np.arange(num_timesteps + 1, dtype=np.float64) / num_timesteps
@@ -233,10 +239,10 @@ def sigmoid(
         tau: the sigmoid's temperature; above 1 spends more timesteps on little noise and on much.
         max_beta: betas are cut here, for the curve ends at 0.
     """
-    check_count("num_timesteps", num_timesteps)
-    check_real("tau", tau, above=0.0)
-    check_real("start", start)
-    check_real("end", end, above=start)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
+    check_real("tau", tau, above=1e-6, below=1e6, closed=True)
+    check_real("start", start, above=-500 * tau, below=500 * tau, closed=True)  # Where exp is still a number.
+    check_real("end", end, above=start, below=500 * tau)
     check_real("max_beta", max_beta, above=0.0, below=1.0)
     edges = np.arange(num_timesteps + 1, dtype=np.float64) / num_timesteps
     falling = 1.0 / (1.0 + np.exp((edges * (end - start) + start) / tau))
@@ -253,9 +259,9 @@ def logsnr(
 
     A network that knows the level and not the timestep's index sees log-SNR as good as continuous when T is large.
     """
-    check_count("num_timesteps", num_timesteps)
-    check_real("logsnr_min", logsnr_min)
-    check_real("logsnr_max", logsnr_max, above=logsnr_min)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
+    check_real("logsnr_min", logsnr_min, above=-MAX_LOGSNR, below=MAX_LOGSNR, closed=True)
+    check_real("logsnr_max", logsnr_max, above=logsnr_min, below=MAX_LOGSNR)
     check_choice("path", path, PATHS)
     config = dict(name="logsnr", num_timesteps=num_timesteps, logsnr_min=logsnr_min, logsnr_max=logsnr_max, path=path)
     falling = np.linspace(logsnr_min, logsnr_max, num_timesteps)[::-1]  # A single timestep is the noisiest.
@@ -266,10 +272,10 @@ def karras(
     num_timesteps: int = 1000, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
 ) -> NoiseSchedule:
     """x_t = x_0 + sigma eps with sigma^(1/rho) evenly spaced (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
-    check_count("num_timesteps", num_timesteps)
-    check_real("sigma_min", sigma_min, above=0.0)
-    check_real("sigma_max", sigma_max, above=sigma_min)
-    check_real("rho", rho, above=0.0)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
+    check_real("sigma_min", sigma_min, above=1e-12, below=1e12, closed=True)
+    check_real("sigma_max", sigma_max, above=sigma_min, below=1e12)
+    check_real("rho", rho, above=0.1, below=1000.0, closed=True)
     ends = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
     sigma = np.linspace(*ends, num_timesteps)[::-1] ** rho  # A single timestep is the noisiest.
     config = dict(name="karras", num_timesteps=num_timesteps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
@@ -278,7 +284,7 @@ def karras(
 
 def flow(num_timesteps: int = 1000) -> NoiseSchedule:
     """x_t = (1 - t) x_0 + t eps, t evenly spaced up to 1, which is pure noise (Liu et al. 2022, arXiv:2209.03003)."""
-    check_count("num_timesteps", num_timesteps)
+    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     t = np.arange(1, num_timesteps + 1, dtype=np.float64) / num_timesteps
     return NoiseSchedule(1.0 - t, t, dict(name="flow", num_timesteps=num_timesteps))
 

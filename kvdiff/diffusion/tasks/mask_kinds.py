@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.limits import MAX_CLIP
 
 __all__ = ["Block", "Ends", "Every", "First", "FrameMask", "Gap", "Last", "Nothing", "Subset"]
 
@@ -65,9 +66,9 @@ class _Counted(FrameMask):
     at_most: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("at_least", self.at_least)
+        check_count("at_least", self.at_least, at_most=MAX_CLIP)
         if self.at_most is not None:
-            check_count("at_most", self.at_most, at_least=self.at_least)
+            check_count("at_most", self.at_most, at_least=self.at_least, at_most=MAX_CLIP)
 
     def count(self, xp: Any, uniform: Any, frames: Any) -> Any:
         """k, float32 [batch, 1]."""
@@ -156,7 +157,7 @@ class Every(FrameMask):
     name: ClassVar[str] = "every"
 
     def __post_init__(self) -> None:
-        strides = tuple(check_count("strides", stride, at_least=2) for stride in self.strides)
+        strides = tuple(check_count("strides", stride, at_least=2, at_most=MAX_CLIP) for stride in self.strides)
         if not strides:
             raise ValueError("`strides`: expected at least one. Received: none")
         object.__setattr__(self, "strides", strides)

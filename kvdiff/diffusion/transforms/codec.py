@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.clamps import Bounds
 
 __all__ = ["CODECS", "AveragePool", "Codec", "codec_from_config", "enlarged", "reduced"]
@@ -56,7 +57,7 @@ class AveragePool:
     bounds: ClassVar[Bounds] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_count("factor", self.factor)
+        check_count("factor", self.factor, at_most=MAX_FEATURES)
 
     def encode(self, clip: Any, xp: Any = np) -> Any:
         """Means of cells."""
@@ -84,6 +85,8 @@ CODECS: dict[str, Callable[..., Codec]] = {AveragePool.name: AveragePool}
 
 def codec_from_config(config: Mapping[str, Any] | Codec | None) -> Codec | None:
     """A codec from its `config`; None stays None."""
+    if isinstance(config, (str, bytes, int, float, Sequence)):
+        raise TypeError(f"`codec`: expected a codec or its `config`. Received: {config!r}")
     if config is None or not isinstance(config, Mapping):
         return config
     arguments = dict(config)

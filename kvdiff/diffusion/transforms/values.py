@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.limits import MAX_VALUE
 from kvdiff.diffusion.transforms.clamps import Bounds
 
 __all__ = ["PIXELS", "VALUES", "Linear", "Pixels", "Unbounded", "Values", "values_from_config"]
@@ -127,8 +128,9 @@ class Linear(Values):
     name: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        check_real("low", self.low)
-        check_real("high", self.high, above=self.low)
+        check_real("low", self.low, above=-MAX_VALUE, below=MAX_VALUE)
+        check_real("high", self.high, above=self.low, below=MAX_VALUE)
+        check_real("high - low", self.high - self.low, above=1.0 / MAX_VALUE)
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -140,9 +140,9 @@ def test_masks_are_told_apart() -> None:
     [
         (lambda: KnownFrames(none=-0.1), "`none`: expected a number in .* Received: -0.1"),
         (lambda: KnownFrames(0, 0, 0, 0), "KnownFrames: expected at least one weight above 0. Received"),
-        (lambda: First(0), "`at_least`: expected an integer >= 1. Received: 0"),
-        (lambda: Last(3, 2), "`at_most`: expected an integer >= 3. Received: 2"),
-        (lambda: Every((1,)), "`strides`: expected an integer >= 2. Received: 1"),
+        (lambda: First(0), "`at_least`: expected an integer from 1 to 2147483648. Received: 0"),
+        (lambda: Last(3, 2), "`at_most`: expected an integer from 3 to 2147483648. Received: 2"),
+        (lambda: Every((1,)), "`strides`: expected an integer from 2 to 2147483648. Received: 1"),
         (lambda: Every(()), "`strides`: expected at least one. Received: none"),
         (lambda: Mixture({First(): 0.0}), "Mixture: expected at least one weight above 0. Received: .*first"),
         (lambda: mask_from_config({"mask": "odd"}), "`mask`: expected one of .*first.* Received: 'odd'"),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -27,8 +28,14 @@ sys.modules |= dict.fromkeys(("tensorflow", "keras", "tf_keras", "onnx", "tf2onn
 """
 
 
+class Address(str):
+    """Where a server answers, and its process."""
+
+    pid: int
+
+
 @pytest.fixture(scope="module")
-def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """The address of `serve run`; every process of Ray starts by reading `sitecustomize.py`."""
     folder, port = tmp_path_factory.mktemp("ray"), free_port()
     (folder / "sitecustomize.py").write_text(BLOCK)
@@ -38,7 +45,8 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "PYTHONPATH": os.pathsep.join([str(folder), str(KITS.parent)]),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    application = {"import_path": "serve_clips:app", "args": {"model": str(exported), "replicas": "2"}}
+    limits = {"max_clips": "64", "max_steps": "1000"}
+    application = {"import_path": "serve_clips:app", "args": limits | {"model": str(exported), "replicas": "2"}}
     config = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))  # What the command line says, and a port.
     command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "config.yaml")]
@@ -46,7 +54,9 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         try:
             wait_for(f"http://127.0.0.1:{port}/-/healthz", process)
             wait_for_clips(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}"
+            address = Address(f"http://127.0.0.1:{port}")
+            address.pid = process.pid
+            yield address
         finally:
             process.terminate()
             process.wait(60)
@@ -101,10 +111,40 @@ def test_past_frames_are_continued(server: str, sampler: OrtSampler) -> None:
     np.testing.assert_allclose(made, sampler.predict_frames(past, num_steps=3, seed=9), rtol=0, atol=2e-4)
 
 
-def test_bad_requests_are_told(server: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "body", "message"),
+    [
+        ("solver=euler_maruyama", b"", "`solver`: expected one of"),
+        ("num_clips=200000", b"", "`num_clips`: expected an integer from 1 to 64"),
+        ("steps=5", b"", "query: expected"),
+        ("", b"no array", "magic string"),
+    ],
+)
+def test_bad_requests_are_told(server: str, query: str, body: bytes, message: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        post(f"{server}/?solver=euler_maruyama")
-    assert refused.value.code == 400 and "`solver`: expected one of" in refused.value.read().decode()
+        post(f"{server}/?{query}", body)
+    assert refused.value.code == 400 and message in refused.value.read().decode()
+
+
+def test_a_client_that_hangs_up_stops_its_sampling(server: Address) -> None:
+    """Of the 64,000 network calls that were asked for and given up, none goes on in any replica."""
+    started = psutil.Process(server.pid).children(recursive=True)
+    replicas = [process for process in started if "ServeReplica" in " ".join(process.cmdline())]
+
+    def busy() -> float:
+        """Seconds of computing by the replicas."""
+        assert len(replicas) == 2
+        return sum(p.cpu_times().user for p in replicas)
+
+    idle = busy()
+    request = urllib.request.Request(f"{server}/?num_clips=64&num_steps=1000", method="POST")
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(request, timeout=2.0)
+    time.sleep(1.5)
+    stopped = busy()
+    time.sleep(4.0)
+    assert stopped - idle > 0.1
+    assert busy() - stopped < 0.5 * (stopped - idle)
 
 
 def test_programs_need_what_they_say() -> None:

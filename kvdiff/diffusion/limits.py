@@ -1,0 +1,16 @@
+"""What a file or a caller may ask for at most: far beyond any use, and still no trouble to set up."""
+
+from __future__ import annotations
+
+__all__ = ["MAX_CLIP", "MAX_FEATURES", "MAX_LOGSNR", "MAX_TIMESTEPS", "MAX_VALUE"]
+
+MAX_TIMESTEPS = 1_000_000
+"""Timesteps of a schedule, whose arrays then take 16 MB."""
+MAX_CLIP = 2**31
+"""Numbers of a clip, 8 GiB."""
+MAX_FEATURES = 2**20
+"""Classes of a label, or numbers of a vector."""
+MAX_VALUE = 1e30
+"""Of users' numbers, which are float32."""
+MAX_LOGSNR = 1000.0
+"""Of a log-SNR and of its shift, either way; exp(MAX_LOGSNR / 2) is a number still."""
