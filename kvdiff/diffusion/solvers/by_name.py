@@ -96,10 +96,10 @@ def _too_coarse(
     asked: Sequence[Any],
 ) -> str:
     """What to say of steps that are too large: the least number that works on each spacing, the one asked for first."""
-    advice = []
+    advice: list[str] = []
     plain = functools.partial(make, prediction=prediction)
-    for spacing in dict.fromkeys([*(each for each in asked if isinstance(each, str)), *make.spacings]):  # type:
-    ignore[attr-defined]
+    named = [spacing for spacing in asked if isinstance(spacing, str)]
+    for spacing in dict.fromkeys([*named, *getattr(make, "spacings", ())]):
         numbers = range(num_steps, schedule.num_timesteps + 1)
         least = bisect.bisect_left(numbers, True, key=functools.partial(_works, plain, schedule, spacing))
         if least < len(numbers):
