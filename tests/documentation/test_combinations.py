@@ -17,13 +17,7 @@ SHAPE = (4, 8, 8, 1)
 SAMPLING = dict(num_steps=3, seed=3)  # A multiple of a rolling plan's parts.
 CLIPS = pixels(2, *SHAPE)
 CONDITIONS = {"label": np.array([0, 2]), "push": np.ones((2, 4, 2), np.float32)}
-FILES = {
-    "keras": "model.keras",
-    "onnx": "denoiser.onnx",
-    "onnx-sampler": "sampler.onnx",
-    "litert": "denoiser.tflite",
-    "saved-model": "serving/1",
-}
+RUNTIMES = ("keras", "onnx", "onnx-sampler", "litert", "saved-model")
 
 
 def tables() -> dict[tuple[str, str], str]:
@@ -49,7 +43,7 @@ def cascaded(sampler: Any) -> np.ndarray:
 
 
 def autoguided(sampler: Any) -> np.ndarray:
-    from kvdiff.diffusion.sampling.autoguidance import GuidedSampler
+    from kvdiff.diffusion import GuidedSampler
 
     return GuidedSampler(sampler, sampler, guidance=2.0).generate(2, **SAMPLING)
 
@@ -63,7 +57,7 @@ COLUMNS: dict[str, Callable[[Any], np.ndarray]] = {
     "guidance": lambda sampler: sampler.generate(
         2, conditions=CONDITIONS, guidance=2.0, guidance_interval=(0.1, 1.0), guidance_rescale=0.5, **SAMPLING
     ),
-    "noisy known frames": lambda sampler: sampler.predict_frames(CLIPS[:, :2], context_noise=0.2, **SAMPLING),
+    "noisy known frames": lambda sampler: sampler.predict_frames(CLIPS[:, :2], known_noise=0.2, **SAMPLING),
     "cascade": cascaded,
     "autoguidance": autoguided,
 }
@@ -78,7 +72,7 @@ def samplers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
 
     conditions = {"label": ClassLabel(3), "push": FrameVectors(2)}
-    small = dict(widths=(8,), blocks=1, attention=(None,), known_label=0.3)
+    small = dict(widths=(8,), blocks=1, attention=(None,), known_noise=0.3)
     denoiser = kvdiff.UNet3D(1, conditions=conditions, **small)
     rng = np.random.default_rng(0)
     for weight in denoiser.trainable_variables:
@@ -90,19 +84,19 @@ def samplers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     kvdiff.export.export_onnx_sampler(folder, folder)
     kvdiff.export.export_litert(model, folder)
     kvdiff.export.export_saved_model(model, folder / "serving")
-    opened = {name: kvdiff.runtime.open_sampler(folder / file) for name, file in FILES.items() if name != "keras"}
+    opened = {name: kvdiff.runtime.open_sampler(folder, runtime=name) for name in RUNTIMES if name != "keras"}
     return {"keras": model.sampler, **opened}
 
 
 def test_the_tables_name_what_is_tested() -> None:
     cells = tables()
     assert set(cells.values()) <= {"yes", "no"}
-    assert {row for row, _ in cells} == set(FILES)
+    assert {row for row, _ in cells} == set(RUNTIMES)
     assert {column for _, column in cells} == set(COLUMNS)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("runtime", FILES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime(samplers: dict[str, Any], runtime: str, column: str) -> None:
     run = COLUMNS[column]
     if tables()[runtime, column] == "no":

@@ -11,7 +11,13 @@ import pytest
 from tests.documentation.pages import PAGES, ROOT, prose, read
 
 NAMES = re.findall(r"^::: (\S+)$", read("docs/api.md"), re.MULTILINE)
-COMPLETE = ("kvdiff", "kvdiff.diffusion", "kvdiff.training", "kvdiff.export", "kvdiff.runtime")
+COMPLETE = (
+    "kvdiff",
+    *(
+        f"kvdiff.{room}"
+        for room in ("data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training")
+    ),
+)
 """Rooms whose classes and functions are all in the API."""
 
 
