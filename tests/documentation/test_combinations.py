@@ -101,7 +101,7 @@ def test_a_runtime(samplers: dict[str, Any], runtime: str, column: str) -> None:
     run = COLUMNS[column]
     if tables()[runtime, column] == "no":
         with pytest.raises(
-            (NotImplementedError, TypeError, ValueError), match="FusedOrtSampler|FusedEngine|exported for"
+            (NotImplementedError, TypeError, ValueError), match="FusedOrtEngine|exported for"
         ):
             run(samplers[runtime])
     else:
