@@ -54,7 +54,7 @@ format: $(VENV)/.installed-lint ## Fix what of the style a tool can fix
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs ## Build the documentation into build/site
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## Remove the environments and everything built
 	rm -rf $(VENV) .venv-jax .venv-peers .venv-serving build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -4,10 +4,10 @@
     python examples/controllable_game.py --output game/
 
 Records a walk through the rooms of ViZDoom's "My Way Home" (turn left or right, walk forward or backward) and trains a
-model that is told every frame's action. Then it takes pasts from walks that it never saw and predicts what each action
-would show. The game is replayed from the same seed with each action, so there is a truth for every answer. Writes a GIF
-(truth above, prediction below, a column an action) and the numbers as JSON. A run that was cut off goes on where it
-stopped.
+model whose condition is every frame's action. Then it takes pasts from walks that the model never saw and predicts what
+follows each action. The game is replayed from the same seed with each action, so every prediction has its truth. Writes
+a GIF (truth above, prediction below, a column an action) and the numbers as JSON. A run that was cut off goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4000, help="training steps, at most")
     parser.add_argument("--minutes", type=float, default=math.inf, help="training time, at most, of this run")
     parser.add_argument("--batch-size", type=int, default=8, help="clips a training step")
-    parser.add_argument("--num-pasts", type=int, default=64, help="held-out pasts to ask about")
+    parser.add_argument("--num-pasts", type=int, default=64, help="unseen pasts to continue")
     parser.add_argument("--output", type=Path, default=Path("game"), help="folder for the results")
     return parser.parse_args()
 
@@ -107,8 +107,8 @@ def walks(game: Game, first_seed: int, length: int) -> Iterator[tuple[int, np.nd
         seed += 1
 
 
-def told(actions: np.ndarray) -> np.ndarray:
-    """What the network is told: each frame's action, and how often each was taken since the present.
+def condition(actions: np.ndarray) -> np.ndarray:
+    """The network's condition: each frame's action, and how often each was taken since the present.
 
     Args:
         actions: int [batch, PAST + FUTURE].
@@ -122,17 +122,17 @@ def told(actions: np.ndarray) -> np.ndarray:
 
 
 def training_clips(game: Game, num_walks: int, length: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of random walks, one starting at every second frame: clips, and what the network is told of them."""
+    """Windows of random walks, one starting at every second frame: clips, and their conditions."""
     clips, actions = [], []
     for (_, acted, frames), _ in zip(walks(game, 1, length), range(num_walks), strict=False):
         for start in range(0, length - PAST - FUTURE + 1, 2):
             clips.append(frames[start : start + PAST + FUTURE])
             actions.append(acted[start : start + PAST + FUTURE])
-    return np.stack(clips), told(np.stack(actions))
+    return np.stack(clips), condition(np.stack(actions))
 
 
 def forks(game: Game, num_pasts: int, walked: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Held-out pasts, each with every action held from there on: clips and actions [pasts, actions, frames, …]."""
+    """Unseen pasts, each continued with every action: clips and actions [pasts, actions, frames, …]."""
     clips, actions = [], []
     for seed, acted, frames in walks(game, 1_000_000, walked):
         ways = [np.concatenate([acted, np.full(FUTURE, action)]) for action in range(len(ACTIONS))]
@@ -204,51 +204,53 @@ def train(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray, 
     model.fit(checkpoint.dataset(), shuffle=False, callbacks=callbacks, verbose=2, **length)
 
 
-def answers(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray) -> np.ndarray:
+def predictions(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """For every past, what the model makes of each action, with the same noise: [pasts, actions, FUTURE, …]."""
     futures = [
-        model.predict_frames(clips[:, action, :PAST], conditions={"action": told(actions[:, action])}, **SAMPLING)
+        model.predict_frames(clips[:, action, :PAST], conditions={"action": condition(actions[:, action])}, **SAMPLING)
         for action in range(len(ACTIONS))
     ]
     return np.stack(futures, axis=1)
 
 
-def decibels(made: np.ndarray, truth: np.ndarray) -> float:
+def decibels(generated: np.ndarray, truth: np.ndarray) -> float:
     """PSNR of clips [pasts, actions, frames, height, width, channels], mean over pasts and actions."""
-    return float(psnr(made.reshape(-1, *made.shape[2:]), truth.reshape(-1, *truth.shape[2:])).mean())
+    return float(psnr(generated.reshape(-1, *generated.shape[2:]), truth.reshape(-1, *truth.shape[2:])).mean())
 
 
-def told_another(made: np.ndarray, truth: np.ndarray) -> float:
-    """PSNR where frames of one action are held against those of another, mean over all pairs."""
-    return float(np.mean([decibels(np.roll(made, shift, axis=1), truth) for shift in range(1, len(ACTIONS))]))
+def with_another(generated: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR of the frames of one action against those of another, mean over all pairs."""
+    return float(np.mean([decibels(np.roll(generated, shift, axis=1), truth) for shift in range(1, len(ACTIONS))]))
 
 
-def numbers(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray, made: np.ndarray) -> dict:
+def numbers(model: kvdiff.VideoDiffusion, clips: np.ndarray, actions: np.ndarray, generated: np.ndarray) -> dict:
     future = clips[:, :, PAST:]
     flat = clips.reshape(-1, *clips.shape[2:])
-    own = {"action": told(actions.reshape(len(flat), -1))}
-    heeded = conditioning_accuracy(model.sampler, flat, own, past=PAST, others=len(ACTIONS) - 1, **SAMPLING)
+    own = {"action": condition(actions.reshape(len(flat), -1))}
+    accuracy = conditioning_accuracy(model.sampler, flat, own, past=PAST, others=len(ACTIONS) - 1, **SAMPLING)
     repeated = blend_known(flat, np.arange(flat.shape[1]) < PAST)[:, PAST:].reshape(future.shape)
-    by_action = {name: round(decibels(made[:, i : i + 1], future[:, i : i + 1]), 2) for i, name in enumerate(ACTIONS)}
+    by_action = {
+        name: round(decibels(generated[:, i : i + 1], future[:, i : i + 1]), 2) for i, name in enumerate(ACTIONS)
+    }
     return {
         "PSNR in dB": {
-            "told the true action": round(decibels(made, future), 2),
-            "told another action": round(told_another(made, future), 2),
+            "with the true action": round(decibels(generated, future), 2),
+            "with another action": round(with_another(generated, future), 2),
             "last frame repeated": round(decibels(repeated, future), 2),
-            "the game itself with another action": round(told_another(future, future), 2),
+            "the game itself with another action": round(with_another(future, future), 2),
         },
         "PSNR in dB by action": by_action,
-        "conditioning accuracy": heeded.config,
+        "conditioning accuracy": accuracy.config,
     }
 
 
-def picture(clips: np.ndarray, made: np.ndarray, rows: int = 4, scale: int = 3) -> np.ndarray:
-    """A column an action; for each past the truth above, the model's answer below. Made frames are framed in orange."""
+def picture(clips: np.ndarray, generated: np.ndarray, rows: int = 4, scale: int = 3) -> np.ndarray:
+    """A column an action; for each past the truth above, the prediction below, generated frames in orange."""
     columns = []
     for action, name in enumerate(ACTIONS):
         panels = []
-        for truth, answer in zip(clips[:rows, action], made[:rows, action], strict=True):
-            whole = np.concatenate([truth[:PAST], answer])
+        for truth, predicted in zip(clips[:rows, action], generated[:rows, action], strict=True):
+            whole = np.concatenate([truth[:PAST], predicted])
             for clip, colour in ((truth, PLAIN), (whole, GENERATED)):
                 panels.append(framed(enlarge(clip, scale), [KNOWN] * PAST + [colour] * FUTURE, 2))
         columns.append(labelled(grid(panels, 1), name))
@@ -268,12 +270,12 @@ def main() -> None:
     model.save(args.output / "model.keras")
 
     truth = held_out.astype(np.float32) / 127.5 - 1.0
-    made = answers(model, truth, held_actions)
-    results = numbers(model, truth, held_actions, made)
+    generated = predictions(model, truth, held_actions)
+    results = numbers(model, truth, held_actions, generated)
     settings = {name: value for name, value in vars(args).items() if name != "output" and value != math.inf}
     found = versions() | {"vizdoom": importlib.metadata.version("vizdoom")}
     record = results | {"steps trained": int(model.optimizer.iterations), "settings": settings, "versions": found}
-    write_clip(args.output / "controllable_game.gif", picture(truth, made), fps=4)
+    write_clip(args.output / "controllable_game.gif", picture(truth, generated), fps=4)
     (args.output / "controllable_game.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(results, indent=2))
     print(f"Wrote {args.output}/model.keras, controllable_game.gif and .json")

@@ -4,9 +4,9 @@
     python examples/interpolate_gif.py                                  # moving digits and the model that ships
     python examples/interpolate_gif.py my.gif --run saved_models/mine --factor 2 --output smooth.gif
 
-The file is resized and cut to the model's frames. Beside the result stands the linear blend of the known frames, which
-is what a model has to beat. Without a file, every second frame of moving digits is taken away first, so that the PSNR
-of the new frames can be told.
+The file is resized and cut to the model's frames. Beside the result is the linear blend of the known frames, the
+baseline of a model. Without a file, the program first removes every second frame of moving digits, so that the new
+frames have a PSNR.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     pip install "keras-video-diffusion[demo,onnx]"
     python examples/long_rollout.py --output long_rollout/
 
-Takes the model that ships with kvdiff, shows it the first four frames of moving digits that it never saw, and rolls on.
-Nothing says where a digit goes after ten bounces, so frames are not compared with a truth; instead each frame's
-statistics are held against the range that frames of the data have: mean brightness, standard deviation, sharpness, and
-how much changes from frame to frame. Writes a chart of them, the videos as a GIF, and the numbers as JSON.
+Takes the model that ships with kvdiff and the first four frames of moving digits that it never saw, and rolls on.
+Nobody can say where a digit is after ten bounces, so frames have no truth. Instead each frame's statistics are compared
+with the range of the data's frames: mean brightness, standard deviation, sharpness, and the change from frame to frame.
+Writes a chart of them, the videos as a GIF, and the numbers as JSON.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 Takes the model that ships with kvdiff and moving digits that it never saw, one sample a clip. Each task is a mask of
 known frames; its baseline blends the nearest known frames, or repeats one where there is none on the other side. Writes
-a chart of PSNR for each made frame, a GIF of each task (truth, model, baseline), and the numbers as JSON.
+a chart of PSNR for each generated frame, a GIF of each task (truth, model, baseline), and the numbers as JSON.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ TASKS = {
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
-    parser.add_argument("--num-clips", type=int, default=64, help="held-out clips")
+    parser.add_argument("--num-clips", type=int, default=64, help="unseen clips")
     parser.add_argument("--num-steps", type=int, default=20, help="network calls a clip")
     parser.add_argument("--output", type=Path, default=Path("every_task"), help="folder for the results")
     return parser.parse_args()
 
 
 def chart(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
-    """PSNR of the model and of the baseline for each made frame, a panel a task."""
+    """PSNR of the model and of the baseline for each generated frame, a panel a task."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 3, figsize=(11, 5.5), sharex=True, sharey=True, layout="constrained")
-    for panel, (task, (made, model, baseline)) in zip(axes.flat, curves.items(), strict=True):
-        panel.plot(made, model, "o-", color="#d9730d", label="model")
-        panel.plot(made, baseline, "s--", color="#6b7685", label="nearest known frames")
+    for panel, (task, (frame, model, baseline)) in zip(axes.flat, curves.items(), strict=True):
+        panel.plot(frame, model, "o-", color="#d9730d", label="model")
+        panel.plot(frame, baseline, "s--", color="#6b7685", label="nearest known frames")
         panel.set_title(task, fontsize=9)
         panel.grid(alpha=0.4)
     axes[0, 0].legend()
@@ -67,15 +67,15 @@ def main() -> None:
     truth = clips.astype(np.float32) / 127.5 - 1.0
     curves, numbers = {}, {}
     for task, known in TASKS.items():
-        made = model.infill(truth, known, num_steps=args.num_steps, solver=SAMPLING["solver"])
+        generated = model.infill(truth, known, num_steps=args.num_steps, solver=SAMPLING["solver"])
         baseline = blend_known(truth, known)
         unknown = np.flatnonzero(~known)
-        scores = [psnr(video[:, unknown], truth[:, unknown], per_frame=True) for video in (made, baseline)]
+        scores = [psnr(video[:, unknown], truth[:, unknown], per_frame=True) for video in (generated, baseline)]
         curves[task] = (unknown, *(score.mean(axis=0) for score in scores))
-        ours, theirs = (psnr(video[:, unknown], truth[:, unknown]).mean() for video in (made, baseline))
+        ours, theirs = (psnr(video[:, unknown], truth[:, unknown]).mean() for video in (generated, baseline))
         numbers[task] = {"model": round(float(ours), 2), "baseline": round(float(theirs), 2)}
         print(f"{task:42} {ours:6.2f} dB, baseline {theirs:6.2f} dB, {ours - theirs:+.2f}", flush=True)
-        rows = [video[i] for i in range(8) for video in (truth, made, baseline)]
+        rows = [video[i] for i in range(8) for video in (truth, generated, baseline)]
         write_clip(
             args.output / f"{task.split(':')[0].replace(' ', '_')}_{known.sum()}.gif", grid(rows, 3), fps=4, scale=3
         )

@@ -5,8 +5,8 @@
     python examples/predict_real_camera.py --output real_camera/
 
 Trains on random crops of the first four fifths of each clip, mirrored now and then, and predicts the last fifth, which
-it never saw: four frames from four. A single sample is one possible future, sharp and never quite the true one, so PSNR
-is given for it and for the mean of eight samples, beside repeating the last frame. Writes both as a chart for each
+it never saw: four frames from four. A single sample is one possible future, sharp and never quite the true one, so the
+PSNR is of it and of the mean of eight samples, beside repeating the last frame. Writes both as a chart for each
 frame, a GIF (truth, one sample, mean of eight, last frame repeated), the numbers as JSON, and the model. A run that was
 cut off goes on where it was saved.
 """
@@ -54,13 +54,13 @@ def crops(films: list[np.ndarray], count: int, seed: int) -> np.ndarray:
     """Random crops of random windows, half of them mirrored: uint8 [count, FRAMES, SIZE, SIZE, 3]."""
     rng = np.random.default_rng(seed)
     weights = np.array([len(film) - FRAMES + 1 for film in films], float)
-    made = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
+    cut = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
     for i, film in enumerate(rng.choice(len(films), count, p=weights / weights.sum())):
         frames, height, width, _ = films[film].shape
         t, y, x = (rng.integers(0, room) for room in (frames - FRAMES + 1, height - SIZE + 1, width - SIZE + 1))
         crop = films[film][t : t + FRAMES, y : y + SIZE, x : x + SIZE]
-        made[i] = crop[:, :, ::-1] if rng.random() < 0.5 else crop
-    return made
+        cut[i] = crop[:, :, ::-1] if rng.random() < 0.5 else crop
+    return cut
 
 
 def build(steps: int) -> kvdiff.VideoDiffusion:
@@ -95,10 +95,10 @@ def build(steps: int) -> kvdiff.VideoDiffusion:
 def train(model: kvdiff.VideoDiffusion, clips: np.ndarray, steps: int, folder: Path) -> None:
     epochs = -(-steps // 200)
     batches = ClipBatches(clips, 16, steps_per_epoch=-(-steps // epochs))
-    told = Throughput(16)
-    checkpoint = TrainingCheckpoint(folder, batches, callbacks=[told])
+    speed = Throughput(16)
+    checkpoint = TrainingCheckpoint(folder, batches, callbacks=[speed])
     length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[told, checkpoint], **length)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[speed, checkpoint], **length)
 
 
 def chart(scores: dict[str, np.ndarray], path: Path) -> None:
@@ -134,12 +134,12 @@ def main() -> None:
         f"mean of {SAMPLES} samples": samples.mean(axis=0),
         "last frame repeated": blend_known(truth, np.arange(FRAMES) < PAST)[:, PAST:],
     }
-    scores = {name: psnr(made, truth[:, PAST:], per_frame=True).mean(axis=0) for name, made in futures.items()}
-    numbers = {name: round(float(psnr(made, truth[:, PAST:]).mean()), 2) for name, made in futures.items()}
+    scores = {name: psnr(frames, truth[:, PAST:], per_frame=True).mean(axis=0) for name, frames in futures.items()}
+    numbers = {name: round(float(psnr(frames, truth[:, PAST:]).mean()), 2) for name, frames in futures.items()}
     for name, value in numbers.items():
         print(f"{name:22} {value:.2f} dB")
     chart(scores, args.output / "real_camera.png")
-    whole = [truth, *(np.concatenate([truth[:, :PAST], made], axis=1) for made in futures.values())]
+    whole = [truth, *(np.concatenate([truth[:, :PAST], frames], axis=1) for frames in futures.values())]
     write_clip(args.output / "real_camera.gif", grid([v[i] for i in range(6) for v in whole], 4), fps=4, scale=3)
     (args.output / "real_camera.json").write_text(json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n")
     print(f"Wrote {args.output}/model.keras, real_camera.png, .gif and .json")

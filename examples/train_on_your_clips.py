@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=2, help="take every n-th frame: larger is faster motion")
     parser.add_argument("--steps", type=int, default=2000, help="training steps")
     parser.add_argument("--batch-size", type=int, default=8, help="clips a training step")
-    parser.add_argument("--num-held-out", type=int, default=16, help="held-out windows to predict at the end")
+    parser.add_argument("--num-held-out", type=int, default=16, help="unseen windows to predict at the end")
     return parser.parse_args()
 
 
@@ -76,13 +76,13 @@ def train(clips: np.ndarray, steps: int, batch_size: int, folder: Path) -> kvdif
     """Train, saving into `folder` as often as an epoch ends; run again after a crash, it goes on from there."""
     epochs = -(-steps // 100)
     batches = ClipBatches(clips, batch_size, steps_per_epoch=-(-steps // epochs))
-    told = [Throughput(batch_size), RunRecord(folder)]
-    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=told)
+    record = [Throughput(batch_size), RunRecord(folder)]
+    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=record)
     model = kvdiff.VideoDiffusion(clip_shape=clips.shape[1:])
     # Sample with weights averaged over about the last tenth of the training.
     model.compile(keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=max(0.0, 1.0 - 10.0 / steps)))
     length = dict(epochs=epochs, steps_per_epoch=batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*told, checkpoint], **length)
+    model.fit(checkpoint.dataset(), shuffle=False, callbacks=[*record, checkpoint], **length)
     return model
 
 

@@ -106,11 +106,11 @@ def test_the_game_forks_into_other_futures_of_the_same_past(game_example: Module
         assert moved < np.abs(turned[:, past] - turned[:, last]).mean()
 
 
-def test_the_network_is_told_what_was_done_since_the_present(game_example: ModuleType) -> None:
-    told = game_example.told(np.array([[3, 3, 2, 0, 0, 1, 2, 2]]))
-    assert told.shape == (1, 8, 8)
-    np.testing.assert_array_equal(told[0, 5, :4], [0, 1, 0, 0])
-    np.testing.assert_allclose(5 * told[0, [2, 4, 7], 4:], [[0, 0, 0, 0], [2, 0, 0, 0], [2, 1, 2, 0]], atol=1e-6)
+def test_the_condition_counts_the_actions_since_the_present(game_example: ModuleType) -> None:
+    condition = game_example.condition(np.array([[3, 3, 2, 0, 0, 1, 2, 2]]))
+    assert condition.shape == (1, 8, 8)
+    np.testing.assert_array_equal(condition[0, 5, :4], [0, 1, 0, 0])
+    np.testing.assert_allclose(5 * condition[0, [2, 4, 7], 4:], [[0, 0, 0, 0], [2, 0, 0, 0], [2, 1, 2, 0]], atol=1e-6)
 
 
 @pytest.mark.slow

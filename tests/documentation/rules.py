@@ -1,0 +1,93 @@
+"""What the documentation's blocks are run with: what is not run and why, what is made smaller, and what stands in."""
+
+from __future__ import annotations
+
+NOT_RUN = {
+    "pip ": "installs packages",
+    ".venv/bin/pip ": "installs packages",
+    ".venv/bin/pre-commit ": "changes the checkout",
+    "make": "sets up an environment and takes minutes; run in continuous integration",
+    "docker ": "needs Docker",
+    "serve ": "starts a server; tests/export/serving does it with the same file",
+    "curl ": "needs a server",
+    "export ": "sets up a cluster; tests/training/test_workers.py starts one",
+    "kvdiff train /shared/clips ": "needs a cluster; tests/training/test_workers.py starts one",
+    "kvdiff export saved_models/moving_digits ": "ten formats take minutes; tests/export exports each",
+    "python -m tests.benchmarks": "measures for minutes to hours",
+    ".venv/bin/python -m tests.benchmarks": "measures for minutes to hours",
+    "python examples/": "takes minutes; tests/test_examples.py runs every example",
+    "python sample.py": "tests/export runs the kits in processes without TensorFlow and Keras",
+    "python benchmark.py": "tests/export runs the kits in processes without TensorFlow and Keras",
+    "python produce.py": "tests/export runs the kits in processes without TensorFlow and Keras",
+    "python call": "needs a server; tests/export starts one",
+}
+"""Why a command is not run, by its beginning."""
+
+NOT_RUN_BLOCKS = {
+    ("docs/training.md", "import torch"): "needs PyTorch",
+    ("docs/deployment.md", "from kvdiff.runtime import CPU, OrtSampler, cuda, tensorrt"): "needs a GPU",
+}
+"""Why a Python block is not run, by its page and its first line."""
+
+OPTIONS = {
+    "train": "--epochs 1 --size 8 --frames 4 --batch-size 8 --preview-every 0",
+    "evaluate": "--num-steps 1 --no-frechet --training-data training.npy",
+    **dict.fromkeys(("generate", "predict", "interpolate", "infill", "rollout"), "--num-steps 2"),
+}
+"""What is said to a command besides, so that it is quick; the last word on an option counts."""
+
+SMALLER = {
+    "README.md": {"moving_digits(512)": "moving_digits(16)", "num_steps=20": "num_steps=2"},
+    "export/litert/README.md": {"num_steps=10": "num_steps=2", "num_steps=50": "num_steps=2"},
+    "export/onnxruntime_gpu/README.md": {"num_steps=20": "num_steps=2", "num_steps=100": "num_steps=2"},
+    "docs/index.md": {"moving_digits(512)": "moving_digits(16)"},
+    "docs/getting-started.md": {"(32, 32)": "(8, 8)", "32, 32, 3": "8, 8, 3", "epochs=20": "epochs=1"},
+    "docs/tasks.md": {"steps_per_epoch=100": "steps_per_epoch=2"},
+    "docs/data.md": {
+        "validation_split=0.1": "validation_split=0.5",
+        "batch_size=16": "batch_size=2",
+        "(64, 64)": "(8, 8)",
+        "64, 64, 3": "8, 8, 3",
+        "image_size=64": "image_size=8",
+        "epochs=50": "epochs=1",
+    },
+    "docs/training.md": {
+        "moving_digits(2048)": "moving_digits(32)",
+        "moving_digits(500, ": "moving_digits(16, ",
+        "epochs=50": "epochs=1",
+        "every=100": "every=1",
+        "every=1000": "every=1",
+        "every=10,": "every=1,",
+        "clips[:500]": "clips",
+        "(0.03, 0.05, 0.08, 0.12)": "(0.12,)",
+        "num_clips=64": "num_clips=4",
+        "num_steps=50": "num_steps=2",
+        "(3, width=64, multipliers=(1, 2, 4, 8))": "(2, width=24, multipliers=(1, 3), heads=2)",
+        "(10, 64, 64, 3)": "(10, 8, 12, 2)",
+    },
+    "docs/deployment.md": {"size=(32, 32)": "size=(8, 8)"},
+    "docs/scaling.md": {"moving_digits(512)": "moving_digits(64)", "epochs=10": "epochs=1"},
+    "docs/fewer-calls.md": {"moving_digits(2048)": "moving_digits(16)", "epochs=10": "epochs=1"},
+    "docs/evaluation.md": {
+        "num_clips=64": "num_clips=9",
+        "real_clips(mine)": "real_clips(mine, training=pathlib.Path('training.npy'))",
+        "import dataclasses\n": "import dataclasses, pathlib\n",
+        "num_steps=20": "num_steps=1",
+        "moving_digits(64, ": "moving_digits(4, ",
+        "(64, 8, 2)": "(4, 8, 2)",
+    },
+}
+"""What is replaced in a page's Python, so that it is quick."""
+
+SLOW = (
+    "docs/deployment.md",
+    "docs/evaluation.md",
+    "docs/fewer-calls.md",
+    "docs/getting-started.md",
+    "docs/scaling.md",
+    "docs/training.md",
+    "export/litert/README.md",
+    "export/onnxruntime_gpu/README.md",
+    "export/ray_serve/README.md",
+)
+"""Pages whose blocks are run with the slow tests. Those left are the first a reader meets, and the mathematics."""
