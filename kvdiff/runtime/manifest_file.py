@@ -30,7 +30,7 @@ _MAX_MANIFEST_BYTES = 4 * 2**20  # A manifest is a few kB; anything near this is
 _MAX_DEPTH = 24  # Of dicts and lists in each other.
 _MAX_FILES = 4096
 _MAX_NAME = 255  # Bytes; what file systems allow.
-_MAX_FILE_BYTES = 2**40
+_MAX_FILE_BYTES = 2**38
 _SECTIONS = {
     "kind": str,
     "files": dict,
