@@ -506,7 +506,7 @@ def test_without_typer_it_says_what_to_install(run_python):
         "try:\n    kvdiff.cli.main()\n"
         "except SystemExit as end:\n    print(end.code)"
     )
-    assert 'pip install "keras-video-diffusion[demo]"' in printed
+    assert 'pip install "keras-video-diffusion[cli]"' in printed
 
 
 def test_the_demo_command_returns_the_demos_verdict(monkeypatch, tmp_path):
@@ -521,3 +521,16 @@ def test_the_demo_command_returns_the_demos_verdict(monkeypatch, tmp_path):
     monkeypatch.setattr("kvdiff.demo.run_demo", run_demo)
     call("demo", "--from-scratch", "--directory", tmp_path, "--num-clips", 5, code=1)
     assert asked["from_scratch"] is True and asked["directory"] == tmp_path and asked["num_clips"] == 5
+
+
+@pytest.mark.parametrize(
+    ("output", "fps", "message"),
+    [
+        ("new.gif", "60", "`fps`: expected a number"),
+        ("none/new.gif", "8", "no such folder"),
+        ("new.jpg", "8", "ending in"),
+    ],
+)
+def test_what_cannot_be_written_is_known_before_the_model_is_opened(tmp_path, output, fps, message):
+    result = CliRunner().invoke(app, ["generate", str(tmp_path / "run"), "-o", str(tmp_path / output), "--fps", fps])
+    assert result.exit_code == 2 and message in result.output

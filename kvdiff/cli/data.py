@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kvdiff.cli.options import Links
 from kvdiff.cli.progress import progress_bars
 
 __all__ = ["inspect"]
@@ -21,6 +22,7 @@ def inspect(
     classes: Annotated[bool, typer.Option("--classes", help="The folders inside DIR are classes.")] = False,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. [default: one a CPU]")] = None,
     seconds: Annotated[float, typer.Option(metavar="X", min=0.1, help="Time that one video may take.")] = 60.0,
+    links: Links = None,
 ) -> None:
     """Decode every video in a folder and report counts, sizes, rates and bad files.
 
@@ -29,15 +31,16 @@ def inspect(
     Example: kvdiff data inspect my_videos
     """
     from kvdiff.data import inspect_videos, list_directory
-    from kvdiff.media import ClipReader, ReadLimits
+    from kvdiff.media import ClipReader, ReadLimits, check_folder_writable
 
-    listing = list_directory(directory, "inferred" if classes else None)
+    listing = list_directory(directory, "inferred" if classes else None, links=links)
+    resolved = directory.resolve()
+    output = output or resolved.parent / f"{resolved.name}-inspection"
+    check_folder_writable(output)
     with ClipReader(workers, ReadLimits(seconds=seconds)) as reader, progress_bars() as progress:
         found = inspect_videos(listing, reader, progress=lambda done, total: progress("Decoding", done, total))
-    for line in found.lines():
+    written = found.write(output)
+    for line in (*found.lines(), *(f"Wrote {path}" for path in written)):
         typer.echo(line)
-    resolved = directory.resolve()
-    for path in found.write(output or resolved.parent / f"{resolved.name}-inspection"):
-        typer.echo(f"Wrote {path}")
     if found.bad:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kvdiff.cli.options import Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
+from kvdiff.cli.options import Links, Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import KERAS_FILE, open_run
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
@@ -45,6 +45,7 @@ def evaluate(
     ] = True,
     runtime: RuntimeName = None,
     precision: Precision = None,
+    links: Links = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a model under a frozen protocol.
@@ -60,15 +61,17 @@ def evaluate(
     from kvdiff.evaluation.real import real_clips
     from kvdiff.evaluation.report import write_report
     from kvdiff.evaluation.result import I3D_RECORD, model_record, result_of, write_result
+    from kvdiff.media import check_folder_writable
 
     rule = protocol_named(protocol)
     folder = run / "evaluation" / protocol if output is None else output
     if (folder / _RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
+    check_folder_writable(folder)
     rule = rule if num_clips is None else rule.reduced(num_clips)
     sampler = open_run(run, runtime, precision)
     features = _i3d() if frechet else None
-    clips = real_clips(rule, data, training_data)
+    clips = real_clips(rule, data, training_data, links=links)
     classifier = None if clips.labels is None else DigitClassifier(rule.clip_shape[1])
     chosen = sampling.keywords(sampler)
     batch_size = chosen.pop("batch_size")

@@ -24,6 +24,7 @@ from kvdiff.runtime import FORMATS
 
 __all__ = [
     "Fps",
+    "Links",
     "NumFrames",
     "OnlyNew",
     "Output",
@@ -68,6 +69,13 @@ Precision = Annotated[
 Fps = Annotated[float, typer.Option(metavar="X", help="Frames a second of the written file.")]
 Scale = Annotated[
     int, typer.Option(metavar="N", min=1, help="Enlarge every pixel so many times, so that tiny frames can be seen.")
+]
+Links = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help='Where links inside a folder may lead besides it: another folder, or "anywhere". [default: nowhere]',
+    ),
 ]
 OnlyNew = Annotated[bool, typer.Option("--only-new", help="Write the generated frames without the known ones.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]

@@ -13,6 +13,7 @@ import typer
 
 from kvdiff.cli.options import (
     Fps,
+    Links,
     NumFrames,
     OnlyNew,
     Output,
@@ -56,7 +57,7 @@ def generate(
 
     Example: kvdiff generate saved_models/demo --num-clips 9 -o new.gif
     """
-    check_output(output, overwrite)
+    check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
     with progress(sampling.keywords(sampler)) as keywords:
         clips = sampler.generate(num_clips, num_frames=num_frames, **keywords)
@@ -78,6 +79,7 @@ def predict(
     precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
+    links: Links = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Continue a clip: predict the frames after its last.
@@ -86,9 +88,9 @@ def predict(
 
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
-    check_output(output, overwrite)
+    check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    known = last_frames(clip, sampler, past)
+    known = last_frames(clip, sampler, past, links)
     if sampling.plan is not None and num_frames is None:
         num_frames = sampler.spec.clip.num_frames
     with progress(sampling.keywords(sampler)) as keywords:
@@ -121,6 +123,7 @@ def interpolate(
     precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
+    links: Links = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fill the gap between two clips.
@@ -129,10 +132,10 @@ def interpolate(
 
     Example: kvdiff interpolate saved_models/demo a.gif b.gif -o filled.gif
     """
-    check_output(output, overwrite)
+    check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
     side = context or max(sampler.spec.clip.num_frames // 4, 1)
-    left, right = read(before, sampler), read(after, sampler)
+    left, right = read(before, sampler, links), read(after, sampler, links)
     for path, clips in ((before, left), (after, right)):
         _check_count("--context", context, clips, path)
     left, right = left[:, -side:], right[:, :side]
@@ -157,15 +160,16 @@ def infill(
     precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
+    links: Links = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Keep some frames of a clip and generate the others.
 
     Example: kvdiff infill saved_models/demo clip.gif --known 0-2,7 -o filled.gif
     """
-    check_output(output, overwrite)
+    check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    clips = read(clip, sampler)
+    clips = read(clip, sampler, links)
     mask = known_frames(known, clips.shape[1])
     with progress(sampling.keywords(sampler)) as keywords:
         filled = sampler.infill(clips, mask, **keywords)
@@ -199,15 +203,16 @@ def rollout(
     precision: Precision = None,
     fps: Fps = 8.0,
     scale: Scale = 1,
+    links: Links = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Generate a video of any length, window by window.
 
     Example: kvdiff rollout saved_models/demo past.gif --num-frames 80 -o long.gif
     """
-    check_output(output, overwrite)
+    check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    known = None if clip is None else last_frames(clip, sampler, past)
+    known = None if clip is None else last_frames(clip, sampler, past, links)
     keywords = sampling.keywords(sampler)
     count = 0 if known is None else known.shape[1]
     plan = _plan(
@@ -269,9 +274,11 @@ def progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**keywords, "progress": functools.partial(report, "Sampling")}
 
 
-def last_frames(path: pathlib.Path, sampler: Sampler, count: int | None, option: str = "--past") -> np.ndarray:
+def last_frames(
+    path: pathlib.Path, sampler: Sampler, count: int | None, links: str | None = None, option: str = "--past"
+) -> np.ndarray:
     """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer."""
-    clips = read(path, sampler)
+    clips = read(path, sampler, links)
     _check_count(option, count, clips, path)
     return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :]
 
@@ -282,20 +289,20 @@ def _check_count(option: str, count: int | None, clips: np.ndarray, path: pathli
         raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
 
 
-def read(path: pathlib.Path, sampler: Sampler) -> np.ndarray:
+def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> np.ndarray:
     """The clips of a file in the model's size and channels: uint8 [clips, frames, height, width, channels]."""
     from kvdiff.media import read_clips
 
     height, width, channels = sampler.spec.clip.frame_shape
     size = None if path.suffix.lower() == ".npy" else (height, width)
-    return read_clips(path, size=size, channels=channels)
+    return read_clips(path, size=size, channels=channels, links=links)
 
 
-def check_output(path: pathlib.Path, overwrite: bool) -> None:
+def check_output(path: pathlib.Path, overwrite: bool, fps: float) -> None:
     """Refuse before the work what could not be written after it."""
     from kvdiff.media import check_writable
 
-    check_writable(path)
+    check_writable(path, fps=fps)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: exists; pass --overwrite to replace it")
 

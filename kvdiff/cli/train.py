@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kvdiff.cli.options import Links
 from kvdiff.cli.runs import KERAS_FILE, ONNX_FILE, quiet_tensorflow, save_keras
 from kvdiff.cli.workers import run_workers
+from kvdiff.media import check_folder_writable
 from kvdiff.training.cluster import num_workers, worker_number
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ def train(
         float | None,
         typer.Option(metavar="X", help="Frames a second, by the clips' clocks. [default: frames as they are]"),
     ] = None,
+    default_fps: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Frames a second of arrays and folders of frames, which --fps needs to know."),
+    ] = None,
+    links: Links = None,
     size: Annotated[
         int, typer.Option(metavar="N", min=4, help="Height and width that videos are resized and cut to.")
     ] = 32,
@@ -85,14 +92,23 @@ def train(
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
     _check_folder(output, resume=resume, overwrite=overwrite)
+    check_folder_writable(output)
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
     shape = (frames, size, size, channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
     with strategy.scope():
         model = _model(shape, width, seed)
-    reading = dict(window_step=stride, target_fps=fps, cache=cache or "memory", on_bad="skip" if skip_bad else "raise")
-    batches = _batches(clips, shape, batch_size, seed=seed, announce=functools.partial(say, err=True), **reading)
+    reading = dict(
+        window_step=stride,
+        target_fps=fps,
+        default_fps=default_fps,
+        cache=cache or "memory",
+        on_bad="skip" if skip_bad else "raise",
+    )
+    batches = _batches(
+        clips, shape, batch_size, links=links, seed=seed, announce=functools.partial(say, err=True), **reading
+    )
     steps = batches.steps_per_epoch
     say(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
     with strategy.scope():
@@ -149,14 +165,19 @@ def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:
 
 
 def _batches(
-    paths: list[pathlib.Path], clip_shape: tuple[int, int, int, int], batch_size: int, **options: Any
+    paths: list[pathlib.Path],
+    clip_shape: tuple[int, int, int, int],
+    batch_size: int,
+    *,
+    links: str | None = None,
+    **options: Any,
 ) -> VideoBatches:
     """Every window of every clip, decoded once."""
     from kvdiff.data import clip_batches, list_paths
 
     frames, height, width, channels = clip_shape
     batches = clip_batches(
-        list_paths(paths),
+        list_paths(paths, links=links),
         label_mode=None,
         num_frames=frames,
         image_size=(height, width),

@@ -7,7 +7,7 @@ import os
 import threading
 
 from kvdiff.diffusion.checks import check_choice, check_real
-from kvdiff.media import VideoError, write_bytes
+from kvdiff.media import VideoError, check_file_writable, write_bytes
 
 __all__ = ["BadFiles"]
 
@@ -32,6 +32,8 @@ class BadFiles:
         self._skips = check_choice("on_bad", on_bad, ("raise", "skip")) == "skip"
         self._max_share = check_real("max_bad_share", max_share, above=0.0, below=1.0, closed=True)
         self._num_videos, self._report = num_videos, report
+        if self._skips and report is not None:
+            check_file_writable(report)
         self._lock = threading.Lock()
         self.errors: dict[object, VideoError] = {}
         """By video, in the order in which they were found."""
@@ -60,4 +62,4 @@ class BadFiles:
     def _write(self) -> None:
         files = [{"path": str(error.path), "reason": error.reason} for error in self.errors.values()]
         content = {"num_videos": self._num_videos, "num_bad": len(files), "bad": files}
-        write_bytes(str(self._report), (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        write_bytes(str(self._report), (json.dumps(content, indent=1) + "\n").encode())

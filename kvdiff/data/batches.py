@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from kvdiff.data.order import epoch_order, window_numbers
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
 from kvdiff.diffusion.checks import check_count
-from kvdiff.media import VideoError
+from kvdiff.media import VideoError, printable
 
 __all__ = ["VideoBatches"]
 
@@ -61,8 +62,9 @@ class VideoBatches:
         self._encode = encode
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
         self._announce = announce or (lambda line: None)
-        self._samples = self._all_samples()
-        self._progress = _Progress(self.num_samples, self._announce)
+        self._progress = _Progress(self._announce)
+        with self._progress.reading():
+            self._samples = self._all_samples()
         self._draw = functools.lru_cache(maxsize=4)(self._drawn)
 
     @property
@@ -88,11 +90,11 @@ class VideoBatches:
             shuffle=self.shuffle,
             seed=self.seed,
             image=repr(self.store.options),
-            sha256=hashlib.sha256(f"{listed}\n{self._labels.tolist()}".encode()).hexdigest(),
+            sha256=hashlib.sha256(f"{listed}\n{self._labels.tolist()}".encode("utf-8", "surrogateescape")).hexdigest(),
         )
 
     @property
-    def videos(self) -> tuple[Video, ...]:
+    def videos(self) -> Sequence[Video]:
         """The videos that clips are cut from."""
         return self.listing.videos
 
@@ -107,11 +109,12 @@ class VideoBatches:
             sample = order[(position + shift) % self.num_samples]
             index, number = self._samples[sample]
             try:
-                clip = self._cut(self.videos[index], int(number), float(numbers[sample]))
+                with self._progress.reading():
+                    clip = self._cut(self.videos[index], int(number), float(numbers[sample]))
             except VideoError as error:
                 self.bad_files.add(self.videos[index], error)
                 continue
-            self._progress.add(self.windows.num_frames)
+            self._progress.add(self.windows.num_frames, self.num_samples)
             return clip, None if self._encode is None else self._encode(int(self._labels[index]))
         raise VideoError(self.videos[0].path, "no usable file is left")
 
@@ -176,7 +179,7 @@ class VideoBatches:
     def _all_samples(self) -> np.ndarray:
         """(video, number of the clip in it) of every sample: int64 [samples, 2]."""
         if self.windows.sampling != "all":
-            return np.array(list(np.ndindex(len(self.videos), self.windows.clips_per_video)), np.int64)
+            return np.indices((len(self.videos), self.windows.clips_per_video)).reshape(2, -1).T
         counts = [self._num_clips(video) for video in self.videos]
         pairs = [(index, number) for index, count in enumerate(counts) for number in range(count)]
         if not pairs:
@@ -192,28 +195,44 @@ class VideoBatches:
             self.bad_files.add(video, error)
             return 0
         if not count:
-            self._announce(f"Note: {video.path} has {ticks} frames, fewer than {self.windows.span}; left out.")
+            self._announce(
+                f"Note: {printable(video.path)} has {ticks} frames, fewer than {self.windows.span}; left out."
+            )
         return count
 
 
 class _Progress:
-    """Says how fast the first epoch was read: later ones wait for the training."""
+    """Says how long the reading of the first epoch took, counting of clips included; later ones have their cache."""
 
-    def __init__(self, num_samples: int, announce: Callable[[str], None]) -> None:
-        self._num_samples, self._announce = num_samples, announce
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
         self._lock = threading.Lock()
-        self._clips = self._frames = 0
-        self._since = time.perf_counter()
+        self._clips = self._frames = self._num_reading = 0
+        self._seconds = self._since = 0.0
 
-    def add(self, frames: int) -> None:
-        """Count a clip that was read."""
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count the time in which at least one thread reads: what training does meanwhile is not the reader's."""
         with self._lock:
-            if not self._clips:
+            if not self._num_reading:
                 self._since = time.perf_counter()
+            self._num_reading += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_reading -= 1
+                if not self._num_reading:
+                    self._seconds += time.perf_counter() - self._since
+
+    def add(self, frames: int, num_samples: int) -> None:
+        """Count a clip that was read, of `num_samples` in an epoch."""
+        with self._lock:
             self._clips += 1
             self._frames += frames
-            is_first_epoch_over = self._clips == self._num_samples
-        if is_first_epoch_over:
-            seconds = time.perf_counter() - self._since
-            rate = f"{self._frames / max(seconds, 1e-6):.0f} frames/s"
-            self._announce(f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate}.")
+            if self._clips != num_samples:
+                return
+            running = time.perf_counter() - self._since if self._num_reading else 0.0
+        seconds = self._seconds + running
+        rate = f"{self._frames / max(seconds, 1e-6):.0f} frames/s"
+        self._announce(f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate}.")

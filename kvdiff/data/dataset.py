@@ -152,7 +152,7 @@ def _check_cache(cache: str | os.PathLike[str] | None, listing: Listing) -> None
     if cache is None or cache == "memory":
         return
     folder = pathlib.Path(cache).resolve()
-    for root in {video.root.resolve() for video in listing.videos}:
+    for root in {root.resolve() for root in listing.roots}:
         if folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts):
             raise ValueError(f"`cache`: expected a folder outside {root}, or a hidden one. Received: {cache}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -18,6 +17,7 @@ def video_dataset_from_directory(
     labels: str | Sequence[int] | None = "inferred",
     *,
     class_names: Sequence[str] | None = None,
+    links: str | os.PathLike[str] | None = None,
     **options: Unpack[ClipOptions],
 ) -> Any:
     """Clips of fixed shape from a folder of videos, arrays and folders of frames.
@@ -30,19 +30,24 @@ def video_dataset_from_directory(
     ```
 
     The folder holds a folder a class (`labels="inferred"`), or is searched whole. Files end in one of
-    `kvdiff.media.READABLE`; a folder of pictures is one video, in the order of their numbers; an array file may hold
-    several. Files may be damaged or hostile: they are decoded in other processes, under `limits`.
+    `kvdiff.media.READABLE`; a folder of pictures is one video, in the order of their numbers; pictures beside files of
+    clips are taken for thumbnails, GIFs and arrays named after a video for what goes with it; an array file may hold
+    several clips. Files may be damaged or hostile: they are
+    decoded in other processes, under `limits`. What should be known of how a file was read is said as a warning.
 
     Args:
-        directory: the folder. A link that leads out of it is a bad file.
+        directory: the folder.
         labels: "inferred"; a sequence of integers, one a file in the order of their names; or None.
         class_names: with inferred labels, which folders are classes, in which order; by default all, sorted.
+        links: where links may lead besides `directory`: into another folder, such as the blobs of a hub's cache, or
+            "anywhere"; by default nowhere, and one that leads out is a bad file.
         label_mode: "int" (default): int32 [batch]; "categorical": float32 [batch, classes]; "binary": float32
             [batch, 1]; None: no labels.
         num_frames: frames of a clip (16).
         frame_stride: take every n-th frame (1), of those that `target_fps` leaves.
-        target_fps: frames a second, by the times at which frames are shown, so videos of variable rate come out right;
-            by default frames are taken as they are, whatever their rate.
+        target_fps: frames a second, by the times at which frames are shown, so videos of variable rate come out right,
+            and no clip is one frame that is shown for long; by default frames are taken as they are, whatever their
+            rate.
         image_size: (height, width), or one number for both ((64, 64)). Frames are scaled by area averaging.
         crop_to_aspect_ratio: scale until the frame covers `image_size` and cut what stands over evenly (True, unlike
             Keras'), or stretch it.
@@ -82,4 +87,4 @@ def video_dataset_from_directory(
         VideoError: a bad file found while clips are counted ("all"). Found while the data set is read, it arrives as
             what `tf.data` makes of it, `tf.errors.InvalidArgumentError` with the same text.
     """
-    return clip_dataset(list_directory(pathlib.Path(directory), labels, class_names), **options)
+    return clip_dataset(list_directory(directory, labels, class_names, links=links), **options)

@@ -15,9 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvdiff.data.listing import Listing, Video
-from kvdiff.media import ClipReader, ClipRequest, VideoError, encode_png, grid, labelled, write_bytes
+from kvdiff.media import (
+    ClipReader,
+    ClipRequest,
+    VideoError,
+    encode_png,
+    grid,
+    labelled,
+    list_stills,
+    printable,
+    write_bytes,
+)
 
 __all__ = ["Inspection", "VideoFacts", "inspect_videos"]
+
+
+_AT_A_TIME = 1024  # Videos that the pool is told of: an array may hold millions.
 
 
 class VideoFacts(NamedTuple):
@@ -32,6 +45,7 @@ class VideoFacts(NamedTuple):
     """Upright."""
     width: int
     rotation: int
+    is_mirrored: bool
     frames: int
     """Decoded, all of them."""
     fps: float
@@ -39,6 +53,8 @@ class VideoFacts(NamedTuple):
     is_even: bool
     """Whether every frame is shown for the same time, but for the rounding of clocks."""
     file_bytes: int
+    notes: tuple[str, ...]
+    """What should be known of how it was read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +73,8 @@ class Inspection:
 
     def lines(self) -> list[str]:
         """The findings as text."""
-        return [*self._summary(), *(f"bad: {error}" for error in self.bad)]
+        notes = [f"note: {printable(video.path)}: {note}" for video in self.good for note in video.notes]
+        return [*self._summary(), *notes, *(f"bad: {error}" for error in self.bad)]
 
     def _summary(self) -> list[str]:
         total = len(self.good) + len(self.bad)
@@ -72,6 +89,7 @@ class Inspection:
         lines.append(f"frames a second: {_spread(rates)}" if rates else "frames a second: no file has a clock")
         lines.append(f"variable rate: {sum(not video.is_even for video in self.good)}")
         lines.append(f"turned: {sum(video.rotation != 0 for video in self.good)}")
+        lines.append(f"mirrored: {sum(video.is_mirrored for video in self.good)}")
         lines.append(f"kinds: {_counted(f'{video.container}/{video.codec}' for video in self.good)}")
         lines.append(f"bytes: {sum(video.file_bytes for video in self.good)}")
         if classes:
@@ -87,7 +105,7 @@ class Inspection:
             for row in (video._asdict() for video in self.good)
         ]
         bad = [{"path": str(error.path), "reason": error.reason} for error in self.bad]
-        report = json.dumps({"good": rows, "bad": bad}, indent=1, ensure_ascii=False) + "\n"
+        report = json.dumps({"good": rows, "bad": bad}, indent=1) + "\n"
         paths = [write_bytes(directory / "report.json", report.encode())]
         if self.sheet is not None:
             paths.append(write_bytes(directory / "contact_sheet.png", encode_png(self.sheet)))
@@ -116,10 +134,12 @@ def inspect_videos(
         return _look(listing, index, reader, thumbnail if index in shown else None)
 
     with ThreadPoolExecutor(reader.num_workers) as pool:
-        for finding in pool.map(look, range(len(listing.videos))):
-            done.append(finding)
-            if progress is not None:
-                progress(len(done), len(listing.videos))
+        total = len(listing.videos)
+        for first in range(0, total, _AT_A_TIME):
+            for finding in pool.map(look, range(first, min(first + _AT_A_TIME, total))):
+                done.append(finding)
+                if progress is not None:
+                    progress(len(done), total)
     good = tuple(finding.facts for finding in done if finding.facts is not None)
     bad = tuple(finding.error for finding in done if finding.error is not None)
     pictures = [finding.picture for finding in done if finding.picture is not None]
@@ -134,14 +154,14 @@ class _Finding(NamedTuple):
 
 def _look(listing: Listing, index: int, reader: ClipReader, thumbnail: int | None) -> _Finding:
     video = listing.videos[index]
-    request = ClipRequest(path=str(video.path), root=str(video.root), member=video.member, wanted=())
+    request = ClipRequest(path=str(video.path), root=str(video.root), links=video.links, member=video.member, wanted=())
     try:
         clip = reader.read(request)
         facts = _facts(video, _label(listing, index), clip)
         if thumbnail is None:
             return _Finding(facts)
         middle = dataclasses.replace(request, wanted=(len(clip.times) // 2,), size=(thumbnail, thumbnail))
-        return _Finding(facts, None, labelled(reader.read(middle).frames, video.path.stem, size=9))
+        return _Finding(facts, None, labelled(reader.read(middle).frames, printable(video.path.stem), size=9))
     except VideoError as error:
         return _Finding(error=error)
 
@@ -153,19 +173,21 @@ def _facts(video: Video, label: str | None, clip: Any) -> VideoFacts:
     rate = len(gaps) / length if has_clock else math.nan
     # Half a frame of unrest is a rounded clock; more is a frame that is shown for longer.
     is_even = not has_clock or bool(np.ptp(gaps) < 0.5 / rate)
-    entries = list(video.path.iterdir()) if video.path.is_dir() else [video.path]
+    entries = list_stills(video.path) if video.path.is_dir() else [video.path]
     return VideoFacts(
-        path=video.path.relative_to(video.root).as_posix() + (f"[{video.member}]" if video.member else ""),
+        path=video.name + (f"[{video.member}]" if video.member else ""),
         label=label,
         container=clip.facts.container.split(",")[0],
         codec=clip.facts.codec,
         height=clip.facts.height,
         width=clip.facts.width,
         rotation=clip.facts.rotation,
+        is_mirrored=clip.facts.is_mirrored,
         frames=len(clip.times),
         fps=round(float(rate), 3),
         is_even=is_even,
         file_bytes=sum(entry.stat().st_size for entry in entries),
+        notes=clip.facts.notes,
     )
 
 

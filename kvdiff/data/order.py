@@ -32,6 +32,9 @@ def held_out(names: Sequence[str], share: float, seed: int) -> np.ndarray:
     The names with the smallest hashes of (seed, name) do. So equal names stay together, and one more file moves hardly
     any other from one side to the other, whatever the order of the files.
     """
-    hashes = {name: hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest() for name in set(names)}
+    hashes = {
+        name: hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        for name in set(names)
+    }
     chosen = set(sorted(hashes, key=hashes.__getitem__)[: round(share * len(hashes))])
     return np.array([name in chosen for name in names], bool)

@@ -5,22 +5,33 @@ from __future__ import annotations
 import collections
 import hashlib
 import io
+import math
 import os
 import pathlib
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from kvdiff.data.listing import Video
-from kvdiff.media import Clip, ClipReader, ClipRequest, VideoError, write_bytes
+from kvdiff.media import (
+    Clip,
+    ClipReader,
+    ClipRequest,
+    VideoError,
+    check_folder_writable,
+    list_stills,
+    printable,
+    write_bytes,
+)
 
 __all__ = ["VideoStore"]
 
 _Measure = TypeVar("_Measure")
-_SHORT = 32 * 2**20  # Bytes of a file.
-_LAYOUT = "1"  # Of the cache: a change of pixels or files makes it another.
+_SPARE = 256 * 2**20  # Bytes of frames that are kept for a moment to spare a second decoding.
+_LAYOUT = "2"  # Of the cache: a change of pixels or files makes it another.
 
 
 class VideoStore:
@@ -56,6 +67,8 @@ class VideoStore:
         self._times: dict[Video, np.ndarray] = {}
         self._bad: dict[Video, VideoError] = {}
         self._locks: collections.defaultdict[Video, threading.Lock] = collections.defaultdict(threading.Lock)
+        self._said: set[str] = set()
+        self._is_tried = False
         self.frames_decoded = 0
 
     @property
@@ -85,7 +98,7 @@ class VideoStore:
             VideoError: as `measured` does.
         """
         with self._locks[video]:
-            pixels = self._find(video, keep=self._caches or _is_short(video.path))
+            pixels = self._find(video, keep=True)
             times = self._times[video]
         try:
             wanted = choose(times)
@@ -106,18 +119,43 @@ class VideoStore:
         if found is None:
             if video in self._times and stem is None:
                 return None
-            clip = self._read(video, wanted=None if keep else ())
-            found = clip.frames, clip.times
+            if self._folder is not None and not self._is_tried:  # One that holds everything may be read-only.
+                check_folder_writable(self._folder)
+                self._is_tried = True
+            found = self._decoded(video, keep)
             if stem is not None:
                 _write(stem, *found)
         if self._in_memory:
             self._kept[video] = found[0]
         self._times[video] = self._clocked(found[1])
-        return found[0] if keep else None
+        return found[0] if keep and len(found[0]) else None
 
-    def _read(self, video: Video, wanted: tuple[int, ...] | None) -> Clip:
+    def _decoded(self, video: Video, keep: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Frames and times; all frames where there is a cache, else those of a short video or none."""
+        most = self.reader.limits.clip_bytes
+        if not keep:
+            clip = self._read(video, wanted=())
+        else:
+            clip = self._read(video, wanted=None, keep_bytes=most if self._caches else min(most, _SPARE))
+        count = len(clip.times)
+        if len(clip.frames) or not self._caches:
+            return clip.frames, clip.times
+        # More than one answer may hold: part by part.
+        part = max(most // math.prod(self.image_shape[:2]) // 3, 1)
+        parts = [
+            self._read(video, wanted=tuple(range(first, min(first + part, count)))) for first in range(0, count, part)
+        ]
+        return np.concatenate([clip.frames for clip in parts]), clip.times
+
+    def _read(self, video: Video, wanted: tuple[int, ...] | None, keep_bytes: int | None = None) -> Clip:
         request = ClipRequest(
-            path=str(video.path), root=str(video.root), member=video.member, wanted=wanted, **self.options
+            path=str(video.path),
+            root=str(video.root),
+            links=video.links,
+            member=video.member,
+            wanted=wanted,
+            keep_bytes=keep_bytes,
+            **self.options,
         )
         try:
             clip = self.reader.read(request)
@@ -125,7 +163,16 @@ class VideoStore:
             self._bad[video] = error
             raise
         self.frames_decoded += len(clip.times)
+        self._say(video, clip.facts.notes)
         return clip
+
+    def _say(self, video: Video, notes: tuple[str, ...]) -> None:
+        """Warn of what is to be known of a file, of each kind once."""
+        for note in notes:
+            kind = note.split("(")[0]
+            if kind not in self._said:
+                self._said.add(kind)
+                warnings.warn(f"{printable(video.path)}: {note} (said of the first such file alone)", stacklevel=2)
 
     def _clocked(self, times: np.ndarray) -> np.ndarray:
         if self._default_fps is None or not np.isnan(times).any():
@@ -145,19 +192,14 @@ class VideoStore:
 
     def _stem(self, folder: pathlib.Path, video: Video) -> str:
         """The cached files' path, from the file as it is now and from what is made of it."""
-        entries = sorted(video.path.iterdir()) if video.path.is_dir() else [video.path]
         try:
+            entries = list_stills(video.path) if video.path.is_dir() else [video.path]
             stamps = [(str(entry.resolve()), entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries]
         except OSError as error:
             raise VideoError(video.path, f"no such file ({error.strerror})") from error
         key = repr((_LAYOUT, stamps, video.member, sorted(self.options.items())))
         digest = hashlib.sha256(key.encode()).hexdigest()
         return str(folder / digest[:2] / digest[2:34])
-
-
-def _is_short(path: pathlib.Path) -> bool:
-    """Whether all frames may be kept for a moment to spare a second decoding; of others the times are taken first."""
-    return path.is_dir() or (path.is_file() and path.stat().st_size <= _SHORT)
 
 
 def _write(stem: str, frames: np.ndarray, times: np.ndarray) -> None:

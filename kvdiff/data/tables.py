@@ -21,6 +21,7 @@ def video_dataset_from_csv(
     path_column: str = "path",
     label_column: str | None = "label",
     class_names: Sequence[str] | None = None,
+    links: str | os.PathLike[str] | None = None,
     **options: Unpack[ClipOptions],
 ) -> Any:
     """Clips from the videos that a CSV file names.
@@ -31,6 +32,7 @@ def video_dataset_from_csv(
         path_column: the column of paths relative to `directory`.
         label_column: the column of class names or numbers; None: no labels.
         class_names: what label 0, 1, … means; by default the names in the table, sorted (numbers by value).
+        links: as in `video_dataset_from_directory`.
         options: as in `video_dataset_from_directory`, which says too what comes back.
 
     Raises:
@@ -42,8 +44,9 @@ def video_dataset_from_csv(
     root = path.parent if directory is None else pathlib.Path(directory)
     paths = [root / row[path_column] for row in rows]
     if label_column is None:
-        return clip_dataset(listing_of(paths, root, None, None), **options)
-    return clip_dataset(labelled_listing(paths, root, [row[label_column] for row in rows], class_names), **options)
+        return clip_dataset(listing_of(paths, root, None, None, links=links), **options)
+    classes = [row[label_column] for row in rows]
+    return clip_dataset(labelled_listing(paths, root, classes, class_names, links=links), **options)
 
 
 def read_table(path: pathlib.Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -67,14 +70,19 @@ def read_table(path: pathlib.Path, columns: Sequence[str]) -> list[dict[str, str
 
 
 def labelled_listing(
-    paths: Sequence[pathlib.Path], root: pathlib.Path, classes: Sequence[str], class_names: Sequence[str] | None
+    paths: Sequence[pathlib.Path],
+    root: pathlib.Path,
+    classes: Sequence[str],
+    class_names: Sequence[str] | None,
+    *,
+    links: str | os.PathLike[str] | None = None,
 ) -> Listing:
     """A listing of files with one class name each."""
     names = tuple(sorted(set(classes), key=_by_value) if class_names is None else class_names)
     if unknown := sorted(set(classes) - set(names)):
         raise ValueError(f"`class_names`: expected every class of the table. Received: none for {unknown[:5]}")
     numbers = {name: number for number, name in enumerate(names)}
-    return listing_of(paths, root, [numbers[name] for name in classes], names)
+    return listing_of(paths, root, [numbers[name] for name in classes], names, links=links)
 
 
 def _flat(reader: csv.DictReader) -> list[dict[str, str]]:

@@ -116,6 +116,8 @@ def _found(example: Any, key: str) -> Any:
 def _in_color(frames: Any, channels: int) -> Any:
     import tensorflow as tf
 
+    if frames.dtype != tf.uint8:
+        raise ValueError(f"`video_key`: expected uint8 pixels. Received: {frames.dtype.name}")
     given = frames.shape[-1]
     if given not in (1, 3):
         raise ValueError(f"`video_key`: expected frames of 1 or 3 channels. Received: {frames.shape}")

@@ -20,6 +20,7 @@ def ucf101(
     split: int = 1,
     part: str = "train",
     missing: str = "raise",
+    links: str | os.PathLike[str] | None = None,
     **options: Unpack[ClipOptions],
 ) -> Any:
     """UCF-101 as its authors hand it out: a folder a class, and `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
@@ -32,6 +33,7 @@ def ucf101(
         split: which of the three official splits, 1 to 3.
         part: "train" or "test".
         missing: "raise", or "skip": leave out listed files that are not there.
+        links: as in `video_dataset_from_directory`.
         options: as in `video_dataset_from_directory`, which says too what comes back. Label 0 is the first class of
             `classInd.txt`, whose own numbers begin at 1.
 
@@ -39,7 +41,8 @@ def ucf101(
         FileNotFoundError: a list or, with `missing="raise"`, a listed file is not there.
         ValueError: a line that is not as above.
     """
-    return clip_dataset(list_ucf101(directory, splits, split=split, part=part, missing=missing), **options)
+    listing = list_ucf101(directory, splits, split=split, part=part, missing=missing, links=links)
+    return clip_dataset(listing, **options)
 
 
 def list_ucf101(
@@ -49,6 +52,7 @@ def list_ucf101(
     split: int = 1,
     part: str = "train",
     missing: str = "raise",
+    links: str | os.PathLike[str] | None = None,
 ) -> Listing:
     """The videos of one part of one split, and their labels; arguments as in `ucf101`."""
     check_count("split", split, at_least=1, at_most=3)
@@ -56,7 +60,8 @@ def list_ucf101(
     root, lists = pathlib.Path(directory), pathlib.Path(splits)
     names = _class_names(lists / "classInd.txt")
     entries = [_entry(line, names, lists) for line in _lines(lists / f"{part}list{split:02d}.txt")]
-    return present_listing([root / name for name, _ in entries], root, [label for _, label in entries], names, missing)
+    paths, labels = [root / name for name, _ in entries], [label for _, label in entries]
+    return present_listing(paths, root, labels, names, missing, links=links)
 
 
 def present_listing(
@@ -65,10 +70,12 @@ def present_listing(
     labels: list[int] | None,
     names: tuple[str, ...] | None,
     missing: str,
+    *,
+    links: str | os.PathLike[str] | None = None,
 ) -> Listing:
     """A listing of those of `paths` that are there; with `missing="raise"` that must be all."""
     check_choice("missing", missing, ("raise", "skip"))
-    there = [path.is_file() for path in paths]
+    there = [path.exists() for path in paths]
     absent = [path for path, is_there in zip(paths, there, strict=True) if not is_there]
     if absent and (missing == "raise" or len(absent) == len(paths)):
         raise FileNotFoundError(
@@ -76,7 +83,7 @@ def present_listing(
         )
     kept = [path for path, is_there in zip(paths, there, strict=True) if is_there]
     numbers = None if labels is None else [label for label, is_there in zip(labels, there, strict=True) if is_there]
-    return listing_of(kept, root, numbers, names)
+    return listing_of(kept, root, numbers, names, links=links)
 
 
 def _class_names(path: pathlib.Path) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ class ClipWindows:
 
     A video is a row of ticks: its frames as they are or, with `target_fps`, the frame shown at every multiple of
     1 / target_fps seconds after the first, so that a frame shown for longer is taken more often. A clip takes
-    every `frame_stride`-th tick.
+    every `frame_stride`-th tick. Ticks through which one and the same frame is shown are no clip, however long that is:
+    a video has no more clips than its frames allow.
 
     Attributes:
         num_frames: frames of a clip.
@@ -56,36 +57,34 @@ class ClipWindows:
         """Ticks from a clip's first frame to its last, both counted."""
         return (self.num_frames - 1) * self.frame_stride + 1
 
+    @property
+    def _step(self) -> int:
+        return self.window_step or self.span
+
     def num_windows(self, times: np.ndarray) -> int:
         """How many ticks of a video a clip may begin at; `times`: float64 [frames], ascending, seconds.
 
         Raises:
             ValueError: the video is too short for one clip, or has no clock that `target_fps` could go by.
         """
-        windows = self.num_ticks(times) - self.span + 1
-        if windows < 1:
-            raise ValueError(f"expected at least {self.span} frames. Received: {self.num_ticks(times)}")
-        return windows
+        return self._checked(times).count
 
-    def starts(self, times: np.ndarray) -> range:
-        """Where the clips of "all" begin; nowhere in a video that is too short."""
-        return range(0, max(self.num_ticks(times) - self.span + 1, 0), self.window_step or self.span)
+    def starts(self, times: np.ndarray) -> np.ndarray:
+        """Where the clips of "all" begin, int64; nowhere in a video that is too short."""
+        return self._step * self._runs(times).multiples(self._step).ticks()
 
     def start(self, times: np.ndarray, number: int, uniform: float) -> int:
         """Where a video's clip `number` begins; "random" goes by `uniform`, in (0, 1)."""
-        windows = self.num_windows(times)
+        runs = self._checked(times)
         if self.sampling == "all":
-            return number * (self.window_step or self.span)
+            return self._step * runs.multiples(self._step).tick(number)
         share = uniform if self.sampling == "random" else (number + 0.5) / self.clips_per_video
-        return min(int(share * windows), windows - 1)
+        return runs.tick(min(int(share * runs.count), runs.count - 1))
 
     def frames(self, times: np.ndarray, start: int) -> np.ndarray:
         """The frames of the clip that begins at tick `start`: int64 [num_frames]."""
         ticks = start + self.frame_stride * np.arange(self.num_frames)
-        if self.target_fps is None:
-            return ticks
-        shown_at = times[0] + (ticks + _LATE) / self.target_fps
-        return np.searchsorted(times, shown_at, side="right") - 1
+        return ticks if self.target_fps is None else self._shown(times, ticks)
 
     def num_ticks(self, times: np.ndarray) -> int:
         """The length of a video.
@@ -96,6 +95,62 @@ class ClipWindows:
         if self.target_fps is None:
             return len(times)
         if np.isnan(times).any():
-            raise ValueError("expected times to go by; arrays and folders of frames need `default_fps`")
+            raise ValueError(
+                "expected a clock, for `target_fps` to go by. Received: an array or folder of frames, which has none; "
+                "`default_fps` says how many frames a second it has"
+            )
         last = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / self.target_fps
         return max(math.ceil((times[-1] - times[0] + last) * self.target_fps - _LATE), 1)
+
+    def _shown(self, times: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+        """The frame shown at each of `ticks`."""
+        assert self.target_fps is not None
+        return np.searchsorted(times, times[0] + (ticks + _LATE) / self.target_fps, side="right") - 1
+
+    def _checked(self, times: np.ndarray) -> _Runs:
+        runs = self._runs(times)
+        if not runs.count:
+            raise ValueError(f"expected at least {self.span} frames. Received: {self.num_ticks(times)}")
+        return runs
+
+    def _runs(self, times: np.ndarray) -> _Runs:
+        """The ticks at which a clip may begin."""
+        last = self.num_ticks(times) - self.span
+        if last < 0:
+            return _Runs(np.zeros((0, 2), np.int64))
+        if self.target_fps is None:
+            return _Runs(np.array([[0, last]]))
+        changes = np.ceil((times[1:] - times[0]) * self.target_fps - _LATE - 1e-9).astype(np.int64)
+        changes += self._shown(times, changes) < np.arange(1, len(times))  # Rounding.
+        changes = np.unique(changes[changes > 0])  # The first tick of every frame but the first.
+        if self.span == 1:
+            changes = np.append(0, changes[changes <= last])
+            return _Runs(np.stack([changes, changes], axis=1))
+        # A clip holds two frames where one of these follows its first tick and is at most its last.
+        firsts, lasts = np.maximum(changes - self.span + 1, 0), np.minimum(changes - 1, last)
+        firsts[1:] = np.maximum(firsts[1:], lasts[:-1] + 1)
+        return _Runs(np.stack([firsts, lasts], axis=1)[firsts <= lasts])
+
+
+class _Runs:
+    """Ticks in runs: int64 [runs, 2], first and last of each, ascending."""
+
+    def __init__(self, bounds: np.ndarray) -> None:
+        self._bounds = bounds
+        self._ends = np.cumsum(bounds[:, 1] - bounds[:, 0] + 1)
+        self.count = int(self._ends[-1]) if len(bounds) else 0
+
+    def multiples(self, step: int) -> _Runs:
+        """The multiples of `step` among the ticks, divided by it."""
+        bounds = np.stack([-(-self._bounds[:, 0] // step), self._bounds[:, 1] // step], axis=1)
+        return _Runs(bounds[bounds[:, 0] <= bounds[:, 1]])
+
+    def ticks(self) -> np.ndarray:
+        """All of them."""
+        lengths = self._bounds[:, 1] - self._bounds[:, 0] + 1
+        return np.arange(self.count) + np.repeat(self._bounds[:, 1] + 1 - self._ends, lengths)
+
+    def tick(self, number: int) -> int:
+        """The tick of a number from 0 to `count` - 1."""
+        run = int(np.searchsorted(self._ends, number, side="right"))
+        return int(self._bounds[run, 1] + 1 - self._ends[run]) + number

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_clip_shape", "check_count", "check_interval", "check_known", "check_real"]
+__all__ = [
+    "check_choice",
+    "check_clip_shape",
+    "check_count",
+    "check_interval",
+    "check_known",
+    "check_real",
+    "unit_range",
+]
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
@@ -77,3 +85,12 @@ def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
     if known.all(axis=1).any():
         raise ValueError(f"`{name}`: expected at least one frame to make in every clip. Received: all frames known")
     return known
+
+
+def unit_range(clip: np.ndarray) -> str | None:
+    """What to say of floats that look as if black were 0 and not -1, which halves their contrast; else None."""
+    if clip.dtype == np.uint8 or not 0.0 <= float(clip.min()) < float(clip.max()) <= 1.0:
+        return None
+    return (
+        "its floats lie in [0, 1] and are taken as [-1, 1], where 0 is grey; if 0 is black, pass 2 * clip - 1 or uint8"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import hashlib
+import os
 import pathlib
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from kvdiff.data.moving_digits import moving_digits
 from kvdiff.evaluation.protocols import Protocol
-from kvdiff.media import list_clip_files, read_clip
+from kvdiff.media import check_links, list_clip_files, read_clip
 from kvdiff.media.pixels import with_channels
 
 __all__ = ["RealClips", "real_clips"]
@@ -56,13 +57,20 @@ class RealClips:
         }
 
 
-def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: pathlib.Path | None = None) -> RealClips:
+def real_clips(
+    protocol: Protocol,
+    data: pathlib.Path | None = None,
+    training: pathlib.Path | None = None,
+    *,
+    links: str | os.PathLike[str] | None = None,
+) -> RealClips:
     """Read the clips that a protocol asks for.
 
     Args:
         protocol: the protocol.
         data: the .npy file or the folder of videos that its rule speaks of; None for what is drawn on the fly.
         training: a .npy file of clips of the protocol's shape that the model was trained on.
+        links: where links in the folder may lead besides it: into another folder, or "anywhere".
 
     Raises:
         ValueError, FileNotFoundError: no data where it is needed, or too little, or of another shape.
@@ -78,7 +86,7 @@ def real_clips(protocol: Protocol, data: pathlib.Path | None = None, training: p
     if rule.source == "array":
         clips = _array(data, protocol, at_least=count)[: 2 * count]
     else:
-        clips = _windows(data, protocol, 2 * count)
+        clips = _windows(data, protocol, 2 * count, check_links(links))
     second = clips[count:] if len(clips) == 2 * count else None
     return RealClips(clips[:count], second, trained, f"{rule.what}, from {data.name}")
 
@@ -110,9 +118,9 @@ def _array(path: pathlib.Path, protocol: Protocol, at_least: int) -> np.ndarray:
     return np.ascontiguousarray(clips[: max(2 * protocol.num_clips, at_least) if at_least > 1 else None, :frames])
 
 
-def _windows(folder: pathlib.Path, protocol: Protocol, count: int) -> np.ndarray:
+def _windows(folder: pathlib.Path, protocol: Protocol, count: int, links: str | None) -> np.ndarray:
     """`count` clips, each from a video and a start drawn at random; videos too short are left out."""
-    files = [path for path in list_clip_files([folder]) if fnmatch.fnmatch(path.name, protocol.clips.pattern)]
+    files = [path for path in list_clip_files([folder], links) if fnmatch.fnmatch(path.name, protocol.clips.pattern)]
     files.sort(key=lambda path: path.name)  # Whichever folders they lie in.
     if not files:
         raise ValueError(f"{folder}: expected videos named {protocol.clips.pattern}. Received: none")
@@ -123,7 +131,7 @@ def _windows(folder: pathlib.Path, protocol: Protocol, count: int) -> np.ndarray
     while len(windows) < count:
         path = files[rng.integers(len(files))]
         place = rng.random()  # Drawn for every file, so that one too short does not move all clips that follow.
-        video = _video(path, protocol)
+        video = _video(path, protocol, links or folder)
         if len(video) >= span:
             start = int(place * (len(video) - span + 1))
             windows.append(video[start : start + span : protocol.clips.frame_stride])
@@ -134,6 +142,6 @@ def _windows(folder: pathlib.Path, protocol: Protocol, count: int) -> np.ndarray
     return np.stack(windows)
 
 
-def _video(path: pathlib.Path, protocol: Protocol) -> np.ndarray:
+def _video(path: pathlib.Path, protocol: Protocol, links: str | os.PathLike[str]) -> np.ndarray:
     _, height, width, channels = protocol.clip_shape
-    return with_channels(read_clip(path, size=(height, width)), channels)
+    return with_channels(read_clip(path, size=(height, width), links=links), channels)

@@ -15,6 +15,7 @@ from typing import Any
 
 import kvdiff
 from kvdiff.diffusion.checks import check_count
+from kvdiff.media import flush
 from kvdiff.runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -194,6 +195,6 @@ def _sync(path: pathlib.Path) -> None:
         return  # Windows cannot open a directory,
     descriptor = os.open(path, os.O_RDWR if _ON_WINDOWS else os.O_RDONLY)  # and syncs only what it may write to.
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)

@@ -5,17 +5,21 @@ Videos need PyAV, PNG pictures and labels need Pillow; both are imported only wh
 """
 
 from kvdiff.media.decoding import Clip, ClipFacts
-from kvdiff.media.errors import VideoError
+from kvdiff.media.errors import VideoError, printable
+from kvdiff.media.files import check_file_writable, check_folder_writable, flush, write_bytes
+from kvdiff.media.finding import find_clips, list_clip_files, list_folders
 from kvdiff.media.layout import BACKGROUND, enlarge, filmstrip, framed, grid, labelled, side_by_side
 from kvdiff.media.limits import ReadLimits
-from kvdiff.media.opening import READABLE
+from kvdiff.media.opening import ANYWHERE, READABLE, check_links
 from kvdiff.media.pixels import to_pixels
 from kvdiff.media.reader import ClipReader
-from kvdiff.media.reading import ClipRequest, find_clips, list_clip_files, num_clips, read_clip, read_clips
+from kvdiff.media.reading import ClipRequest, num_clips, read_clip, read_clips
 from kvdiff.media.scaling import check_size
-from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_bytes, write_clip, write_clips
+from kvdiff.media.stills import list_stills
+from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_clip, write_clips
 
 __all__ = [
+    "ANYWHERE",
     "BACKGROUND",
     "READABLE",
     "WRITABLE",
@@ -25,6 +29,9 @@ __all__ = [
     "ClipRequest",
     "ReadLimits",
     "VideoError",
+    "check_file_writable",
+    "check_folder_writable",
+    "check_links",
     "check_size",
     "check_writable",
     "encode_clip",
@@ -32,11 +39,15 @@ __all__ = [
     "enlarge",
     "filmstrip",
     "find_clips",
+    "flush",
     "framed",
     "grid",
     "labelled",
     "list_clip_files",
+    "list_folders",
+    "list_stills",
     "num_clips",
+    "printable",
     "read_clip",
     "read_clips",
     "side_by_side",

@@ -8,17 +8,21 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from kvdiff.media.clocks import frame_times
+from kvdiff.media.containers import VIDEO_SUFFIXES, Container, container_of
 from kvdiff.media.errors import VideoError
+from kvdiff.media.gifs import with_delays
 from kvdiff.media.libraries import import_av
 from kvdiff.media.limits import ReadLimits
-from kvdiff.media.opening import VIDEO_FORMATS
+from kvdiff.media.orientation import Orientation, orientation_of
+from kvdiff.media.packets import PacketCount
 from kvdiff.media.scaling import FrameScaler
 from kvdiff.media.wholeness import check_whole
 
 __all__ = ["Clip", "ClipFacts", "decode_video"]
 
-_HIDES_FRAMES = ("vp8",)  # Some of its packets hold reference pictures that are never shown.
-_USUAL_RATE = 25.0  # Frames a second, where a file says nothing at all of time.
+_HDR = {16: "PQ", 18: "HLG"}
+"""By FFmpeg's AVCOL_TRC numbers."""
 
 
 class ClipFacts(NamedTuple):
@@ -30,7 +34,11 @@ class ClipFacts(NamedTuple):
     """Of a frame as it is stored, turned upright."""
     width: int
     rotation: int
-    """Degrees counter-clockwise by which stored frames are turned."""
+    """Degrees counter-clockwise by which stored frames are turned, after `is_mirrored`."""
+    is_mirrored: bool = False
+    """Whether left and right of stored frames are exchanged."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the file was read: parts of sentences about "its" this and that."""
 
 
 class Clip(NamedTuple):
@@ -51,122 +59,154 @@ def decode_video(
     *,
     wanted: Sequence[int] | None = None,
     max_frames: int | None = None,
+    keep_bytes: int | None = None,
     limits: ReadLimits,
 ) -> Clip:
     """The frames of an open video, upright, with 3 channels, in the order in which they are shown.
 
     Args:
-        path: names the file in errors; its suffix says which container the file must hold.
+        path: names the file in errors; its suffix says which container it is where its first bytes do not.
         file: the open file. Nothing else is opened.
         scaler: gives frames their size.
         wanted: indices of the frames to keep, in any order, repeats allowed; decoding stops after the last. An empty
             list keeps none and decodes all, to count them. None keeps all.
         max_frames: stop after so many.
+        keep_bytes: once the frames to keep take more, keep none and go on counting; None: refuse what takes more than
+            the limits allow.
         limits: caps.
 
     Raises:
         VideoError: content of another kind, damage, fewer frames than declared, or more than the caps allow.
     """
     try:
-        check_whole(path.suffix.lower(), file)
-        return _decode(path, file, _Keeper(scaler, wanted, max_frames, limits), limits)
+        container = container_of(path.suffix.lower(), file)
+        check_whole(container.demuxer, file)
+        clip = _decode(container, file, _Keeper(scaler, wanted, max_frames, keep_bytes, limits), limits)
+    except ImportError:
+        raise
     except Exception as error:  # Hostile bytes make the decoder raise almost anything.
         reason = str(error) or type(error).__name__
         raise VideoError(path, f"expected a readable {path.suffix} video. Received: {reason}") from error
+    if container == VIDEO_SUFFIXES[path.suffix.lower()]:
+        return clip
+    note = f"its suffix says {path.suffix}, its content is {container.name}"
+    return clip._replace(facts=clip.facts._replace(notes=(note, *clip.facts.notes)))
 
 
-def _decode(path: pathlib.Path, file: BinaryIO, keeper: _Keeper, limits: ReadLimits) -> Clip:
-    # Only the container that the suffix promises, and no protocol at all: the bytes come from `file`, and a playlist in
-    # disguise reaches nothing else.
-    options = {"format_whitelist": VIDEO_FORMATS[path.suffix.lower()], "protocol_whitelist": "none"}
-    with import_av().open(file, options=options, metadata_errors="ignore") as container:
-        if not container.streams.video:
-            raise ValueError("no video stream")
-        stream = container.streams.video[0]
+def _decode(kind: Container, file: BinaryIO, keeper: _Keeper, limits: ReadLimits) -> Clip:
+    # Only the container that was found, and no protocol at all: the bytes come from `file`, and a playlist in disguise
+    # reaches nothing else.
+    options = {"format_whitelist": kind.demuxer, "protocol_whitelist": "none"}
+    content = with_delays(file) if kind.demuxer == "gif" else file
+    with import_av().open(content, options=options, metadata_errors="ignore") as container:
+        stream = _track(container)
         stream.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(limits.frame_pixels)}
-        for frame in _shown_frames(container, stream):
+        count = PacketCount(container.format.name, stream)
+        for frame in _shown_frames(container, stream, count):
             if keeper.take(frame):
                 break
-        return Clip(keeper.frames(), _clock(keeper.times, stream), keeper.facts(container.format.name, stream))
+        rate = None if stream.average_rate is None else float(stream.average_rate)
+        times, num_jumps = frame_times(keeper.stamps, rate, are_stored=kind.demuxer == "avi")
+        notes = [*count.notes]
+        if num_jumps:
+            notes.append(f"its clock jumps ({num_jumps}×); a jump counts as one frame")
+        if stream.sample_aspect_ratio not in (None, 0, 1):
+            notes.append(f"its pixels are not square ({stream.sample_aspect_ratio}), and are taken as they are")
+        facts = keeper.facts(container.format.name, stream.codec_context.name, notes)
+        return Clip(keeper.frames(), times, facts)
+
+
+def _track(container: Any) -> Any:
+    """The video that players show: neither a cover nor a preview."""
+    is_cover = import_av().stream.Disposition.attached_pic
+    films = [stream for stream in container.streams.video if not stream.disposition & is_cover]
+    if not films:
+        raise ValueError("no video stream" + (" but a cover picture" if container.streams.video else ""))
+    best = container.streams.best("video")
+    return best if best in films else films[0]
 
 
 class _Keeper:
     """Keeps the wanted frames, and the times of all."""
 
     def __init__(
-        self, scaler: FrameScaler, wanted: Sequence[int] | None, max_frames: int | None, limits: ReadLimits
+        self,
+        scaler: FrameScaler,
+        wanted: Sequence[int] | None,
+        max_frames: int | None,
+        keep_bytes: int | None,
+        limits: ReadLimits,
     ) -> None:
-        self.times: list[float | None] = []
+        self.stamps: list[float | None] = []
         self._scaler, self._wanted, self._limits = scaler, wanted, limits
         self._needed: Collection[int] | None = None if wanted is None else frozenset(wanted)
         self._last = max(wanted) if wanted else None if max_frames is None else max_frames - 1
-        self._kept: dict[int, np.ndarray] = {}
-        self._shape = (0, 0, 0)
+        self._keep_bytes, self._kept = keep_bytes, dict[int, np.ndarray]()
+        self._shape = (0, 0)
+        self._orientation = Orientation()
+        self._notes: dict[str, None] = {}
 
     def take(self, frame: Any) -> bool:
         """See the next frame; whether it was the last one needed."""
-        index = len(self.times)
+        index = len(self.stamps)
         self._check(index, frame)
-        self.times.append(frame.time)
+        self.stamps.append(frame.time)
         if self._needed is None or index in self._needed:
             picture = self._scaler.frame(frame)
             self._kept[index] = picture
-            if len(self._kept) * picture.nbytes > self._limits.clip_bytes:
+            kept_bytes = len(self._kept) * picture.nbytes
+            if self._keep_bytes is not None and kept_bytes > self._keep_bytes:
+                self._kept.clear()
+                self._wanted = self._needed = ()
+            elif kept_bytes > self._limits.clip_bytes:
                 limit = f"{self._limits.clip_bytes} bytes of pixels"
-                raise ValueError(f"more than {limit} (`clip_bytes`; a smaller `size` or `max_frames` helps)")
+                raise ValueError(f"more than {limit} (`clip_bytes` of `ReadLimits`; smaller or fewer frames help)")
         return index == self._last
 
     def _check(self, index: int, frame: Any) -> None:
         if index >= self._limits.frames:
-            raise ValueError(f"more than {self._limits.frames} frames")
+            raise ValueError(f"more than {self._limits.frames} frames (`frames` of `ReadLimits`)")
         if frame.height * frame.width > self._limits.frame_pixels:
             raise ValueError(f"a frame of {frame.height}×{frame.width} pixels, more than {self._limits.frame_pixels}")
         if not index:
-            self._shape = (frame.height, frame.width, round(frame.rotation))
+            self._shape, self._orientation = (frame.height, frame.width), orientation_of(frame)
+        if frame.interlaced_frame:
+            self._notes["its frames are interlaced, so what moves has combs"] = None
+        if frame.color_trc in _HDR:
+            self._notes[f"its colours are of high dynamic range ({_HDR[frame.color_trc]}), and come out pale"] = None
+        if frame.is_corrupt:
+            raise ValueError(f"frame {index} is damaged")
 
     def frames(self) -> np.ndarray:
         """uint8 [frames kept, height, width, 3]."""
-        if not self.times:
+        if not self.stamps:
             raise ValueError("no frame")
-        order = range(len(self.times)) if self._wanted is None else self._wanted
+        order = range(len(self.stamps)) if self._wanted is None else self._wanted
         if missing := set(order) - set(self._kept):
-            raise ValueError(f"{len(self.times)} frames, none with index {min(missing)}")
+            raise ValueError(f"{len(self.stamps)} frames, none with index {min(missing)}")
         shapes = {frame.shape[:2] for frame in self._kept.values()}
         if len(shapes) > 1:
             raise ValueError(f"frames of several sizes: {sorted(shapes)}")
         return np.stack([self._kept[index] for index in order]) if order else np.zeros((0, 1, 1, 3), np.uint8)
 
-    def facts(self, container: str, stream: Any) -> ClipFacts:
-        height, width, rotation = self._shape
-        upright = (width, height) if rotation % 180 else (height, width)
-        return ClipFacts(container, stream.codec_context.name, *upright, rotation)
+    def facts(self, container: str, codec: str, notes: Sequence[str]) -> ClipFacts:
+        is_mirrored, quarters = self._orientation
+        height, width = self._shape[::-1] if quarters % 2 else self._shape
+        return ClipFacts(container, codec, height, width, 90 * quarters, is_mirrored, (*notes, *self._notes))
 
 
-def _shown_frames(container: Any, stream: Any) -> Iterator[Any]:
+def _shown_frames(container: Any, stream: Any, count: PacketCount) -> Iterator[Any]:
     """Every frame, then an error where fewer came out than went in: of damage the decoders say little."""
-    coded = dropped = shown = 0
     for packet in container.demux(stream):
-        dropped += bool(packet.is_discard)
-        coded += packet.size > 1 and not packet.is_discard  # Packed MPEG-4 has placeholders of one byte.
-        for frame in packet.decode():
-            shown += 1
+        count.add(packet)
+        try:
+            frames = packet.decode()
+        except Exception:  # PyAV has many of them.
+            if count.may_fail:
+                continue
+            raise
+        for frame in frames:
+            count.show(frame)
             yield frame
-    if stream.codec_context.name in _HIDES_FRAMES:
-        coded = 0
-    # An .avi counts frames that are shown twice, and elsewhere 0 means that the container does not say.
-    declared = 0 if container.format.name == "avi" else stream.frames
-    expected = max(coded, declared - dropped)
-    if shown < expected:
-        raise ValueError(f"only {shown} of its {expected} frames (damaged?)")
-
-
-def _clock(times: list[float | None], stream: Any) -> np.ndarray:
-    """Times of frames in the order in which they are shown, whatever the container made of them.
-
-    Frames leave the decoder in that order, so sorted times belong to them; .avi gives those of the stored order.
-    """
-    known = [time for time in times if time is not None]
-    if len(known) < len(times):
-        return np.arange(len(times)) / float(stream.average_rate or _USUAL_RATE)
-    return np.sort(np.array(known, np.float64))
+    count.check()

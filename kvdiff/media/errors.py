@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Any
 
-__all__ = ["VideoError"]
+__all__ = ["VideoError", "printable"]
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""A file name as text that can be encoded: a byte FF that is no UTF-8 comes out as \udcff."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
 
 
 class VideoError(ValueError):
@@ -17,7 +23,7 @@ class VideoError(ValueError):
     """
 
     def __init__(self, path: str | pathlib.Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {printable(reason)}")
         self.path = pathlib.Path(path)
         self.reason = reason
 

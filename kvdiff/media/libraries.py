@@ -25,6 +25,7 @@ def import_pillow() -> Any:
         import PIL.Image
         import PIL.ImageDraw
         import PIL.ImageFont
+        import PIL.ImageOps
     except ImportError as error:
         raise ImportError(
             'Pictures, labels and colourful .gif files need Pillow: pip install "keras-video-diffusion[media]"'

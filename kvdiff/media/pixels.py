@@ -8,7 +8,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice
 
-__all__ = ["check_single_clip", "is_grey", "to_pixels", "with_channels"]
+__all__ = ["check_single_clip", "is_grey", "on_white", "to_pixels", "with_channels"]
 
 
 def check_single_clip(name: str, clip: Any) -> np.ndarray:
@@ -29,6 +29,12 @@ def check_single_clip(name: str, clip: Any) -> np.ndarray:
     if not (-1.0001 <= low and high <= 1.0001):  # NaN fails both comparisons.
         raise ValueError(f"`{name}`: expected values in [-1, 1], no NaN. Received: minimum {low}, maximum {high}")
     return clip
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [height, width, 4], the last channel opacity, to uint8 [height, width, 3]: as on a white page."""
+    opacity = pixels[..., 3:] / 255.0
+    return np.round(pixels[..., :3] * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
 
 
 def to_pixels(clip: np.ndarray) -> np.ndarray:

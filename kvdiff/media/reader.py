@@ -165,7 +165,8 @@ class _Worker:
             raise _WorkerError(f"the decoder answered with {shape} pixels and {num_times} frames, past the limits")
         times = np.frombuffer(self._exactly(8 * num_times), "<f8")
         frames = np.frombuffer(self._exactly(math.prod(shape)), np.uint8).reshape(shape)
-        return Clip(frames, times, ClipFacts(*head["facts"]))
+        facts = ClipFacts(**head["facts"])
+        return Clip(frames, times, facts._replace(notes=tuple(facts.notes)))
 
     def _exactly(self, size: int) -> bytes:
         content = self._answers.read(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,14 @@ import numpy as np
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media.arrays import array_shape, read_array
 from kvdiff.media.decoding import Clip, ClipFacts, decode_video
-from kvdiff.media.errors import VideoError
+from kvdiff.media.errors import VideoError, printable
 from kvdiff.media.limits import ReadLimits
-from kvdiff.media.opening import ARRAYS, READABLE, STILLS, open_regular, real_path
+from kvdiff.media.opening import ARRAYS, READABLE, check_links, open_regular, real_path
 from kvdiff.media.pixels import with_channels
 from kvdiff.media.scaling import FrameScaler, check_size
 from kvdiff.media.stills import read_stills
 
-__all__ = ["ClipRequest", "decode_clip", "find_clips", "list_clip_files", "num_clips", "read_clip", "read_clips"]
+__all__ = ["ClipRequest", "decode_clip", "num_clips", "read_clip", "read_clips"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,22 +30,27 @@ class ClipRequest:
     Attributes:
         path: a file that ends in one of `READABLE`, or a folder of frames.
         root: folder that the file must lie in once links are followed; None: anywhere.
+        links: where else it may lie: a folder, or "anywhere"; None: nowhere.
         member: which clip of an array of several.
         size: (height, width) of the result; None: as it is stored.
         crop: True scales until the frame covers `size` and cuts what stands over evenly, False stretches.
         channels: 1 or 3; None: 1 where every pixel is grey.
         wanted: indices of the frames to keep; None keeps all, an empty tuple none (to count them).
         max_frames: stop after so many frames.
+        keep_bytes: where the frames to keep would take more, keep none and only count them; None: refuse what takes
+            more than the limits allow.
     """
 
     path: str
     root: str | None = None
+    links: str | None = None
     member: int = 0
     size: tuple[int, int] | None = None
     crop: bool = True
     channels: int | None = 3
     wanted: tuple[int, ...] | None = None
     max_frames: int | None = None
+    keep_bytes: int | None = None
 
 
 def decode_clip(request: ClipRequest, limits: ReadLimits) -> Clip:
@@ -57,34 +62,40 @@ def decode_clip(request: ClipRequest, limits: ReadLimits) -> Clip:
     """
     path, root = pathlib.Path(request.path), None if request.root is None else pathlib.Path(request.root)
     scaler = FrameScaler(request.size, request.crop)
-    part: Any = dict(wanted=request.wanted, max_frames=request.max_frames)
+    part: Any = dict(wanted=request.wanted, max_frames=request.max_frames, keep_bytes=request.keep_bytes, limits=limits)
     if path.is_dir():
-        real_path(path, root)
-        clip = read_stills(path, scaler, root=root, **part, limits=limits)
+        real_path(path, root, request.links)
+        clip = read_stills(path, scaler, root=root, links=request.links, **part)
     elif path.suffix.lower() not in READABLE:
         expected = f"a file ending in {', '.join(READABLE)}, or a folder of pictures"
         raise VideoError(path, f"expected {expected}. Received: {path.suffix!r}")
     else:
-        with open_regular(path, root, limits) as file:
+        with open_regular(path, root, limits, request.links) as file:
             if path.suffix.lower() in ARRAYS:
-                values = read_array(path, file, limits, request.member, 1)[0][: request.max_frames]
-                clip = _of_array(path, values, scaler, request.wanted)
+                values, notes = read_array(path, file, limits, request.member, 1)
+                clip = _of_array(path, values[0][: request.max_frames], scaler, request, notes)
             else:
-                clip = decode_video(path, file, scaler, **part, limits=limits)
+                clip = decode_video(path, file, scaler, **part)
     return clip._replace(frames=with_channels(clip.frames, request.channels) if len(clip.frames) else clip.frames)
 
 
-def _of_array(path: pathlib.Path, values: np.ndarray, scaler: FrameScaler, wanted: tuple[int, ...] | None) -> Clip:
+def _of_array(
+    path: pathlib.Path, values: np.ndarray, scaler: FrameScaler, request: ClipRequest, notes: tuple[str, ...]
+) -> Clip:
     frames, height, width, _ = values.shape
-    order = range(frames) if wanted is None else wanted
+    order = range(frames) if request.wanted is None else request.wanted
     if order and max(order) >= frames:
         raise VideoError(path, f"expected more than {max(order)} frames. Received: {frames}")
+    out_height, out_width = request.size or (height, width)
+    if request.keep_bytes is not None and len(order) * out_height * out_width * 3 > request.keep_bytes:
+        order = ()
     kept = [scaler.picture(with_channels(values[index], 3)) for index in order]
     pixels = np.stack(kept) if kept else np.zeros((0, 1, 1, 3), np.uint8)
-    return Clip(pixels, np.full(frames, np.nan), ClipFacts(path.suffix.lower()[1:], "raw", height, width, 0))
+    facts = ClipFacts(path.suffix.lower()[1:], "raw", height, width, 0, notes=notes)
+    return Clip(pixels, np.full(frames, np.nan), facts)
 
 
-def num_clips(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> int:
+def num_clips(path: str | pathlib.Path, root: str | pathlib.Path | None = None, links: str | None = None) -> int:
     """How many clips a file holds: 1, but for arrays of several, whose header tells.
 
     Raises:
@@ -93,7 +104,7 @@ def num_clips(path: str | pathlib.Path, root: str | pathlib.Path | None = None) 
     path = pathlib.Path(path)
     if path.suffix.lower() not in ARRAYS or path.is_dir():
         return 1
-    with open_regular(path, root) as file:
+    with open_regular(path, root, links=links) as file:
         return array_shape(path, file)[0]
 
 
@@ -104,6 +115,7 @@ def read_clip(
     channels: int | None = None,
     max_frames: int | None = None,
     limits: ReadLimits | None = None,
+    links: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """Read one clip: uint8 [frames, height, width, channels].
 
@@ -118,13 +130,15 @@ def read_clip(
         channels: 1 (grey) or 3 (colour); by default 1 where every pixel is grey, else 3.
         max_frames: stop after so many frames.
         limits: caps on what the file may ask for.
+        links: where links in a folder of pictures may lead besides that folder: into another one, or "anywhere". What
+            `path` itself leads to is read.
 
     Raises:
         FileNotFoundError: no such file.
         VideoError: an unknown suffix, content of another kind, damage, or more than the caps allow.
         ImportError: PyAV, which decodes videos, is not installed.
     """
-    clips = read_clips(path, size=size, channels=channels, max_frames=max_frames, limits=limits)
+    clips = _clips(path, size, channels, max_frames, limits, check_links(links))
     if len(clips) != 1:
         raise ValueError(f"{path}: expected one clip. Received: {len(clips)} clips; `read_clips` reads them all")
     return clips[0]
@@ -137,46 +151,39 @@ def read_clips(
     channels: int | None = None,
     max_frames: int | None = None,
     limits: ReadLimits | None = None,
+    links: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """Read every clip of a file: uint8 [clips, frames, height, width, channels].
 
     A video holds one clip; an array file may hold [clips, frames, height, width, channels]. Arguments as in
     `read_clip`.
     """
+    return _clips(path, size, channels, max_frames, limits, check_links(links))
+
+
+def _clips(
+    path: str | pathlib.Path,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    max_frames: int | None,
+    limits: ReadLimits | None,
+    links: str | None,
+) -> np.ndarray:
     if max_frames is not None:
         check_count("max_frames", max_frames)
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
     request = ClipRequest(
-        path=str(path), size=None if size is None else check_size("size", size), channels=3, max_frames=max_frames
+        path=str(path),
+        root=str(path) if pathlib.Path(path).is_dir() else None,
+        links=links,
+        size=None if size is None else check_size("size", size),
+        channels=3,
+        max_frames=max_frames,
     )
-    members = range(num_clips(path))
-    clips = [
-        decode_clip(dataclasses.replace(request, member=member), limits or ReadLimits()).frames for member in members
-    ]
-    return with_channels(np.stack(clips), channels)
-
-
-def list_clip_files(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
-    """The clips among `paths`; of a folder, every readable file and folder of frames below it, sorted by name."""
-    files: list[pathlib.Path] = []
-    for path in map(pathlib.Path, paths):
-        inside = find_clips(path) if path.is_dir() else []
-        if path.is_dir() and not inside:
-            raise ValueError(f"{path}: expected files ending in {', '.join(READABLE)}. Received: a folder with none")
-        files += inside if path.is_dir() else [path]
-    if not files:
-        raise ValueError("`paths`: expected at least one file or folder. Received: none")
-    return files
-
-
-def find_clips(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Clip files and folders of frames at or below `folder`, sorted; hidden ones are left out, links not entered."""
-    found: list[pathlib.Path] = []
-    for directory, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        paths = [pathlib.Path(directory, name) for name in names if not name.startswith(".")]
-        if any(path.suffix.lower() in STILLS for path in paths):
-            found.append(pathlib.Path(directory))
-        found += [path for path in paths if path.suffix.lower() in READABLE]
-    return sorted(found)
+    limits = limits or ReadLimits()
+    members = [dataclasses.replace(request, member=member) for member in range(num_clips(path))]
+    clips = [decode_clip(member, limits) for member in members]
+    for note in dict.fromkeys(note for clip in clips for note in clip.facts.notes):
+        warnings.warn(f"{printable(path)}: {note}", stacklevel=3)
+    return with_channels(np.stack([clip.frames for clip in clips]), channels)

@@ -10,6 +10,8 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media.libraries import import_av
+from kvdiff.media.orientation import Orientation, orientation_of
+from kvdiff.media.pixels import on_white
 
 __all__ = ["FrameScaler", "check_size"]
 
@@ -42,21 +44,36 @@ class FrameScaler:
         """uint8 [height, width, 3] at the wanted size."""
         if self._size is None or pixels.shape[:2] == self._size:
             return pixels
-        return self.frame(import_av().VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"))
+        return self._scaled(_frame_of(pixels), Orientation())
 
     def frame(self, frame: Any) -> np.ndarray:
-        """One decoded frame, turned upright, at the wanted size; scaled and converted to RGB in one step."""
-        turns = round(frame.rotation / 90) % 4
+        """One decoded frame, turned upright, at the wanted size; scaled and converted to RGB in one step.
+
+        What is transparent is laid on white.
+        """
+        orientation = orientation_of(frame)
+        if self._is_transparent(frame):
+            frame = _frame_of(on_white(self._reformat(frame, format="rgba", threads=1).to_ndarray()))
+        return self._scaled(frame, orientation)
+
+    def _is_transparent(self, frame: Any) -> bool:
+        if not any(component.is_alpha for component in frame.format.components):
+            return False
+        if frame.format.name == "bgra":  # What every GIF is decoded to: no conversion to find out.
+            plane = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
+            return bool((plane[:, 3 : 4 * frame.width : 4] < 255).any())
+        return bool((self._reformat(frame, format="rgba", threads=1).to_ndarray()[..., 3] < 255).any())
+
+    def _scaled(self, frame: Any, orientation: Orientation) -> np.ndarray:
         if self._size is None:
-            scaled = self._reformat(frame, format="rgb24", threads=1)
-            return np.rot90(scaled.to_ndarray(), turns)
-        height, width = self._size[::-1] if turns % 2 else self._size
+            return orientation.upright(self._reformat(frame, format="rgb24", threads=1).to_ndarray())
+        height, width = self._size[::-1] if orientation.quarters % 2 else self._size
         inner_height, inner_width = self._covering(frame.height, frame.width, height, width)
         scaled = self._reformat(
             frame, width=inner_width, height=inner_height, format="rgb24", interpolation="AREA", threads=1
         ).to_ndarray()
         top, left = (inner_height - height) // 2, (inner_width - width) // 2
-        return np.rot90(scaled[top : top + height, left : left + width], turns)
+        return orientation.upright(scaled[top : top + height, left : left + width])
 
     def _covering(self, frame_height: int, frame_width: int, height: int, width: int) -> tuple[int, int]:
         """The size of the whole frame when it covers (height, width)."""
@@ -64,3 +81,7 @@ class FrameScaler:
             return height, width
         ratio = max(height / frame_height, width / frame_width)
         return max(round(frame_height * ratio), height), max(round(frame_width * ratio), width)
+
+
+def _frame_of(pixels: np.ndarray) -> Any:
+    return import_av().VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")

@@ -57,7 +57,7 @@ def _answer(answers: BinaryIO, request: dict[str, Any], limits: ReadLimits) -> N
     except ImportError as error:
         _send(answers, {"missing": str(error)})
     else:
-        head = {"shape": clip.frames.shape, "times": len(clip.times), "facts": clip.facts}
+        head = {"shape": clip.frames.shape, "times": len(clip.times), "facts": clip.facts._asdict()}
         _send(answers, head, clip.times.astype("<f8").tobytes(), np.ascontiguousarray(clip.frames).data)
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import pathlib
-import tempfile
+import warnings
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.checks import check_choice, check_real, unit_range
+from kvdiff.media.files import check_file_writable, write_bytes
 from kvdiff.media.layout import enlarge, grid
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
 
-__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_bytes", "write_clip", "write_clips"]
+__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_clip", "write_clips"]
 
 WRITABLE = (".npy", ".gif", ".mp4", ".webm")
 """The suffixes that `write_clip` knows."""
+
+
+_CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
+_BT_601, _LIMITED = 6, 1  # FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG: how RGB becomes YUV here.
 
 
 def write_clip(path: str | pathlib.Path, clip: np.ndarray, *, fps: float = 8.0, scale: int = 1) -> pathlib.Path:
@@ -40,8 +44,7 @@ def write_clip(path: str | pathlib.Path, clip: np.ndarray, *, fps: float = 8.0, 
         FileNotFoundError, PermissionError: the folder does not exist or cannot be written to.
     """
     path = pathlib.Path(path)
-    check_writable(path)
-    return write_bytes(path, encode_clip(clip, path.suffix.lower(), fps=fps, scale=scale))
+    return write_bytes(path, encode_clip(clip, _check_suffix(path, fps), fps=fps, scale=scale))
 
 
 def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0, scale: int = 1) -> pathlib.Path:
@@ -54,7 +57,7 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
     path = pathlib.Path(path)
     if len(clips) == 1 and path.suffix.lower() != ".npy":
         return write_clip(path, clips[0], fps=fps, scale=scale)
-    check_writable(path)
+    _check_suffix(path, fps)
     clips = enlarge(np.stack([check_single_clip("clips", clip) for clip in clips]), scale)
     if path.suffix.lower() == ".npy":
         return write_bytes(path, _npy(clips))
@@ -62,20 +65,34 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
     return write_clip(path, grid(list(clips), columns, gap=2), fps=fps)
 
 
-def check_writable(path: pathlib.Path) -> None:
-    """Raise unless `path` has a writable suffix and a folder; call it before the long work whose result goes there."""
-    if path.suffix.lower() not in WRITABLE:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(WRITABLE)}. Received: {path.suffix!r}")
-    _check_folder(path)
+def check_writable(path: str | pathlib.Path, *, fps: float = 8.0) -> None:
+    """Raise unless `write_clip(path, …, fps=fps)` will work; call it before the long work whose result goes there.
+
+    Raises:
+        ValueError, TypeError: a suffix or `fps` that cannot be written.
+        ImportError: what encodes such files is not installed.
+        OSError: no such folder, or nothing can be written there.
+    """
+    path = pathlib.Path(path)
+    suffix = _check_suffix(path, fps)
+    if suffix != ".npy":
+        codec = "gif" if suffix == ".gif" else _CODECS[suffix]
+        if codec not in import_av().codecs_available:
+            raise ImportError(f"{path}: expected PyAV with the encoder {codec}. Received: one without it")
+    if suffix == ".gif":
+        import_pillow()
+    check_file_writable(path)
 
 
 def encode_clip(clip: np.ndarray, suffix: str, *, fps: float = 8.0, scale: int = 1) -> bytes:
     """The bytes of a clip's file. Arguments as in `write_clip`."""
     check_choice("suffix", suffix, WRITABLE)
-    check_real("fps", fps, above=0.0, below=50.0 + 1e-9 if suffix == ".gif" else 1000.0)
+    _check_rate(suffix, fps)
     clip = enlarge(check_single_clip("clip", clip), scale)
     if suffix == ".npy":
         return _npy(clip)
+    if note := unit_range(clip):
+        warnings.warn(f"`clip`: {note}", stacklevel=2)
     return (_encode_gif if suffix == ".gif" else _encode_video)(to_pixels(clip), suffix, fps)
 
 
@@ -88,44 +105,22 @@ def encode_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_bytes(path: str | pathlib.Path, content: bytes) -> pathlib.Path:
-    """Write a file so that it appears whole or not at all, even if the machine stops half-way; returns the path."""
-    path = pathlib.Path(path)
-    _check_folder(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _umask() -> int:
-    """The process's file mode mask; `mkstemp` ignores it, ordinary files follow it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _check_suffix(path: pathlib.Path, fps: float) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(WRITABLE)}. Received: {path.suffix!r}")
+    _check_rate(suffix, fps)
+    return suffix
 
 
-def _check_folder(path: pathlib.Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a file. Received: a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path}: no permission to write to {path.parent}")
+def _check_rate(suffix: str, fps: float) -> None:
+    check_real("fps", fps, above=0.0, below=50.0 + 1e-9 if suffix == ".gif" else 1000.0)
 
 
 def _encode_gif(clip: np.ndarray, suffix: str, fps: float) -> bytes:
@@ -157,11 +152,10 @@ def _reduced(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _encode_video(clip: np.ndarray, suffix: str, fps: float) -> bytes:
-    codec = {".mp4": "libx264", ".webm": "libvpx-vp9"}[suffix]
     # Players want colour at half resolution, which odd sizes do not allow.
     pixel_format = "yuv420p" if clip.shape[1] % 2 == clip.shape[2] % 2 == 0 else "yuv444p"
     options = {"crf": "14"} if suffix == ".mp4" else {"crf": "14", "b": "0"}
-    return _mux(list(with_channels(clip, 3)), (suffix, codec, pixel_format), clip.shape[1:3], fps, options)
+    return _mux(list(with_channels(clip, 3)), (suffix, _CODECS[suffix], pixel_format), clip.shape[1:3], fps, options)
 
 
 def _mux(
@@ -179,6 +173,8 @@ def _mux(
     with av.open(buffer, "w", format=suffix[1:]) as container:
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = *size, pixel_format
+        if palette is None:  # Untagged, large pictures are taken for BT.709.
+            stream.codec_context.colorspace, stream.codec_context.color_range = _BT_601, _LIMITED
         for frame in frames:
             picture = (
                 av.VideoFrame.from_ndarray(frame, format="rgb24")

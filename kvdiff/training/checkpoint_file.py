@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kvdiff.media import flush
 from kvdiff.runtime.manifest import SEAL, sealed
 
 __all__ = ["DamagedCheckpointError", "TrainingState", "read_checkpoint", "sync_folder", "write_checkpoint"]
@@ -69,7 +70,7 @@ def write_checkpoint(path: pathlib.Path, state: TrainingState) -> None:
         with temporary.open("wb") as file:
             _write(file, state, manifest)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         if _read(temporary)[0][SEAL] != manifest[SEAL]:
             raise DamagedCheckpointError(temporary, "its manifest is another")
         os.replace(temporary, path)
@@ -97,7 +98,7 @@ def sync_folder(folder: pathlib.Path) -> None:
         return  # Windows cannot open a folder.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)
 

@@ -92,3 +92,11 @@ def test_episodes_of_steps_are_put_together():
 def test_a_missing_feature_is_named(examples):
     with pytest.raises(ValueError, match="expected a feature 'clip'"):
         video_dataset_from_tfds(examples, video_key="clip", **SMALL)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
+def test_pixels_of_another_kind_are_refused(dtype):
+    """They would be cut to 8 bits: 16-bit counts wrapped, floats in [0, 1] made black and nearly black."""
+    examples = tf.data.Dataset.from_tensors({"video": np.zeros((8, 16, 16, 3), dtype)})
+    with pytest.raises(ValueError, match=f"`video_key`: expected uint8 pixels. Received: {np.dtype(dtype).name}"):
+        video_dataset_from_tfds(examples, **SMALL)

@@ -59,7 +59,7 @@ def test_every_window_stays_inside_the_video():
     for fps in (None, 7.0, 24.0, 30.0, 100.0):
         windows = ClipWindows(num_frames=4, frame_stride=2, target_fps=fps)
         for times in (EVEN, np.sort(np.random.default_rng(0).uniform(0, 3, 40))):
-            last = windows.num_windows(times) - 1
+            last = windows.start(times, 0, 1 - 1e-9)
             assert windows.frames(times, 0)[0] in (0, 1)  # 1: it begins less than a quarter of a tick later.
             assert windows.frames(times, last)[-1] < len(times)
             assert times[windows.frames(times, last)[-1]] > times[-1] - 1.5 / (fps or 30.0)
@@ -83,13 +83,45 @@ def test_all_clips_share_no_frame_unless_told():
 def test_hostile_times_cost_nothing():
     times = np.array([0.0, 1e12])
     windows = ClipWindows(num_frames=4, target_fps=1000.0)
-    assert windows.frames(times, windows.start(times, 0, 0.25)).tolist() == [0, 0, 0, 0]
+    assert windows.num_windows(times) == 3
+    starts = [windows.start(times, 0, uniform) for uniform in (0.1, 0.5, 0.9)]
+    assert [windows.frames(times, start).tolist() for start in starts] == [[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+@pytest.mark.parametrize("frame_stride", [1, 2])
+@pytest.mark.parametrize("fps", [3.0, 8.0, 25.0, 60.0])
+def test_no_clip_is_one_frame_shown_for_long(num_frames, frame_stride, fps):
+    """Against a search through all ticks."""
+    rng = np.random.default_rng(num_frames)
+    options = dict(num_frames=num_frames, frame_stride=frame_stride, target_fps=fps)
+    every = ClipWindows(**options, sampling="all", window_step=1)
+    for _ in range(20):
+        times = np.cumsum(rng.choice([0.013, 0.041, 0.1, 0.5, 3.0], rng.integers(1, 12)))
+        wanted, before = [], -1
+        for start in range(every.num_ticks(times) - every.span + 1):
+            first, last = (int(every.frames(times, tick)[0]) for tick in (start, start + every.span - 1))
+            if first != last or (every.span == 1 and first != before):
+                wanted.append(start)
+            before = first
+        assert every.starts(times).tolist() == wanted
+        if wanted:
+            places = (np.arange(len(wanted)) + 0.5) / len(wanted)
+            assert [ClipWindows(**options).start(times, 0, place) for place in places] == wanted
+            assert [every.start(times, number, 0.5) for number in range(len(wanted))] == wanted
+
+
+def test_a_video_has_no_more_clips_than_its_frames_allow():
+    times = np.append(np.arange(9) / 25.0, 1e6)  # The last frame comes after a gap of 11 days.
+    windows = ClipWindows(num_frames=4, target_fps=8.0, sampling="all", window_step=1)
+    assert windows.num_windows(times) == len(windows.starts(times)) < 9 * 3
+    assert all(len(set(windows.frames(times, start).tolist())) > 1 for start in windows.starts(times))
 
 
 def test_what_cannot_be_cut_is_refused():
     with pytest.raises(ValueError, match="expected at least 61 frames. Received: 30"):
         ClipWindows(num_frames=31, frame_stride=2).num_windows(EVEN)
-    with pytest.raises(ValueError, match="need `default_fps`"):
+    with pytest.raises(ValueError, match="expected a clock, .*`default_fps` says"):
         ClipWindows(num_frames=2, target_fps=8).num_windows(np.full(30, np.nan))
     with pytest.raises(ValueError, match="`clip_sampling`: expected one of"):
         ClipWindows(num_frames=2, sampling="some")

@@ -16,6 +16,7 @@ NOT_RUN = {
     "python -m tests.benchmarks": "measures for minutes to hours",
     ".venv/bin/python -m tests.benchmarks": "measures for minutes to hours",
     "python examples/": "takes minutes; tests/test_examples.py runs every example",
+    "python numpy_loop.py": "tests/export runs the kits in processes without TensorFlow and Keras",
     "python sample.py": "tests/export runs the kits in processes without TensorFlow and Keras",
     "python benchmark.py": "tests/export runs the kits in processes without TensorFlow and Keras",
     "python produce.py": "tests/export runs the kits in processes without TensorFlow and Keras",

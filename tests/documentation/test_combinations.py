@@ -100,9 +100,7 @@ def test_the_tables_name_what_is_tested() -> None:
 def test_a_runtime(samplers: dict[str, Any], runtime: str, column: str) -> None:
     run = COLUMNS[column]
     if tables()[runtime, column] == "no":
-        with pytest.raises(
-            (NotImplementedError, TypeError, ValueError), match="FusedOrtEngine|exported for"
-        ):
+        with pytest.raises((NotImplementedError, TypeError, ValueError), match="FusedOrtEngine|exported for"):
             run(samplers[runtime])
     else:
         np.testing.assert_allclose(run(samplers[runtime]), run(samplers["keras"]), atol=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import subprocess
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def encoded(kind: str, frames: int = 10, size: int = 64, rate: int = 25) -> byte
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return buffer.getvalue()
+
+
+def ffmpeg(*arguments: object) -> None:
+    """Run ffmpeg's command; skips where it is not there."""
+    command = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    subprocess.run([command, "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True, timeout=60)
+
+
+def film(
+    path: pathlib.Path, *options: object, seconds: float = 1.0, size: str = "32x24", rate: int = 25
+) -> pathlib.Path:
+    """ffmpeg's test picture, moving, encoded with `options`; by default H.264."""
+    source = f"testsrc=size={size}:rate={rate}:duration={seconds}"
+    options = options or ("-c:v", "libx264")
+    ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", *options, "-threads", 1, path)
+    return path
 
 
 def memory(pid: int) -> int:

@@ -173,7 +173,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(descriptor: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("kvdiff.media.writing.os.fsync", fail)
+    monkeypatch.setattr("kvdiff.media.files.os.fsync", fail)
     with pytest.raises(OSError, match="no space left"):
         media.write_clip(path, random_clip(3))
     assert path.read_bytes() == before

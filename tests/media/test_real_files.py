@@ -21,6 +21,8 @@ from kvdiff import media
 from kvdiff.media.reading import decode_clip
 from tests.media.conftest import KINDS, encoded
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*its pixels are not square")
+
 ROOT = Path(__file__).parents[2]
 FETCHED = Path(os.environ.get("KVDIFF_TEST_VIDEOS", ROOT / "build" / "test-videos"))
 # One file of each container and codec; the other suffixes of the package hold the same kinds.

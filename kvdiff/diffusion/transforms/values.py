@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.checks import check_real, unit_range
 from kvdiff.diffusion.limits import MAX_VALUE
 from kvdiff.diffusion.transforms.clamps import Bounds
 
@@ -92,9 +93,12 @@ class Pixels(Values):
         return -1.0, 1.0
 
     def checked(self, argument: str, clip: Any, frame_shape: tuple[int, int, int]) -> np.ndarray:
-        """As in `Values`; uint8 pixels have no values out of range."""
+        """As in `Values`; uint8 pixels have no values out of range. Warns of floats that look like [0, 1]."""
         clip = np.asarray(clip)
-        return super().checked(argument, self.encode(clip) if clip.dtype == np.uint8 else clip, frame_shape)
+        checked = super().checked(argument, self.encode(clip) if clip.dtype == np.uint8 else clip, frame_shape)
+        if self.bounds is not None and (note := unit_range(clip)):
+            warnings.warn(f"`{argument}`: {note}", stacklevel=3)
+        return checked
 
     def _check_kind(self, argument: str, clip: np.ndarray) -> None:
         if not np.issubdtype(clip.dtype, np.floating):

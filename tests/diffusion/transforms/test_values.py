@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -92,3 +93,14 @@ def test_a_range_rises() -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ValueError, match=re.escape(f"`values`: expected one of {sorted(VALUES)}. Received: 'dbz'")):
         values_from_config({"values": "dbz"})
+
+
+def test_floats_from_zero_to_one_are_warned_of() -> None:
+    clip = np.random.default_rng(0).random(CLIP.shape)
+    with pytest.warns(UserWarning, match=r"`past`: its floats lie in \[0, 1\].*pass 2 \* clip - 1 or uint8"):
+        PIXELS.checked("past", clip, FRAME)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fine in (2 * clip - 1, (255 * clip).astype(np.uint8), np.zeros_like(clip)):
+            PIXELS.checked("past", fine, FRAME)
+        Unbounded().checked("past", clip, FRAME)

@@ -1,0 +1,43 @@
+"""When the frames of a video are shown, whatever its container made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["frame_times"]
+
+_USUAL_RATE = 25.0  # Frames a second, where a file says nothing at all of time.
+_LONGEST = 60.0  # Seconds that one frame may be shown, or 100 of the usual intervals where that is more.
+
+
+def frame_times(
+    stamps: Sequence[float | None], rate: float | None, *, are_stored: bool = False
+) -> tuple[np.ndarray, int]:
+    """The times at which frames are shown, and how often the file's clock jumped.
+
+    Frames leave the decoder in the order in which they are shown, and that order rules. Where a time stamp is missing,
+    goes backwards (parts put together) or is absurdly late, one usual interval has passed instead.
+
+    Args:
+        stamps: the time stamp of each frame, in seconds, in the order in which they are shown.
+        rate: frames a second as the file declares it, for one without any time stamps.
+        are_stored: whether the stamps are those of the order in which frames are stored, as in an .avi.
+
+    Returns:
+        float64 [frames], ascending; and the number of jumps.
+    """
+    times = np.array([np.nan if stamp is None else stamp for stamp in stamps], np.float64)
+    if are_stored:
+        times = np.sort(times)  # NaN last.
+    steps = np.diff(times)
+    forward = steps[steps > 0.0]
+    interval = 1.0 / (rate or _USUAL_RATE) if not len(forward) else float(np.median(forward))
+    if np.isnan(times).all() or not len(forward):
+        return np.arange(len(times)) * interval, 0
+    is_jump = ~((steps >= 0.0) & (steps <= max(_LONGEST, 100.0 * interval)))
+    if not is_jump.any():
+        return times, 0
+    steps[is_jump] = interval
+    return np.concatenate([[0.0], np.cumsum(steps)]), int(is_jump.sum())

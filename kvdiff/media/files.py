@@ -1,0 +1,126 @@
+"""Write files whole or not at all, and find out before long work whether that will be possible."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from kvdiff.media.errors import printable
+
+__all__ = ["check_file_writable", "check_folder_writable", "flush", "write_bytes"]
+
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
+"""What `fsync` says on file systems that cannot: some network shares and buckets mounted as folders."""
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> pathlib.Path:
+    """Write a file so that it appears whole or not at all, even if the machine stops half-way; returns the path.
+
+    Raises:
+        OSError: it cannot be written. Where only its name could not be given, the message says where the content is.
+    """
+    path = pathlib.Path(path)
+    _check_place(path)
+    descriptor, temporary = _temporary(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            flush(file.fileno())
+        with contextlib.suppress(OSError):  # Network shares and foreign disks have permissions of their own.
+            os.chmod(temporary, 0o666 & ~_umask())
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}; what was to be written is in {printable(temporary)}", str(path)
+        ) from error
+    return path
+
+
+def flush(descriptor: int) -> None:
+    """Wait until an open file, or a folder's list of names, is on the disk, where the file system knows how."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def check_file_writable(path: str | os.PathLike[str]) -> None:
+    """Raise unless `write_bytes(path, …)` will work, by writing and renaming a small hidden file beside it.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        IsADirectoryError: `path` is a folder.
+        OSError: nothing can be written there, or not under such a name.
+    """
+    path = pathlib.Path(path)
+    with _explained(path):
+        _check_place(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)  # A name that is too long.
+        descriptor, temporary = _temporary(path)
+        renamed = f"{temporary}~"
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(b"kvdiff")
+            os.replace(temporary, renamed)
+        finally:
+            for name in (temporary, renamed):
+                pathlib.Path(name).unlink(missing_ok=True)
+    if path.exists() and not os.access(path, os.W_OK) and os.name == "nt":  # There, what is read-only is not replaced.
+        raise PermissionError(f"{path}: no permission to replace it")
+
+
+def check_folder_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise unless files can be written into a folder, which is made where it is not there, and left where it was.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written there.
+    """
+    folder = pathlib.Path(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        check_file_writable(folder / "file")
+    finally:
+        with contextlib.suppress(OSError):  # Someone else has put a file there meanwhile.
+            for place in made:
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def _explained(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:  # One of this module's own.
+            raise
+        raise type(error)(f"{path}: expected a place that can be written to. Received: {error.strerror}") from error
+
+
+def _check_place(path: pathlib.Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file. Received: a folder")
+
+
+def _temporary(path: pathlib.Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+
+
+def _umask() -> int:
+    """The process's file mode mask; `mkstemp` ignores it, ordinary files follow it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
