@@ -312,6 +312,50 @@ def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
     assert "`known_noise`: expected a number in [0.0, 0.0]. Received: 0.1" in message
 
 
+@pytest.fixture(scope="module")
+def clocks(run, tmp_path_factory):
+    """A film of 24 frames a second, and the run's model with a clock of 8 and without."""
+    folder = tmp_path_factory.mktemp("clocks")
+    levels = np.linspace(20, 240, 24).astype(np.uint8)
+    media.write_clip(folder / "film.mp4", np.broadcast_to(levels[:, None, None, None], (24, 16, 16, 1)), fps=24.0)
+    without = kvdiff.load_model(run / "model.keras")
+    timed = kvdiff.VideoDiffusion(kvdiff.diffusion.ClipSpec(4, 8, 8, 1, fps=8.0), tiny_denoiser())
+    for name, model in (("without", without), ("timed", timed)):
+        (folder / name).mkdir()
+        model.save(folder / name / "model.keras")
+    return folder
+
+
+def rate_of(path) -> float:
+    return media.read_timed_clips(path).source_fps
+
+
+def test_a_model_with_a_clock_reads_and_writes_at_it(clocks, tmp_path):
+    out = tmp_path / "x.mp4"
+    result = call("predict", clocks / "timed", clocks / "film.mp4", "-o", out, "--num-steps", 1)
+    assert "source 24 fps → model 8 fps" in result.output
+    assert rate_of(out) == pytest.approx(8.0)
+    call("predict", clocks / "timed", clocks / "film.mp4", "-o", tmp_path / "x.npy", "--num-steps", 1)
+    film = media.read_clip(clocks / "film.mp4", size=(8, 8), channels=1)
+    expected = film[[18, 21]] / 127.5 - 1.0  # The last two of the frames at 0, 1/8, 2/8, … seconds.
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy")[0, :2], expected, atol=1e-6)
+    np.save(tmp_path / "past.npy", film[:4])
+    still = call("predict", clocks / "timed", tmp_path / "past.npy", "-o", tmp_path / "y.mp4", "--num-steps", 1)
+    assert "has no clock: its frames are taken as 8 a second" in still.output
+    call("generate", clocks / "timed", "-o", tmp_path / "z.mp4", "--num-steps", 1)
+    assert rate_of(tmp_path / "z.mp4") == pytest.approx(8.0)
+
+
+def test_a_model_without_a_clock_takes_frames_as_they_are(clocks, tmp_path):
+    out = tmp_path / "x.mp4"
+    result = call("predict", clocks / "without", clocks / "film.mp4", "-o", out, "--num-steps", 1)
+    assert "fps" not in result.output and rate_of(out) == pytest.approx(24.0)
+    call("predict", clocks / "without", clocks / "film.mp4", "-o", tmp_path / "y.mp4", "--num-steps", 1, "--fps", 5)
+    assert rate_of(tmp_path / "y.mp4") == pytest.approx(5.0)
+    call("generate", clocks / "without", "-o", tmp_path / "z.mp4", "--num-steps", 1)
+    assert rate_of(tmp_path / "z.mp4") == pytest.approx(8.0)
+
+
 # What must be refused.
 
 

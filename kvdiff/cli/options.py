@@ -66,7 +66,13 @@ Precision = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Of the exported file, e.g. float16. [default: float32 where it is there]"),
 ]
-Fps = Annotated[float, typer.Option(metavar="X", help="Frames a second of the written file.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Frames a second of the written file. [default: the model's clock, else the source's, else 8]",
+    ),
+]
 Scale = Annotated[
     int, typer.Option(metavar="N", min=1, help="Enlarge every pixel so many times, so that tiny frames can be seen.")
 ]

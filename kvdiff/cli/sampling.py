@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import pathlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def generate(
     num_frames: NumFrames = None,
     runtime: RuntimeName = None,
     precision: Precision = None,
-    fps: Fps = 8.0,
+    fps: Fps = None,
     scale: Scale = 1,
     overwrite: Overwrite = False,
 ) -> None:
@@ -61,7 +62,7 @@ def generate(
     sampler = open_run(run, runtime, precision)
     with progress(sampling.keywords(sampler)) as keywords:
         clips = sampler.generate(num_clips, num_frames=num_frames, **keywords)
-    write(output, sampler, [clips], fps, scale)
+    write(output, sampler, [clips], rate(fps, sampler), scale)
 
 
 @with_sampling
@@ -77,7 +78,7 @@ def predict(
     only_new: OnlyNew = False,
     runtime: RuntimeName = None,
     precision: Precision = None,
-    fps: Fps = 8.0,
+    fps: Fps = None,
     scale: Scale = 1,
     links: Links = None,
     overwrite: Overwrite = False,
@@ -90,12 +91,12 @@ def predict(
     """
     check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    known = last_frames(clip, sampler, past, links)
+    known, source = last_frames(clip, sampler, past, links)
     if sampling.plan is not None and num_frames is None:
         num_frames = sampler.spec.clip.num_frames
     with progress(sampling.keywords(sampler)) as keywords:
         future = sampler.predict_frames(known, num_frames, **keywords)
-    write(output, sampler, [future] if only_new else [known, future], fps, scale)
+    write(output, sampler, [future] if only_new else [known, future], rate(fps, sampler, source), scale)
 
 
 @with_sampling
@@ -121,7 +122,7 @@ def interpolate(
     only_new: OnlyNew = False,
     runtime: RuntimeName = None,
     precision: Precision = None,
-    fps: Fps = 8.0,
+    fps: Fps = None,
     scale: Scale = 1,
     links: Links = None,
     overwrite: Overwrite = False,
@@ -135,13 +136,13 @@ def interpolate(
     check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
     side = context or max(sampler.spec.clip.num_frames // 4, 1)
-    left, right = read(before, sampler, links), read(after, sampler, links)
+    (left, source), (right, _) = read(before, sampler, links), read(after, sampler, links)
     for path, clips in ((before, left), (after, right)):
         _check_count("--context", context, clips, path)
     left, right = left[:, -side:], right[:, :side]
     with progress(sampling.keywords(sampler)) as keywords:
         between = sampler.interpolate(left, right, num_frames, **keywords)
-    write(output, sampler, [between] if only_new else [left, between, right], fps, scale)
+    write(output, sampler, [between] if only_new else [left, between, right], rate(fps, sampler, source), scale)
 
 
 @with_sampling
@@ -158,7 +159,7 @@ def infill(
     sampling: Sampling,
     runtime: RuntimeName = None,
     precision: Precision = None,
-    fps: Fps = 8.0,
+    fps: Fps = None,
     scale: Scale = 1,
     links: Links = None,
     overwrite: Overwrite = False,
@@ -169,11 +170,11 @@ def infill(
     """
     check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    clips = read(clip, sampler, links)
+    clips, source = read(clip, sampler, links)
     mask = known_frames(known, clips.shape[1])
     with progress(sampling.keywords(sampler)) as keywords:
         filled = sampler.infill(clips, mask, **keywords)
-    write(output, sampler, [filled], fps, scale)
+    write(output, sampler, [filled], rate(fps, sampler, source), scale)
 
 
 @with_sampling
@@ -201,7 +202,7 @@ def rollout(
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
     runtime: RuntimeName = None,
     precision: Precision = None,
-    fps: Fps = 8.0,
+    fps: Fps = None,
     scale: Scale = 1,
     links: Links = None,
     overwrite: Overwrite = False,
@@ -212,7 +213,7 @@ def rollout(
     """
     check_output(output, overwrite, fps)
     sampler = open_run(run, runtime, precision)
-    known = None if clip is None else last_frames(clip, sampler, past, links)
+    known, source = (None, None) if clip is None else last_frames(clip, sampler, past, links)
     keywords = sampling.keywords(sampler)
     count = 0 if known is None else known.shape[1]
     plan = _plan(
@@ -227,7 +228,7 @@ def rollout(
     )
     with progress(keywords) as keywords:
         video = sampler.rollout(num_frames, known, num_clips=num_clips, plan=plan, **keywords)
-    write(output, sampler, [video], fps, scale)
+    write(output, sampler, [video], rate(fps, sampler, source), scale)
 
 
 def _plan(
@@ -276,11 +277,14 @@ def progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def last_frames(
     path: pathlib.Path, sampler: Sampler, count: int | None, links: str | None = None, option: str = "--past"
-) -> np.ndarray:
-    """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer."""
-    clips = read(path, sampler, links)
+) -> tuple[np.ndarray, float | None]:
+    """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer.
+
+    With them frames a second, as `read` returns it.
+    """
+    clips, source = read(path, sampler, links)
     _check_count(option, count, clips, path)
-    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :]
+    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :], source
 
 
 def _check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib.Path) -> None:
@@ -289,20 +293,33 @@ def _check_count(option: str, count: int | None, clips: np.ndarray, path: pathli
         raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
 
 
-def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> np.ndarray:
-    """The clips of a file in the model's size and channels: uint8 [clips, frames, height, width, channels]."""
-    from kvdiff.media import read_clips
+def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
+    """The clips of a file in the model's size, channels and clock, and frames a second, None without a clock.
+
+    uint8 [clips, frames, height, width, channels]. A model without a clock takes frames as they are.
+    """
+    from kvdiff.media import read_timed_clips
 
     height, width, channels = sampler.spec.clip.frame_shape
-    size = None if path.suffix.lower() == ".npy" else (height, width)
-    return read_clips(path, size=size, channels=channels, links=links)
+    size, clock = None if path.suffix.lower() == ".npy" else (height, width), sampler.spec.clip.fps
+    clips = read_timed_clips(path, size=size, channels=channels, links=links, target_fps=clock)
+    if clock is not None and clips.source_fps is None:
+        typer.echo(f"{path} has no clock: its frames are taken as {clock:g} a second.", err=True)
+    elif clock is not None and not math.isclose(clips.source_fps or 0.0, clock, rel_tol=0.01):
+        typer.echo(f"{path}: source {clips.source_fps:g} fps → model {clock:g} fps.", err=True)
+    return clips.frames, clips.fps
 
 
-def check_output(path: pathlib.Path, overwrite: bool, fps: float) -> None:
+def rate(asked: float | None, sampler: Sampler, source: float | None = None) -> float:
+    """Frames a second of the written file: as asked, else the model's clock, the source's rate, or 8."""
+    return asked or sampler.spec.clip.fps or source or 8.0
+
+
+def check_output(path: pathlib.Path, overwrite: bool, fps: float | None) -> None:
     """Refuse before the work what could not be written after it."""
     from kvdiff.media import check_writable
 
-    check_writable(path, fps=fps)
+    check_writable(path, fps=8.0 if fps is None else fps)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: exists; pass --overwrite to replace it")
 

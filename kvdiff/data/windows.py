@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.media.clocks import LATE, num_ticks, shown_at
 
 __all__ = ["CLIP_SAMPLINGS", "ClipWindows"]
 
 CLIP_SAMPLINGS = ("random", "uniform", "all")
-
-_LATE = 0.25  # Of a tick: containers round their clocks, .mkv to 1 ms and .gif to 10 ms.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,13 +97,12 @@ class ClipWindows:
                 "expected a clock, for `target_fps` to go by. Received: an array or folder of frames, which has none; "
                 "`default_fps` says how many frames a second it has"
             )
-        last = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / self.target_fps
-        return max(math.ceil((times[-1] - times[0] + last) * self.target_fps - _LATE), 1)
+        return num_ticks(times, self.target_fps)
 
     def _shown(self, times: np.ndarray, ticks: np.ndarray) -> np.ndarray:
         """The frame shown at each of `ticks`."""
         assert self.target_fps is not None
-        return np.searchsorted(times, times[0] + (ticks + _LATE) / self.target_fps, side="right") - 1
+        return shown_at(times, ticks, self.target_fps)
 
     def _checked(self, times: np.ndarray) -> _Runs:
         runs = self._runs(times)
@@ -120,7 +117,7 @@ class ClipWindows:
             return _Runs(np.zeros((0, 2), np.int64))
         if self.target_fps is None:
             return _Runs(np.array([[0, last]]))
-        changes = np.ceil((times[1:] - times[0]) * self.target_fps - _LATE - 1e-9).astype(np.int64)
+        changes = np.ceil((times[1:] - times[0]) * self.target_fps - LATE - 1e-9).astype(np.int64)
         changes += self._shown(times, changes) < np.arange(1, len(times))  # Rounding.
         changes = np.unique(changes[changes > 0])  # The first tick of every frame but the first.
         if self.span == 1:

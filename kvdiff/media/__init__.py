@@ -13,7 +13,7 @@ from kvdiff.media.limits import ReadLimits
 from kvdiff.media.opening import ANYWHERE, READABLE, check_links
 from kvdiff.media.pixels import to_pixels
 from kvdiff.media.reader import ClipReader
-from kvdiff.media.reading import ClipRequest, num_clips, read_clip, read_clips
+from kvdiff.media.reading import ClipRequest, TimedClips, num_clips, read_clip, read_clips, read_timed_clips
 from kvdiff.media.scaling import check_size
 from kvdiff.media.stills import list_stills
 from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_clip, write_clips
@@ -28,6 +28,7 @@ __all__ = [
     "ClipReader",
     "ClipRequest",
     "ReadLimits",
+    "TimedClips",
     "VideoError",
     "check_file_writable",
     "check_folder_writable",
@@ -50,6 +51,7 @@ __all__ = [
     "printable",
     "read_clip",
     "read_clips",
+    "read_timed_clips",
     "side_by_side",
     "to_pixels",
     "write_bytes",

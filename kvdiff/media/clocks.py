@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["frame_times"]
+__all__ = ["LATE", "frame_times", "num_ticks", "rate_of", "shown_at"]
 
 _USUAL_RATE = 25.0  # Frames a second, where a file says nothing at all of time.
 _LONGEST = 60.0  # Seconds that one frame may be shown, or 100 of the usual intervals where that is more.
+
+
+LATE = 0.25
+"""Of a tick: containers round their clocks, .mkv to 1 ms and .gif to 10 ms."""
 
 
 def frame_times(
@@ -41,3 +46,22 @@ def frame_times(
         return times, 0
     steps[is_jump] = interval
     return np.concatenate([[0.0], np.cumsum(steps)]), int(is_jump.sum())
+
+
+def rate_of(times: np.ndarray) -> float | None:
+    """Frames a second of a video whose frames are shown at `times`; None where it has no clock, or one frame."""
+    if len(times) < 2 or np.isnan(times).any():
+        return None
+    interval = float(np.median(np.diff(times)))
+    return 1.0 / interval if interval > 0.0 else None
+
+
+def num_ticks(times: np.ndarray, fps: float) -> int:
+    """How many ticks of 1 / fps seconds a video lasts; `times`: float64 [frames], ascending, seconds."""
+    last = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / fps
+    return max(math.ceil((times[-1] - times[0] + last) * fps - LATE), 1)
+
+
+def shown_at(times: np.ndarray, ticks: np.ndarray, fps: float) -> np.ndarray:
+    """The frame shown at each of `ticks`, which are 1 / fps seconds apart: int64."""
+    return np.searchsorted(times, times[0] + (ticks + LATE) / fps, side="right") - 1

@@ -6,12 +6,13 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.media.arrays import array_shape, read_array
+from kvdiff.media.clocks import num_ticks, rate_of, shown_at
 from kvdiff.media.decoding import Clip, ClipFacts, decode_video
 from kvdiff.media.errors import VideoError, printable
 from kvdiff.media.limits import ReadLimits
@@ -20,7 +21,15 @@ from kvdiff.media.pixels import with_channels
 from kvdiff.media.scaling import FrameScaler, check_size
 from kvdiff.media.stills import read_stills
 
-__all__ = ["ClipRequest", "decode_clip", "num_clips", "read_clip", "read_clips"]
+__all__ = [
+    "ClipRequest",
+    "TimedClips",
+    "decode_clip",
+    "num_clips",
+    "read_clip",
+    "read_clips",
+    "read_timed_clips",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +147,7 @@ def read_clip(
         VideoError: an unknown suffix, content of another kind, damage, or more than the caps allow.
         ImportError: PyAV, which decodes videos, is not installed.
     """
-    clips = _clips(path, size, channels, max_frames, limits, check_links(links))
+    clips = _clips(path, size, channels, max_frames, limits, check_links(links)).frames
     if len(clips) != 1:
         raise ValueError(f"{path}: expected one clip. Received: {len(clips)} clips; `read_clips` reads them all")
     return clips[0]
@@ -158,7 +167,35 @@ def read_clips(
     A video holds one clip; an array file may hold [clips, frames, height, width, channels]. Arguments as in
     `read_clip`.
     """
-    return _clips(path, size, channels, max_frames, limits, check_links(links))
+    return _clips(path, size, channels, max_frames, limits, check_links(links)).frames
+
+
+class TimedClips(NamedTuple):
+    """The clips of a file, and their clock."""
+
+    frames: np.ndarray
+    """uint8 [clips, frames, height, width, channels]."""
+    fps: float | None
+    """Frames a second of `frames`; None where the file has no clock."""
+    source_fps: float | None
+    """Frames a second of the file."""
+
+
+def read_timed_clips(
+    path: str | pathlib.Path,
+    *,
+    target_fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    links: str | os.PathLike[str] | None = None,
+) -> TimedClips:
+    """As `read_clips`, with the file's clock, and the frames shown at every multiple of 1 / target_fps seconds.
+
+    A file without a clock (an array, a folder of pictures) keeps its frames as they are.
+    """
+    if target_fps is not None:
+        check_real("target_fps", target_fps, above=0.0)
+    return _clips(path, size, channels, None, None, check_links(links), target_fps)
 
 
 def _clips(
@@ -168,7 +205,8 @@ def _clips(
     max_frames: int | None,
     limits: ReadLimits | None,
     links: str | None,
-) -> np.ndarray:
+    target_fps: float | None = None,
+) -> TimedClips:
     if max_frames is not None:
         check_count("max_frames", max_frames)
     if not pathlib.Path(path).exists():
@@ -186,4 +224,8 @@ def _clips(
     clips = [decode_clip(member, limits) for member in members]
     for note in dict.fromkeys(note for clip in clips for note in clip.facts.notes):
         warnings.warn(f"{printable(path)}: {note}", stacklevel=3)
-    return with_channels(np.stack([clip.frames for clip in clips]), channels)
+    frames, times = np.stack([clip.frames for clip in clips]), clips[0].times  # Only arrays hold several clips.
+    source = fps = rate_of(times)
+    if target_fps is not None and source is not None:
+        frames, fps = frames[:, shown_at(times, np.arange(num_ticks(times, target_fps)), target_fps)], target_fps
+    return TimedClips(with_channels(frames, channels), fps, source)

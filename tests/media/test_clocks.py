@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kvdiff import media
 from kvdiff.media.clocks import frame_times
 
 
@@ -45,3 +46,20 @@ def test_without_a_clock_the_rate_rules(stamps):
 def test_times_of_the_stored_order_are_sorted():
     times, num_jumps = frame_times([0.0, 0.3, 0.1, 0.2, 0.4], 10.0, are_stored=True)
     assert times.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4] and not num_jumps
+
+
+def test_a_file_is_read_at_another_clock(tmp_path) -> None:
+    """Frames that say their number by their brightness: at half the rate every second one is read."""
+    levels = np.linspace(20, 240, 12).astype(np.uint8)
+    clip = np.broadcast_to(levels[:, None, None, None], (12, 16, 16, 1)).copy()
+    path = media.write_clip(tmp_path / "clip.mp4", clip, fps=24.0)
+    whole = media.read_timed_clips(path, channels=1)
+    assert whole.fps == whole.source_fps == pytest.approx(24.0) and whole.frames.shape[:2] == (1, 12)
+    slow = media.read_timed_clips(path, channels=1, target_fps=8.0)
+    assert slow.fps == 8.0 and slow.source_fps == pytest.approx(24.0)
+    np.testing.assert_array_equal(slow.frames, whole.frames[:, ::3])
+    fast = media.read_timed_clips(path, channels=1, target_fps=48.0)
+    np.testing.assert_array_equal(fast.frames[:, :24], np.repeat(whole.frames, 2, axis=1)[:, :24])
+    np.save(tmp_path / "clip.npy", clip)
+    array = media.read_timed_clips(tmp_path / "clip.npy", channels=1, target_fps=8.0)
+    assert array.fps is None and array.source_fps is None and array.frames.shape[:2] == (1, 12)
