@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kvdiff.export.parity import Case, ParityError, cases, check_parity, measure
+from kvdiff.diffusion import Linear, Pixels, Unbounded
+from kvdiff.export.parity import Case, ParityError, cases, check_parity, measure, sample_differences
+from kvdiff.runtime.ort import ONNX
 
 
 def test_cases_vary_every_dynamic_axis() -> None:
@@ -39,12 +41,22 @@ def test_measure_finds_the_largest_difference() -> None:
 def test_the_bound_is_relative_to_outputs_above_one(difference: float, scale: float, passes: bool) -> None:
     measured = [Case(1, 4, 8, 8, 0.0, 1.0), Case(2, 4, 8, 8, difference, scale)]
     if passes:
-        assert check_parity(measured)["max_relative_difference"] == pytest.approx(difference / scale)
+        assert check_parity(measured, ONNX.tolerance)["max_relative_difference"] == pytest.approx(difference / scale)
     else:
         with pytest.raises(ParityError, match="Received: batch 2, frames 4, height 8, width 8"):
-            check_parity(measured)
+            check_parity(measured, ONNX.tolerance)
 
 
 def test_nan_fails() -> None:
     with pytest.raises(ParityError, match="nan"):
-        check_parity([Case(1, 4, 8, 8, np.nan, np.nan)])
+        check_parity([Case(1, 4, 8, 8, np.nan, np.nan)], np.inf)
+
+
+def test_samples_are_compared_as_x_0() -> None:
+    found, expected = np.float32([0.0, 30.0, 10.0]), np.float32([0.0, 20.0, 12.0])
+    np.testing.assert_allclose(sample_differences(Linear(0.0, 40.0), found, expected), [0.0, 0.5, -0.1], atol=1e-6)
+    np.testing.assert_allclose(sample_differences(Unbounded(), found, expected), [0.0, 0.5, -0.1])  # Of at most 20.
+    small = sample_differences(Unbounded(), np.float32([0.3]), np.float32([0.1]))
+    np.testing.assert_allclose(small, sample_differences(Pixels(), np.float32([0.3]), np.float32([0.1])))
+    np.testing.assert_allclose(small, 0.2, atol=1e-6)
+    assert np.isnan(sample_differences(Unbounded(), np.float32([np.nan]), np.float32([1.0]))).all()
