@@ -513,7 +513,7 @@ def test_a_foreign_model_file(tmp_path):
 def test_bad_training_arguments(clips, tmp_path):
     pytest.importorskip("tensorflow")
     out = ("-o", tmp_path / "run")
-    assert "expected a height divisible by 4, e.g. 8 or 12" in refused("train", clips, *out, "--size", 9)
+    assert "--size: expected a multiple of 4, e.g. 8 or 12" in refused("train", clips, *out, "--size", 9)
     assert "at least one clip of 50 frames" in call("train", clips, *out, "--size", 8, "--frames", 50, code=2).output
     assert "no such file" in refused("train", tmp_path / "none.gif", *out, "--size", 8)
     assert not (tmp_path / "run").exists()

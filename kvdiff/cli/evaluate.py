@@ -11,7 +11,7 @@ import typer
 
 from kvdiff.cli.options import Links, Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
 from kvdiff.cli.progress import progress_bars
-from kvdiff.cli.runs import KERAS_FILE, open_run
+from kvdiff.cli.runs import keras_path, open_run
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
 __all__ = ["compare", "evaluate"]
@@ -70,6 +70,7 @@ def evaluate(
     check_folder_writable(folder)
     rule = rule if num_clips is None else rule.reduced(num_clips)
     sampler = open_run(run, runtime, precision)
+    path = None if hasattr(sampler.engine, "artefact") else keras_path(run)
     features = _i3d() if frechet else None
     clips = real_clips(rule, data, training_data, links=links)
     classifier = None if clips.labels is None else DigitClassifier(rule.clip_shape[1])
@@ -87,7 +88,7 @@ def evaluate(
         made,
         rule,
         clips,
-        model=model_record(sampler, run / KERAS_FILE),
+        model=model_record(sampler, path),
         sampling={
             "num_steps": DEFAULT_NUM_STEPS,
             "solver": DEFAULT_SOLVER,

@@ -17,11 +17,24 @@ from kvdiff.runtime import FORMATS
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["KERAS_FILE", "ONNX_FILE", "load_keras", "open_run", "quiet_tensorflow", "save_keras"]
+__all__ = [
+    "CHECKPOINTS",
+    "KERAS_FILE",
+    "ONNX_FILE",
+    "TRAINING",
+    "keras_path",
+    "load_keras",
+    "open_run",
+    "quiet_tensorflow",
+    "require",
+    "save_keras",
+]
 
 KERAS = "keras"
 KERAS_FILE = "model.keras"
 ONNX_FILE = "denoiser.onnx"
+TRAINING = "training"
+CHECKPOINTS = f"{TRAINING}/checkpoints"
 
 
 def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | None = None) -> Sampler:
@@ -55,7 +68,7 @@ def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | Non
         chosen = chosen if chosen[0] is first and first.is_installed else None
     if chosen is None:
         sampler = load_keras(run).sampler
-        typer.echo(f"Runtime: keras, {keras_file.name}.", err=True)
+        typer.echo(f"Runtime: keras, {keras_path(run).name}.", err=True)
         return sampler
     form, path = chosen
     if keras_file.exists() and keras_file.stat().st_mtime > path.stat().st_mtime:
@@ -65,12 +78,49 @@ def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | Non
 
 
 def load_keras(run: pathlib.Path) -> VideoDiffusion:
-    """The Keras model of a run, a folder or its model.keras, for sampling and export."""
-    path = run if run.suffix == ".keras" else run / KERAS_FILE
-    _require(path, "`kvdiff train` writes it")
+    """The Keras model of a run, for sampling and export; of a training that has not ended, its newest checkpoint's.
+
+    Raises:
+        FileNotFoundError: the run has neither.
+        ImportError: no Keras.
+    """
+    require("keras")
     with quiet_tensorflow():
         from kvdiff.models.loading import load_model
+    path = keras_path(run)
+    if path.suffix == ".npz":
+        step = int(path.stem.removeprefix("step-"))
+        note = f"no {KERAS_FILE} yet; this is the checkpoint after {step} training steps, which --resume goes on from"
+        typer.echo(f"Note: {run}: {note}.", err=True)
+    elif any(file.stat().st_mtime > path.stat().st_mtime for file in (run / CHECKPOINTS).glob("step-*.npz")):
+        typer.echo(f"Note: {run}: this is the {KERAS_FILE} from before a training that has not ended.", err=True)
     return load_model(path, compile=False)
+
+
+def keras_path(run: pathlib.Path) -> pathlib.Path:
+    """Where a run's Keras model is: model.keras, `run` itself or in it; before there is one the newest checkpoint.
+
+    Raises:
+        FileNotFoundError: the run has neither.
+    """
+    path = run if run.suffix == ".keras" else run / KERAS_FILE
+    if path.is_file():
+        return path
+    from kvdiff.models.loading import newest_checkpoint
+
+    found = newest_checkpoint(run / CHECKPOINTS)
+    if found is None:
+        _require(path, "`kvdiff train` writes it, and checkpoints before")
+    return found[0] if found else path
+
+
+def require(*packages: str) -> None:
+    """Raise ImportError, with what to install, where one of the packages is missing that Keras models need."""
+    if missing := [name for name in packages if not importlib.util.find_spec(name)]:
+        raise ImportError(
+            f"expected {' and '.join(missing)}, to train or to open a Keras model. Received: an environment without. "
+            'Write: pip install "keras-video-diffusion[train]"'
+        )
 
 
 def save_keras(model: VideoDiffusion, run: pathlib.Path) -> pathlib.Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kvdiff.cli.options import Links
-from kvdiff.cli.runs import KERAS_FILE, ONNX_FILE, quiet_tensorflow, save_keras
+from kvdiff.cli.room import room_for
+from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE, TRAINING, quiet_tensorflow, require, save_keras
 from kvdiff.cli.workers import run_workers
 from kvdiff.media import check_folder_writable
 from kvdiff.training.cluster import num_workers, worker_number
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_TRAINING, _CHECKPOINTS = "training", "checkpoints"
 _COMMAND = "from kvdiff.cli import main; main()"
 
 
@@ -57,6 +60,9 @@ def train(
         pathlib.Path | None,
         typer.Option(metavar="FOLDER", help="Keep decoded clips there. [default: in memory]"),
     ] = None,
+    digest: Annotated[
+        str, typer.Option(metavar="HOW", help="How --resume knows the files again: by 'parts' of them, or 'all'.")
+    ] = "parts",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, up to a tenth of them.")
     ] = False,
@@ -85,14 +91,19 @@ def train(
 
     Writes RUN/model.keras, and into RUN/training checkpoints, configuration, metrics and previews. One training serves
     every task: generate, predict and interpolate. Ctrl-C and SIGTERM save it; the same command with --resume goes on.
+    Until then, and while it trains, the other commands take the newest checkpoint of RUN.
 
     It trains on all GPUs of the machine; on a cluster, run it on every worker, with TF_CONFIG set and RUN in a folder
     that all share. Several workers end at once when interrupted, and go on from their newest checkpoint.
 
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
-    _check_folder(output, resume=resume, overwrite=overwrite)
+    _check_numbers(channels=channels, size=size, width=width)
+    _check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
+    require("keras", "tensorflow", "filelock")
+    if preview_every:
+        _check_previews()
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
     shape = (frames, size, size, channels)
@@ -105,6 +116,7 @@ def train(
         default_fps=default_fps,
         cache=cache or "memory",
         on_bad="skip" if skip_bad else "raise",
+        digest=digest,
     )
     batches = _batches(
         clips, shape, batch_size, links=links, seed=seed, announce=functools.partial(say, err=True), **reading
@@ -113,20 +125,57 @@ def train(
     say(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
     with strategy.scope():
         _compile(model, learning_rate, epochs * steps)
-    _fit(model, batches, output / _TRAINING, epochs, preview_every, every=save_every, resume=resume)
-    if worker_number() == 0:
-        typer.echo(f"Wrote {save_keras(model, output)}. Try: kvdiff generate {output} -o new.gif")
+    is_first = worker_number() == 0
+    with _room(model, output) if is_first else contextlib.nullcontext(_nothing) as make_room:
+        try:
+            _fit(model, batches, output / TRAINING, epochs, preview_every, every=save_every, resume=resume)
+        except (KeyboardInterrupt, SystemExit):
+            if any((output / CHECKPOINTS).glob("step-*.npz")):
+                sample = f"kvdiff generate {output} -o new.gif"
+                say(f"The same command with --resume goes on. What there is can be used: {sample}", err=True)
+            raise
+        if is_first:
+            make_room()
+            typer.echo(f"Wrote {save_keras(model, output)}. Try: kvdiff generate {output} -o new.gif")
 
 
-def _nothing(text: str, *, err: bool = False) -> None:
-    """What every worker but the first says."""
+def _nothing(text: str = "", *, err: bool = False) -> None:
+    """What every worker but the first says and does."""
 
 
-def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to replace anything unasked."""
+def _check_numbers(*, channels: int, size: int, width: int) -> None:
+    """Refuse what the network cannot be built for, by the option's own name."""
+    if channels not in (1, 3):
+        raise ValueError(f"--channels: expected 1 for grey or 3 for colour. Received: {channels}")
+    for name, number, unit in (("--size", size, 4), ("--width", width, 24)):
+        if number % unit:
+            below = number // unit * unit
+            nearest = f"{below} or {below + unit}" if below else f"{unit}"
+            raise ValueError(f"{name}: expected a multiple of {unit}, e.g. {nearest}. Received: {number}")
+
+
+def _check_previews() -> None:
+    """Miss PyAV now and not at the first preview."""
+    from kvdiff.media.libraries import import_av
+
+    try:
+        import_av()
+    except ImportError as error:
+        raise ImportError(f"{error}; or leave the previews out, with --preview-every 0") from error
+
+
+def _check_folder(output: pathlib.Path, clips: list[pathlib.Path], *, resume: bool, overwrite: bool) -> None:
+    """Refuse to replace anything unasked, to write where nothing can be written, and to write among the clips."""
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output}: expected a folder. Received: a file")
-    begun = any((output / _TRAINING / _CHECKPOINTS).glob("step-*.npz"))
+    for folder in (path.resolve() for path in clips if path.is_dir()):
+        inside = output.resolve()
+        if inside.is_relative_to(folder) and not any(p.startswith(".") for p in inside.relative_to(folder).parts):
+            raise ValueError(
+                f"--output: expected a folder outside of the clips, {folder}, or a hidden one, for what a training "
+                f"writes would be read as clips the next time. Received: {output}"
+            )
+    begun = any((output / CHECKPOINTS).glob("step-*.npz"))
     if resume and begun:
         return
     there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
@@ -134,6 +183,13 @@ def _check_folder(output: pathlib.Path, *, resume: bool, overwrite: bool) -> Non
         raise FileExistsError(f"{output}: holds {' and '.join(there)}; pass --overwrite or name another folder")
     if begun and not overwrite:
         raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
+
+
+def _room(model: VideoDiffusion, output: pathlib.Path) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """Room for model.keras: weights, their averages and Adam's two moments, and a little for the archive."""
+    output.mkdir(parents=True, exist_ok=True)
+    weights = sum(math.prod(variable.shape) for variable in model.variables)
+    return room_for(output / KERAS_FILE, 4 * 4 * weights + 2**21)
 
 
 def _strategy() -> Any:
@@ -206,7 +262,7 @@ def _fit(
     told = [Throughput(batches.batch_size), record]
     preview_every = preview_every if num_workers() == 1 else 0
     shown = [Previews(folder / "previews", every=preview_every, num_steps=20, scale=2)] if preview_every else []
-    checkpoint = TrainingCheckpoint(folder / _CHECKPOINTS, batches, callbacks=told, writes=not number, **saving)
+    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=told, writes=not number, **saving)
     if checkpoint.step and not number:
         typer.echo(f"Going on after step {checkpoint.step} of {epochs * steps}.")
     options = dict(epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0 if number else "auto")

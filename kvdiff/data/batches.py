@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from kvdiff.data.bad_files import BadFiles
+from kvdiff.data.content import DIGESTS, file_digests
 from kvdiff.data.listing import Listing, Video
 from kvdiff.data.order import epoch_order, window_numbers
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.media import VideoError, printable
 
 __all__ = ["VideoBatches"]
@@ -39,6 +40,7 @@ class VideoBatches:
         batch_size: clips a batch.
         shuffle: whether epochs differ in their order.
         seed: of order and random beginnings.
+        digest: how much of the files `config` knows: "parts", sizes and some blocks of each, or "all".
         encode: from an integer label to what a batch holds of it; None: batches are clips alone.
         announce: called with a line for every video that "all" leaves out as too short, and with one that says how fast
             the first epoch was read; None for silence.
@@ -54,11 +56,13 @@ class VideoBatches:
         batch_size: int,
         shuffle: bool,
         seed: int,
+        digest: str = "parts",
         encode: Callable[[int], np.ndarray] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.listing, self.store, self.windows, self.bad_files = listing, store, windows, bad_files
         self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
+        self.digest = check_choice("digest", digest, DIGESTS)
         self._encode = encode
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
         self._announce = announce or (lambda line: None)
@@ -79,10 +83,15 @@ class VideoBatches:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What decides every batch, JSON-able: a training that goes on must find it unchanged."""
+        """What decides every batch, JSON-able: a training that goes on must find it unchanged.
+
+        The files are looked at once, when this is first asked for. Where only parts of them are, the times at which
+        they were written are there too: files copied anew have others, so a `TrainingCheckpoint` warns of those.
+        """
         listed = "\n".join(
             f"{name}\t{video.member}" for name, video in zip(self.listing.names(), self.videos, strict=True)
         )
+        content, times = self._file_digests
         return dict(
             dataclasses.asdict(self.windows),
             num_samples=self.num_samples,
@@ -91,7 +100,13 @@ class VideoBatches:
             seed=self.seed,
             image=repr(self.store.options),
             sha256=hashlib.sha256(f"{listed}\n{self._labels.tolist()}".encode("utf-8", "surrogateescape")).hexdigest(),
+            content={"digest": self.digest, "sha256": content},
+            **({"file_times": times} if self.digest == "parts" else {}),
         )
+
+    @functools.cached_property
+    def _file_digests(self) -> tuple[str, str]:
+        return file_digests(self.listing.file_paths, self.digest)
 
     @property
     def videos(self) -> Sequence[Video]:

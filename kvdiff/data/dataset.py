@@ -41,6 +41,7 @@ class ClipOptions(TypedDict, total=False):
     drop_remainder: bool
     shuffle: bool
     seed: int
+    digest: str
     validation_split: float | None
     subset: str | None
     cache: str | os.PathLike[str] | None
@@ -97,6 +98,7 @@ def clip_batches(
     batch_size: int = 16,
     shuffle: bool = True,
     seed: int = 0,
+    digest: str = "parts",
     cache: str | os.PathLike[str] | None = None,
     default_fps: float | None = None,
     num_workers: int | None = None,
@@ -136,6 +138,7 @@ def clip_batches(
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
+        digest=digest,
         encode=encode,
         announce=announce,
     )

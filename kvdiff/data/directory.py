@@ -61,6 +61,8 @@ def video_dataset_from_directory(
         drop_remainder: leave out an epoch's last batch where it is not full (False).
         shuffle: another order every epoch (True).
         seed: of order, random clips and split (0).
+        digest: how a training that goes on knows the files again: "parts" (default), by sizes and eight blocks of each;
+            "all", by every byte.
         validation_split: share of the files to hold out, in (0, 1); a file is on one side with all its clips, and
             stays there when others are added. Which ones depends on `seed` and their names alone.
         subset: "training", "validation", or "both" for a pair of data sets.

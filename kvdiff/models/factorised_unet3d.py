@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.conditions.kinds import ClipVector
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.layers.condition_concatenation import ConditionConcatenation
@@ -54,6 +55,11 @@ def FactorisedUNet3D(
         A Keras model as of `UNet3D`; frames' height and width are divisible by 2^(levels - 1). Output: float32 [batch,
         frames, height, width, out_channels].
     """
+    if not isinstance(multipliers, (tuple, list)) or not multipliers:
+        raise TypeError(f"`multipliers`: expected one a level, e.g. (1, 2, 4, 8). Received: {multipliers!r}")
+    numbers = dict(channels=channels, width=width, heads=heads, out_channels=out_channels or channels)
+    for argument, number in (*numbers.items(), *(("multipliers", multiplier) for multiplier in multipliers)):
+        check_count(argument, number)
     conditions = dict(conditions or {})
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")

@@ -1,38 +1,102 @@
-"""Opening a saved model."""
+"""Opening a saved model, or the model of a checkpoint."""
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+from typing import Any
 
 import keras
 
 import kvdiff.models.factorised_unet3d  # noqa: F401 - Keras finds the classes that were imported.
 from kvdiff.models.video_diffusion import VideoDiffusion
+from kvdiff.training.averaging import averages
+from kvdiff.training.checkpoint_facts import check_facts
+from kvdiff.training.checkpoint_file import TrainingState, read_checkpoint
+from kvdiff.training.checkpoint_folder import CheckpointFolder
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "newest_checkpoint"]
 
 
 def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDiffusion:
-    """The model that `model.save(path)` wrote: network, weights, noise schedule.
+    """The model that `model.save(path)` wrote, or that of a checkpoint: network, weights, noise schedule.
 
     `keras.saving.load_model` with the package's classes registered, and with errors that name the file.
 
     Args:
-        path: a `.keras` file.
-        compile: also restore the optimizer and its state, where the file has them.
+        path: a `.keras` file; a checkpoint of a `TrainingCheckpoint`; or a folder of checkpoints, for the newest. A
+            checkpoint's model has the averaged weights, where the training keeps some, and is not compiled.
+        compile: also restore the optimizer and its state, where a `.keras` file has them.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file, or a folder without checkpoints.
         ValueError: a file that is not a saved `VideoDiffusion`, or a damaged one.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
+    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        model: Any = _of_checkpoint(path)
+    elif path.is_file():
+        try:
+            model = keras.saving.load_model(path, compile=compile)
+        except Exception as error:  # A foreign or damaged archive makes Keras raise almost anything.
+            raise ValueError(f"`path`: expected a model that kvdiff saved. Received: {path} ({error})") from error
+    else:
         raise FileNotFoundError(f"`path`: expected a .keras file. Received: {path}, which does not exist")
-    try:
-        model = keras.saving.load_model(path, compile=compile)
-    except Exception as error:  # A foreign or damaged archive makes Keras raise almost anything.
-        raise ValueError(f"`path`: expected a model that kvdiff saved. Received: {path} ({error})") from error
     if not isinstance(model, VideoDiffusion):
         raise ValueError(f"`path`: expected a VideoDiffusion model. Received: {path}, a {type(model).__name__}")
     return model
+
+
+def newest_checkpoint(folder: str | os.PathLike[str]) -> tuple[pathlib.Path, TrainingState] | None:
+    """The newest whole checkpoint of a folder and its path; None where there is none. The folder stays as it is."""
+    return CheckpointFolder(folder).newest(lambda path, state: check_facts(path, state.facts))
+
+
+def _of_checkpoint(path: pathlib.Path) -> keras.Model:
+    if path.is_dir():
+        found = newest_checkpoint(path)
+        if found is None:
+            raise FileNotFoundError(f"`path`: expected a folder of checkpoints. Received: {path}, which holds none")
+        path, state = found
+    else:
+        state = read_checkpoint(path)
+        check_facts(path, state.facts)
+    try:
+        model = keras.saving.deserialize_keras_object(_network(path, state))
+        _assign(model, state)
+    except Exception as error:  # As with an archive of Keras'.
+        raise ValueError(f"`path`: expected a checkpoint of a model. Received: {path} ({error})") from error
+    return model
+
+
+def _network(path: pathlib.Path, state: TrainingState) -> dict[str, Any]:
+    """The model that was trained, serialized; of an earlier version's checkpoint it is in the record of the run."""
+    if "network" in state.facts:
+        return state.facts["network"]
+    record = path.parent.parent / "config.json"
+    if not record.is_file():
+        raise ValueError(f"it is of an earlier version and has no network; expected the run's record, {record}")
+    config = json.loads(record.read_text())["model"]
+    home = {"module": VideoDiffusion.__module__, "registered_name": "kvdiff>VideoDiffusion"}
+    return {**home, "class_name": "VideoDiffusion", "config": config}
+
+
+def _assign(model: keras.Model, state: TrainingState) -> None:
+    """Give a model the weights that it would sample with at that step."""
+    names = [f"model/{index:04d}" for index in range(len(model.variables))]
+    for variable, name in zip(model.variables, names, strict=True):
+        variable.assign(state.arrays[name])
+    means = state.facts["averages"] if "averages" in state.facts else _names_of_averages(model, state)
+    for variable, name in zip(model.trainable_variables[: len(means)], means, strict=True):
+        variable.assign(state.arrays[name])
+
+
+def _names_of_averages(model: keras.Model, state: TrainingState) -> list[str]:
+    """Where an earlier version's checkpoint has the averages: as its optimizer's variables lie, built once more."""
+    optimizer = keras.saving.deserialize_keras_object(state.facts["optimizer"])
+    optimizer.build(model.trainable_variables)
+    names = {id(variable): f"optimizer/{index:04d}" for index, variable in enumerate(optimizer.variables)}
+    for variable in optimizer.variables:
+        variable.assign(state.arrays[names[id(variable)]])
+    return [names[id(variable)] for variable in averages(optimizer)]

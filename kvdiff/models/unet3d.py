@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, optional_names
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.condition_embedding import ConditionEmbedding
@@ -28,7 +30,7 @@ def UNet3D(
     widths: Sequence[int] = (48, 96),
     blocks: int = 2,
     patch_size: int = 2,
-    attention: Sequence[str | None] = (None, "space_time"),
+    attention: Sequence[str | None] | None = None,
     heads: int = 4,
     groups: int = 8,
     factorised: bool = True,
@@ -51,7 +53,7 @@ def UNet3D(
         blocks: residual blocks a level, on the way down and again on the way up.
         patch_size: pixels merged at the input, height and width alike; cost falls with its square.
         attention: for each level None, "time", "space" or "space_time" (see `VideoAttention`, also for which widths
-            suit).
+            suit); by default "space_time" at the coarsest level alone: its cost grows with the square of the pixels.
         heads: of the attention.
         groups: of the group normalisation; must divide the widths.
         factorised: (1, 3, 3) and (3, 1, 1) convolutions, or true 3×3×3 ones.
@@ -67,10 +69,16 @@ def UNet3D(
         A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`,
         with conditions also theirs by name and which are present, `"told"`, float32 [batch, conditions]. Output:
         float32 [batch, frames, height, width, out_channels], 0 before training.
+
+    Raises:
+        TypeError, ValueError: arguments that are not as above, or do not go together.
     """
-    conditions = dict(conditions or {})
-    if len(attention) != len(widths):
-        raise ValueError(f"`attention`: expected one entry a level ({len(widths)}). Received: {attention}")
+    widths, attention = _checked_levels(widths, attention, groups, heads)
+    for argument, number in (("channels", channels), ("blocks", blocks), ("patch_size", patch_size)):
+        check_count(argument, number)
+    check_count("out_channels", channels if out_channels is None else out_channels)
+    check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
+    conditions = _checked_conditions(conditions)
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
@@ -94,6 +102,36 @@ def UNet3D(
     # The last map stays float32 under mixed precision: its output is the denoiser's.
     head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(inputs, head(x), name=name)
+
+
+def _checked_levels(
+    widths: Any, attention: Any, groups: Any, heads: Any
+) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
+    """Widths that normalisation and attention can have: sines and cosines of three axes, for every head."""
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise TypeError(f"`widths`: expected the channels of each level, e.g. (48, 96). Received: {widths!r}")
+    if attention is None:
+        attention = (*[None] * (len(widths) - 1), "space_time")
+    if not isinstance(attention, (tuple, list)) or len(attention) != len(widths):
+        raise ValueError(f"`attention`: expected one entry a level ({len(widths)}). Received: {attention!r}")
+    unit = math.lcm(6, check_count("heads", heads))
+    for width, axes in zip(widths, attention, strict=True):
+        if check_count("widths", width) % check_count("groups", groups):
+            raise ValueError(f"`widths`: expected multiples of `groups`, {groups}. Received: {width}")
+        if axes not in (None, "time", "space", "space_time"):
+            raise ValueError(f'`attention`: expected None, "time", "space" or "space_time". Received: {axes!r}')
+        if axes is not None and width % unit:
+            raise ValueError(
+                f"`widths`: expected a multiple of {unit} where there is attention of {heads} heads. Received: {width}"
+            )
+    return tuple(widths), tuple(attention)
+
+
+def _checked_conditions(conditions: Any) -> dict[str, Condition]:
+    kinds = dict(conditions) if isinstance(conditions, Mapping) else {"": conditions} if conditions else {}
+    if wrong := [kind for name, kind in kinds.items() if not isinstance(kind, Condition) or not name]:
+        raise TypeError(f"`conditions`: expected {{name: condition}}, e.g. ClassLabel(10). Received: {wrong[0]!r}")
+    return kinds
 
 
 def _seen(noisy_clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], known_noise: float) -> Any:

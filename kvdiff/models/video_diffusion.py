@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.checks import check_clip_shape, check_real
+from kvdiff.diffusion.checks import check_clip_shape, check_count, check_real
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.noise import EPS, MASK, TIMESTEP, normal, uniform
 from kvdiff.diffusion.process.predictions import Prediction, noise_label
@@ -22,12 +23,14 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
-from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
+from kvdiff.diffusion.transforms.values import PIXELS, Pixels, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
+from kvdiff.models.arguments import built, made, named, parts_of
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.sampling import KerasEngine
 from kvdiff.training.conditions import NoiseKey, training_conditions
+from kvdiff.training.data_checks import by_sample, check_range, in_range
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.replicas import sample_numbers
@@ -35,6 +38,11 @@ from kvdiff.training.timesteps import TimestepDraw
 from kvdiff.training.trainer import DiffusionTrainer
 
 __all__ = ["VideoDiffusion"]
+
+_TO_SAMPLE = (
+    "To sample, call generate(num_clips), predict_frames(past), interpolate(before, after) or infill(clip, known); to "
+    "train, fit(clips)"
+)
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
@@ -59,7 +67,8 @@ class VideoDiffusion(DiffusionTrainer):
         values: what the numbers of a clip mean: by default `Pixels()`; `Linear(low, high)` for physical values.
         codec: between clips and the latent clips on which the denoiser works; by default none.
         sampling: the model's own defaults of sampling by task, see `ModelSpec`.
-        schedule: the noise levels of training; by default `cosine` with 1000 timesteps.
+        schedule: the noise levels of training, a `NoiseSchedule` or its name, e.g. "linear"; by default `cosine` with
+            1000 timesteps.
         prediction: what the denoiser predicts: "v" (default), "eps", "x0", or another of `PREDICTIONS`.
         known_frames: the distribution of known frames in training: `KnownFrames(first=…, ends=…)`, or any mask of
             `kvdiff.diffusion.known_frames`.
@@ -96,7 +105,7 @@ class VideoDiffusion(DiffusionTrainer):
         values: Values | Mapping[str, Any] = PIXELS,
         codec: Codec | Mapping[str, Any] | None = None,
         sampling: Mapping[str, Mapping[str, Any]] | None = None,
-        schedule: NoiseSchedule | Mapping[str, Any] | None = None,
+        schedule: NoiseSchedule | Mapping[str, Any] | str | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
         known_frames: FrameMask | Mapping[str, Any] | None = None,
         known_noise: float = 0.0,
@@ -111,8 +120,10 @@ class VideoDiffusion(DiffusionTrainer):
         super().__init__(**kwargs)
         self.autocast = False  # In bfloat16 half of the noise labels would coincide; the denoiser casts its own clip.
         clip = clip_shape if isinstance(clip_shape, ClipSpec) else ClipSpec(*check_clip_shape("clip_shape", clip_shape))
-        codec = codec_from_config(codec)
+        codec = built("codec", codec, lambda: codec_from_config(codec))
         shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
+        if not isinstance(learned_variance, bool):
+            raise TypeError(f"`learned_variance`: expected True or False. Received: {learned_variance!r}")
         channels = shape[-1]
         outputs = 2 * channels if learned_variance else channels
         if denoiser is None:
@@ -126,30 +137,35 @@ class VideoDiffusion(DiffusionTrainer):
                 f"Received: {known_noise}. Make both the same, e.g. UNet3D(…, known_noise={known_noise})."
             )
         self.forward_diffusion = ForwardDiffusion(
-            {"name": "cosine"} if schedule is None else schedule,
-            prediction,
+            made("schedule", NoiseSchedule, schedule or "cosine"),
+            made("prediction", Prediction, prediction),
             learned_variance=learned_variance,
             name="forward_diffusion",
         )
+        noise, predicted = self.forward_diffusion.schedule, self.forward_diffusion.prediction
+        masks = {} if known_frames is None else known_frames
+        if not isinstance(masks, (FrameMask, Mapping)):
+            raise TypeError(
+                f"`known_frames`: expected KnownFrames(…), a mask, or either's configuration. Received: {masks!r}"
+            )
         self.spec = ModelSpec(
             clip,
-            self.forward_diffusion.schedule,
-            self.forward_diffusion.prediction,
-            values_from_config(values),
+            noise,
+            predicted,
+            built("values", values, lambda: values_from_config(values)),
             codec,
             contract.conditions,
-            mask_from_config({} if known_frames is None else known_frames),
+            built("known_frames", masks, lambda: mask_from_config(masks)),
             known_noise,
             independent_noise,
             sampling or {},
         )
-        self.loss_weight, self.timesteps = _named(loss_weight), _named(timesteps)
-        self.timestep_draw = TimestepDraw(self.forward_diffusion.schedule, self.timesteps)
-        self._loss_weights = loss_weights(
-            self.forward_diffusion.schedule, self.forward_diffusion.prediction, **self.loss_weight
-        ).astype(np.float32)
+        self.loss_weight, self.timesteps = named("loss_weight", loss_weight), named("timesteps", timesteps)
+        self.timestep_draw = built("timesteps", timesteps, lambda: TimestepDraw(noise, self.timesteps))
+        weights = built("loss_weight", loss_weight, lambda: loss_weights(noise, predicted, **self.loss_weight))
+        self._loss_weights = weights.astype(np.float32)
         self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
-        self.seed = seed
+        self.seed = check_count("seed", seed, at_least=0, at_most=2**64 - 1)
         self.sampler = Sampler(self.spec, KerasEngine(denoiser, self.spec))
         self.built = True
 
@@ -173,8 +189,28 @@ class VideoDiffusion(DiffusionTrainer):
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        """The denoiser's raw output F."""
+        """The denoiser's raw output F of its inputs by name.
+
+        Raises:
+            TypeError: something else, such as clips: `fit` trains on them, and `predict_frames` goes on with them.
+        """
+        if not isinstance(inputs, Mapping) or set(inputs) != set(self.denoiser.input):
+            received = sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise TypeError(
+                f"model(inputs): expected the denoiser's inputs by name, {sorted(self.denoiser.input)}. Received: "
+                f"{received}. {_TO_SAMPLE}"
+            )
         return self.denoiser(inputs, training=training)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Not what Keras means by it: a call of the network is no clip.
+
+        Raises:
+            TypeError: always, with what to call.
+        """
+        raise TypeError(f"model.predict: a single call of the network makes no clip. {_TO_SAMPLE}")
+
+    predict_on_batch = predict
 
     def blank_batch(self) -> tuple[Any, Any]:
         """A clip of zeros, with conditions that are all 0."""
@@ -191,18 +227,25 @@ class VideoDiffusion(DiffusionTrainer):
         """From clean clips to what Keras trains on.
 
         Args:
-            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips,
-                array) where there is but one.
+            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips, array) where there is
+                but one; with sample weights (clips, conditions or {}, weights [batch] or [batch, frames]).
             training_step: which noise to draw.
             timestep: int [batch], in place of those that would be drawn.
             samples: int [batch], the clips' numbers in the global batch, if not those of this replica.
 
         Returns:
             The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
-            the others that every clip counts the same, times the weight of its timestep.
+            the others that every clip counts the same, times the weight of its timestep and its sample weight.
+
+        Raises:
+            TypeError, ValueError: data of another type, shape or range, or with NaN; conditions that the denoiser does
+                not take. In a graph range and NaN are looked at when it runs.
         """
-        clips, given = data[:2] if isinstance(data, (tuple, list)) and len(data) > 1 else (data, None)
-        x_0 = self._clean(clips[0] if isinstance(clips, (tuple, list)) else clips)
+        clips, given, sample_weight = parts_of(data)
+        if not self.spec.conditions and any(leaf is not None for leaf in keras.tree.flatten(given)):
+            text = "labels or conditions are not trained on: the denoiser was built without `conditions`"
+            warnings.warn(text, stacklevel=2)
+        x_0 = self._clean(clips)
         batch, frames = ops.shape(x_0)[:2]
         where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)
         masks = self.spec.known_frames
@@ -214,10 +257,13 @@ class VideoDiffusion(DiffusionTrainer):
         eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
         inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
         inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
+        if given is not None:
+            floats = [name for name, condition in self.spec.conditions.items() if "float" in condition.dtype]
+            inputs |= {name: in_range(f"condition {name}", inputs[name]) for name in floats}
         weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
-        return inputs, target, (share * weight)[:, :, None, None]
+        return inputs, target, (share * weight)[:, :, None, None] * by_sample(sample_weight, batch)
 
     def _timesteps(self, where: NoiseKey, known: Any, frames: Any) -> tuple[Any, Any]:
         """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
@@ -244,7 +290,26 @@ class VideoDiffusion(DiffusionTrainer):
                 f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
                 f"Received: {list(clips.shape)}"
             )
+        if self._has_limits(clips):
+            clips = in_range("clips", ops.cast(clips, "float32"), *self.spec.values.limits)
         return self.spec.encode(clips, ops)
+
+    def _has_limits(self, clips: Any) -> bool:
+        """Whether clips may be out of range, after a check that they are numbers of the values' kind."""
+        dtype = keras.backend.standardize_dtype(clips.dtype)
+        if dtype == "uint8" and isinstance(self.spec.values, Pixels):
+            return False
+        self.spec.values.check_kind("clips", np.empty(0, "float32" if "float" in dtype else dtype))
+        return True
+
+    def check_batch(self, data: Any) -> None:
+        """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
+        clips, given, _ = parts_of(data)
+        if self._has_limits(clips):
+            check_range("clips", clips, *self.spec.values.limits)
+        for condition in keras.tree.flatten(given):
+            if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
+                check_range("conditions", condition)
 
     # Sampling: see `kvdiff.diffusion.Sampler.infill` for every keyword.
 
@@ -336,8 +401,3 @@ _OF_SPEC = (
     *("known_frames", "known_noise", "independent_noise", "sampling"),
 )
 """The constructor's arguments that a spec holds, besides the clip and what the denoiser says."""
-
-
-def _named(choice: Mapping[str, Any] | str) -> dict[str, Any]:
-    """A choice given by its name alone, or with its options: `{"name": …, **options}`."""
-    return {"name": choice} if isinstance(choice, str) else dict(choice)

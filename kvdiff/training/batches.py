@@ -48,9 +48,10 @@ class ClipBatches:
 
     def __init__(self, clips: Any, batch_size: int, *, steps_per_epoch: int | None = None, seed: int = 0) -> None:
         self.clips = keras.tree.map_structure(np.asarray, clips)
-        lengths = {len(array) for array in keras.tree.flatten(self.clips)}
-        if len(lengths) != 1:
-            raise ValueError(f"`clips`: expected arrays with one length. Received: lengths {sorted(lengths)}")
+        shapes = [array.shape for array in keras.tree.flatten(self.clips)]
+        lengths = {shape[0] if shape else 0 for shape in shapes}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"`clips`: expected arrays with one length, not 0. Received: shapes {shapes}")
         self.num_clips = check_count("number of clips", lengths.pop())
         self.batch_size = check_count("batch_size", batch_size, at_most=self.num_clips)
         self.seed = check_count("seed", seed, at_least=0, at_most=2**64 - 1)

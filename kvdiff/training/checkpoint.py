@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kvdiff.diffusion.checks import check_count
-from kvdiff.training.callback_state import get_state, pack, set_state, unpack
+from kvdiff.training.callback_state import get_state
+from kvdiff.training.checkpoint_facts import check_data, check_facts, check_place, differences
 from kvdiff.training.checkpoint_file import TrainingState
 from kvdiff.training.checkpoint_folder import CheckpointFolder
 from kvdiff.training.cluster import num_workers
-from kvdiff.training.environment import arithmetic
 from kvdiff.training.interruption import Interruption
+from kvdiff.training.model_state import check_same, described, gathered, put_back
 
 __all__ = ["TrainingCheckpoint"]
 
@@ -44,6 +45,11 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     after SIGTERM, with `KeyboardInterrupt` after Ctrl-C. A second signal acts at once. Of several workers (`TF_CONFIG`)
     none waits for a step to end: the training goes on from the newest checkpoint.
 
+    A callback that sets `model.stop_training` at the end of an epoch ends the training: run again, it stays ended until
+    `fit` is asked for more epochs. One that does so in mid-epoch interrupts it, as a signal does.
+
+    Each checkpoint is a usable model: `kvdiff.load_model` takes the file, or the folder for its newest.
+
     Args:
         directory: of the checkpoints, for one training at a time.
         batches: the data: a `ClipBatches`, or another object with its `config`, `steps_per_epoch` and `dataset`.
@@ -67,8 +73,15 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         writes: bool = True,
     ) -> None:
         super().__init__()
+        if missing := [name for name in ("config", "steps_per_epoch", "dataset") if not hasattr(batches, name)]:
+            raise TypeError(
+                f"`batches`: expected a ClipBatches, or an object with config, steps_per_epoch and dataset. Received: "
+                f"{type(batches).__name__}, without {', '.join(missing)}"
+            )
         self.batches = batches
         self.every = batches.steps_per_epoch if every is None else check_count("every", every)
+        if not isinstance(callbacks, (tuple, list)):
+            raise TypeError(f"`callbacks`: expected a list of them. Received: {callbacks!r}")
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             get_state(callback)  # Refuses, here and not in the first save.
@@ -79,8 +92,9 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self._state: TrainingState | None = None  # The one to go on from.
         self._is_open = False
         self._dataset_step: int | None = None
-        self._start = self._epoch = self._first_batch = 0
-        self._optimizer: dict[str, Any] = {}
+        self._start = self._epoch = self._first_batch = self._done = 0
+        self._described: dict[str, Any] = {}
+        self._saved_step: int | None = None
         self._open(anew=not resume)
 
     @property
@@ -108,41 +122,50 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         """Put back the state of the newest checkpoint."""
         self._check_use()
         self._build()
-        self._optimizer = json.loads(json.dumps(keras.saving.serialize_keras_object(self.model.optimizer)))
+        self._described = described(self.model)
         if self._state is not None:
-            self._check_state(self._state)
-            self._put_back(self._state)
-            ended = self._state.facts["ended"] == self.params["epochs"]  # A callback has stopped the same training.
+            check_same(self._folder.folder, self._state, self.model, self.callbacks, self._described)
+            put_back(self.model, self.callbacks, self._state, self._described)
+            epochs = self.params["epochs"]
+            ended = self._state.facts["ended"] == epochs  # A callback has stopped the same training.
             # As keras.callbacks.BackupAndRestore does.
-            self.model._initial_epoch = self.params["epochs"] if ended else self._state.facts["epoch"]
+            self.model._initial_epoch = epochs if ended else self._state.facts["epoch"]
+            if self.model._initial_epoch >= epochs:
+                why = "a callback stopped it" if ended else "all epochs are done"
+                self._say(f"Nothing is left to train after step {self.step}: {why}; more than {epochs} epochs go on")
         if num_workers() == 1:  # Several do not hear a signal at the same step, and would wait for each other.
             self._interruption.listen()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """In an epoch to go on with, put the state back once more: `fit` and other callbacks have begun it afresh."""
-        self._epoch, self._first_batch = epoch, 0
+        self._epoch, self._first_batch, self._saved_step = epoch, 0, None
         if self._state is not None and self._state.facts["batch"]:
-            self._put_back(self._state)
+            put_back(self.model, self.callbacks, self._state, self._described)
             self._first_batch = self._state.facts["batch"]
         self._state = self.model._initial_epoch = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save where it is time; end an epoch that did not begin at its first batch."""
-        done = self._first_batch + batch + 1
+        self._done = done = self._first_batch + batch + 1
         if done >= self.batches.steps_per_epoch:  # `on_epoch_end` saves, after other callbacks and validation.
             if self._first_batch and not self.model.stop_training:
                 self.model.stop_training = _EPOCH_IS_OVER
-        elif self._interruption.received or self._step(done) % self.every == 0:
+        elif self._interruption.received or self.model.stop_training or self._step(done) % self.every == 0:
             self._save(self._epoch, done)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save where it is time."""
         if self.model.stop_training is _EPOCH_IS_OVER:
             self.model.stop_training = False
+        if self._done < self.batches.steps_per_epoch:  # Stopped in mid-epoch.
+            if self._saved_step != self._step(self._done):
+                self._save(epoch, self._done)
+            self._say(f"Stopped after step {self._step(self._done)}, in mid-epoch; run again to go on from it")
+            return
         self._epoch, self._first_batch = epoch + 1, 0
         is_last = self.model.stop_training or epoch + 1 == self.params["epochs"]
         if is_last or self._interruption.received or self._step(0) % self.every == 0:
-            self._save(epoch + 1, 0, required=is_last)
+            self._save(epoch + 1, 0)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Release the directory."""
@@ -150,10 +173,11 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     # What is saved.
 
-    def _save(self, epoch: int, batch: int, *, required: bool = False) -> None:
+    def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint, then leave if a signal asks for it.
 
-        Where the disk is full, training goes on with a warning: the checkpoints before are still there.
+        Where the disk is full, training goes on with a warning, to its end: the newest checkpoint is still there, and
+        what was trained is in the model. A signal is another matter: what it ends would be lost in silence.
         """
         state = self._gathered(epoch, batch)  # On every worker: reading a metric may need them all.
         received = self._interruption.received
@@ -161,39 +185,19 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if self.writes:
                 self._folder.save(self._step(batch), state)
         except OSError as error:
-            if required or received:
+            if received:
                 raise
             warnings.warn(f"no checkpoint of step {self._step(batch)}, training goes on: {error}", stacklevel=2)
+        else:
+            self._saved_step = self._step(batch)
         if received:
-            print(f"\n{received.name}: saved training step {self._step(batch)}.", file=sys.stderr, flush=True)
+            self._say(f"\n{received.name}: saved training step {self._step(batch)}; run again to go on from it")
             self._interruption.leave()
 
     def _gathered(self, epoch: int, batch: int) -> TrainingState:
-        arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in self._variables().items()}
-        bad = [name for name, array in arrays.items() if name.startswith("model/") and not _is_finite(array)]
-        if bad:
-            raise FloatingPointError(f"training step {self._step(batch)}: {bad[0]} is not finite; not saved")
-        states = [pack(get_state(callback), arrays, f"callback/{i}") for i, callback in enumerate(self.callbacks)]
-        facts = {
-            "step": self._step(batch),
-            "epoch": epoch,
-            "batch": batch,
-            "ended": self.params["epochs"] if self.model.stop_training else None,
-            "data": self._data,
-            "model": _comparable(self.model.get_config()),
-            "optimizer": self._optimizer,
-            "arithmetic": arithmetic(),
-            "callbacks": [{"class": type(c).__name__, "state": s} for c, s in zip(self.callbacks, states, strict=True)],
-        }
-        return TrainingState(arrays, facts)
-
-    def _variables(self) -> dict[str, Any]:
-        """Every variable by a name that is the same in each run."""
-        model = self.model
-        owners = {"model": model.variables, "optimizer": model.optimizer.variables, "metric": model.metrics_variables}
-        if hasattr(model, "timestep_draw"):
-            owners["timestep_draw"] = model.timestep_draw.variables
-        return {f"{who}/{i:04d}": variable for who, owned in owners.items() for i, variable in enumerate(owned)}
+        ended = self.params["epochs"] if self.model.stop_training and not batch else None
+        place = {"step": self._step(batch), "epoch": epoch, "batch": batch, "ended": ended}
+        return gathered(self.model, self.callbacks, {**place, "data": self._data, **self._described})
 
     def _step(self, batch: int) -> int:
         return self._epoch * self.batches.steps_per_epoch + batch
@@ -209,17 +213,22 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if anew:
                 self._folder.clear()
         try:
-            found = None if anew else self._folder.newest()  # Another worker may still be at clearing it.
-            if found and found[1].facts["data"] != self._data:
-                raise ValueError(
-                    f"`batches`: expected those of {found[0]}, {found[1].facts['data']}. Received: {self._data}"
-                )
+            found = None if anew else self._folder.newest(self._check_usable)  # Another worker may be clearing it.
+            if found:
+                for text in check_data(found[0], found[1].facts["data"], self._data):
+                    warnings.warn(f"going on after {found[0]}: {text}", stacklevel=2)
         except BaseException:
             self._folder.unlock()
             raise
         self._state = found[1] if found else None
         self._start = self._state.facts["step"] if self._state else 0
         self._is_open = True
+
+    def _check_usable(self, path: pathlib.Path, state: TrainingState) -> None:
+        """Raise DamagedCheckpointError where a checkpoint contradicts itself."""
+        check_facts(path, state.facts)
+        if not differences("", state.facts["data"], self._data):
+            check_place(path, state.facts, self.batches.steps_per_epoch)
 
     def _check_use(self) -> None:
         """Refuse a `fit` that would not go on where the checkpoint ends."""
@@ -239,27 +248,6 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             if callback.model is not self.model:
                 raise ValueError(f"`callbacks`: expected callbacks that `fit` has too. Received: {callback!r}")
 
-    def _check_state(self, state: TrainingState) -> None:
-        """Refuse a checkpoint of another model; warn of what changes the rest of the training."""
-        facts, variables = state.facts, self._variables()
-        expected = {name: (list(v.shape), keras.backend.standardize_dtype(v.dtype)) for name, v in variables.items()}
-        saved = {
-            name: (list(a.shape), a.dtype.name) for name, a in state.arrays.items() if not name.startswith("callback")
-        }
-        changed = [name for name in {**expected, **saved} if expected.get(name) != saved.get(name)]
-        changed += _differences("", facts["model"], _comparable(self.model.get_config()))
-        if [entry["class"] for entry in facts["callbacks"]] != [type(c).__name__ for c in self.callbacks]:
-            changed.append("callbacks")
-        if changed:
-            raise ValueError(
-                f"{self._folder.folder}: expected a checkpoint of this model and optimizer. "
-                f"Received: one with another {', '.join(changed[:5])}"
-            )
-        for what, now in (("optimizer", self._optimizer), ("arithmetic", arithmetic())):
-            if names := _differences("", facts[what], now):
-                text = f"going on with another {what} ({', '.join(names)}): the rest of the training may differ"
-                warnings.warn(text, stacklevel=2)
-
     def _build(self) -> None:
         """Make the variables that Keras would make in the first step: the optimizer's, and those of metrics."""
         if not self.model.optimizer.built:
@@ -267,25 +255,6 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         if any(not metric.variables for metric in self.model.metrics):
             self.model._symbolic_build()
 
-    def _put_back(self, state: TrainingState) -> None:
-        for name, variable in self._variables().items():
-            variable.assign(state.arrays[name])
-        for callback, entry in zip(self.callbacks, state.facts["callbacks"], strict=True):
-            set_state(callback, unpack(entry["state"], state.arrays))
-
-
-def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's configuration without names, which count up in a process; variables tell the networks apart."""
-    return {name: value for name, value in json.loads(json.dumps(config)).items() if name not in ("name", "denoiser")}
-
-
-def _differences(path: str, before: Any, now: Any) -> list[str]:
-    """The names of entries in which two configurations differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = [name for name in {**before, **now} if name not in ("name", "shared_object_id")]
-        return [found for name in names for found in _differences(f"{path}.{name}", before.get(name), now.get(name))]
-    return [] if before == now else [path.lstrip(".")]
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind not in "fV" or bool(np.isfinite(array.astype(np.float32)).all())
+    def _say(self, text: str) -> None:
+        if self.writes:
+            print(f"{text}.", file=sys.stderr, flush=True)

@@ -93,10 +93,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
 
 
 def sync_folder(folder: pathlib.Path) -> None:
-    """Wait until a folder's list of names is on the disk."""
+    """Wait until a folder's list of names is on the disk, where the file system can."""
     if os.name == "nt":
         return  # Windows cannot open a folder.
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # It may be written to and not read.
     try:
         flush(descriptor)
     finally:
@@ -134,11 +137,17 @@ def _write(file: BinaryIO, state: TrainingState, manifest: Mapping[str, Any]) ->
 
 def _parsed(text: np.ndarray) -> dict[str, Any]:
     manifest = json.loads(text.tobytes())
+    manifest = manifest if isinstance(manifest, dict) else {}
     if manifest.get("format") != FORMAT or manifest.get("format_version") != FORMAT_VERSION:
         expected = f"{FORMAT} {FORMAT_VERSION}"
         raise ValueError(f"expected {expected}. Received: {manifest.get('format')} {manifest.get('format_version')}")
     if manifest != sealed(manifest):
         raise ValueError("its manifest has changed since it was written")
+    if missing := [name for name in ("arrays", "facts") if not isinstance(manifest.get(name), dict)]:
+        raise ValueError(f"expected the fields 'arrays' and 'facts'. Received: none, or no object, for {missing}")
+    for key, entry in manifest["arrays"].items():
+        if lacking := sorted({"name", "sha256", "dtype", "shape"} - set(entry)):
+            raise ValueError(f"{key}: expected name, sha256, dtype and shape. Received: none for {lacking}")
     return manifest
 
 

@@ -66,6 +66,8 @@ class ProgressiveDistillation(DiffusionTrainer):
     def __init__(self, teacher: keras.Model, num_steps: int, *, guidance: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.autocast = False  # As in `VideoDiffusion`: noise labels are told apart in float32 alone.
+        if not hasattr(teacher, "forward_diffusion"):
+            raise TypeError(f"`teacher`: expected a VideoDiffusion. Received: {teacher!r}")
         diffusion = teacher.forward_diffusion
         if diffusion.learned_variance:
             raise ValueError("`teacher`: expected a model that learned no variance. Received: learned_variance=True")
@@ -99,6 +101,10 @@ class ProgressiveDistillation(DiffusionTrainer):
     def blank_batch(self) -> Any:
         """That of the student."""
         return self.student.blank_batch()
+
+    def check_batch(self, data: Any) -> None:
+        """As the student does."""
+        self.student.check_batch(data)
 
     def noised(self, data: Any, training_step: Any, *, samples: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """As `VideoDiffusion.noised`, at the student's noise levels, with what the teacher makes of it as the target.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from kvdiff import __version__
 from kvdiff.media import write_bytes
 
-__all__ = ["arithmetic", "machine", "versions", "write_json"]
+__all__ = ["arithmetic", "machine", "versions", "warning_if_unwritten", "write_json"]
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
 
@@ -57,6 +60,15 @@ def arithmetic() -> dict[str, Any]:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write indented JSON, whole or not at all."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+@contextlib.contextmanager
+def warning_if_unwritten(what: str) -> Iterator[None]:
+    """A training goes on where the block cannot write something that is no part of its result: a warning says so."""
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(f"no {what}, training goes on: {error}", stacklevel=3)
 
 
 def _memory_gib() -> float | None:

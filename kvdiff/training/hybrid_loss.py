@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kvdiff.diffusion.checks import check_count, check_real
+
 __all__ = ["NUM_COEFFICIENTS", "HybridLoss"]
 
 NUM_COEFFICIENTS = 5
@@ -33,8 +35,8 @@ class HybridLoss(keras.losses.Loss):
 
     def __init__(self, num_timesteps: int, *, vlb_weight: float = 0.001, name: str = "hybrid", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.num_timesteps = num_timesteps
-        self.vlb_weight = vlb_weight
+        self.num_timesteps = check_count("num_timesteps", num_timesteps)
+        self.vlb_weight = check_real("vlb_weight", vlb_weight, above=0.0, closed=True)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of every pixel, mean over channels."""

@@ -28,7 +28,13 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.training.checkpoint_file import TrainingState, read_checkpoint, write_checkpoint
+from kvdiff.training.checkpoint_file import (
+    DamagedCheckpointError,
+    TrainingState,
+    read_checkpoint,
+    write_checkpoint,
+)
+from kvdiff.training.environment import warning_if_unwritten
 from kvdiff.training.replicas import updates_done
 
 __all__ = ["PostHocEMA", "assign_ema", "profile_coefficients", "profile_power"]
@@ -89,6 +95,8 @@ class PostHocEMA(keras.callbacks.Callback):
         super().__init__()
         self.folder = pathlib.Path(folder)
         self.every = check_count("every", every)
+        if not isinstance(sigma_rels, (tuple, list)) or not sigma_rels:
+            raise TypeError(f"`sigma_rels`: expected a list of them, e.g. (0.05, 0.10). Received: {sigma_rels!r}")
         self.powers = [profile_power(sigma_rel) for sigma_rel in sigma_rels]
         self._step = 0
         self._averages: list[list[keras.Variable]] = []
@@ -141,7 +149,8 @@ class PostHocEMA(keras.callbacks.Callback):
             f"{i}/{k:04d}": array for i, average in enumerate(state["averages"]) for k, array in enumerate(average)
         }
         facts = {"step": self._step, "powers": self.powers}
-        write_checkpoint(self.folder / f"ema-{self._step:010d}.npz", TrainingState(arrays, facts))
+        with warning_if_unwritten(f"snapshot of step {self._step}"):
+            write_checkpoint(self.folder / f"ema-{self._step:010d}.npz", TrainingState(arrays, facts))
 
 
 def assign_ema(
@@ -159,17 +168,23 @@ def assign_ema(
     Returns:
         The model.
     """
-    paths = {int(_NAME.fullmatch(path.name)[1]): path for path in pathlib.Path(folder).glob("ema-*.npz")}  # type: ignore[index]
+    found = [(_NAME.fullmatch(path.name), path) for path in pathlib.Path(folder).glob("ema-*.npz")]
+    paths = {int(name[1]): path for name, path in found if name}
     step = max(paths, default=None) if step is None else step
     paths = {number: path for number, path in sorted(paths.items()) if step is not None and number <= step}
     if step is None or not paths:
         raise FileNotFoundError(f"`folder`: expected snapshots of a PostHocEMA. Received: {folder}, which has none")
-    powers = read_checkpoint(paths[min(paths)]).facts["powers"]
+    powers = read_checkpoint(paths[min(paths)]).facts.get("powers")
+    if not isinstance(powers, list) or not powers:
+        raise DamagedCheckpointError(paths[min(paths)], f"expected the field `powers`, a list. Received: {powers!r}")
     steps, all_powers = np.repeat(list(paths), len(powers)), np.tile(powers, len(paths))
     coefficients = profile_coefficients(steps, all_powers, step, profile_power(sigma_rel)).reshape(len(paths), -1)
     sums = [np.zeros(variable.shape) for variable in model.trainable_variables]
     for path, shares in zip(paths.values(), coefficients, strict=True):
         arrays = read_checkpoint(path).arrays
+        shapes = [list(getattr(arrays.get(f"0/{k:04d}"), "shape", [])) for k in range(len(sums))]
+        if shapes != [list(total.shape) for total in sums] or len(arrays) != len(sums) * len(powers):
+            raise ValueError(f"`folder`: expected snapshots of this model's weights. Received: {path}, of another's")
         for index, share in enumerate(shares):
             for k, total in enumerate(sums):
                 total += share * arrays[f"{index}/{k:04d}"]

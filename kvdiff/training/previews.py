@@ -12,7 +12,9 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import encode_clip, enlarge, grid, to_pixels, write_bytes
+from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.training.averaging import averaged
+from kvdiff.training.environment import warning_if_unwritten
 
 __all__ = ["Previews", "SampleMonitor", "nearest_distances", "pairwise_distances"]
 
@@ -20,7 +22,8 @@ __all__ = ["Previews", "SampleMonitor", "nearest_distances", "pairwise_distances
 class Previews(keras.callbacks.Callback):
     """Writes `epoch-0010.gif`, …: the clips that the averaged weights make of the same noise every time.
 
-    Sampling changes nothing in the training: with and without previews it ends with the same bits.
+    Sampling changes nothing in the training: with and without previews it ends with the same bits. One that cannot be
+    written, on a full disk for example, is warned of.
 
     Args:
         folder: of the GIFs; made if need be.
@@ -48,9 +51,13 @@ class Previews(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.every = check_count("every", every)
         self.num_clips = check_count("num_clips", num_clips)
-        self.past = past
+        self.past = None if past is None else _checked("past", past)
         self.tensorboard = None if tensorboard is None else os.fspath(tensorboard)
         self.scale = check_count("scale", scale)
+        import_av()  # What writes GIFs is missed now and not after an epoch.
+        if self.tensorboard is not None:
+            import_pillow()
+            import tensorflow  # noqa: F401
         self.sampling = {"seed": 0, **sampling}
         self._writer: Any = None
 
@@ -71,23 +78,28 @@ class Previews(keras.callbacks.Callback):
                 rows.append(np.concatenate([_floats(self.past), future], axis=1)[:, : rows[0].shape[1]])
         clips = enlarge(np.concatenate([to_pixels(row) for row in rows]), self.scale)
         sheet = encode_clip(grid(list(clips), self.num_clips), ".gif")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.folder / f"epoch-{epoch + 1:04d}.gif", sheet)
+        with warning_if_unwritten(f"preview of epoch {epoch + 1}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.folder / f"epoch-{epoch + 1:04d}.gif", sheet)
         if self.tensorboard is not None:
-            self._write_summary(sheet, epoch + 1)
+            with warning_if_unwritten(f"preview of epoch {epoch + 1} in TensorBoard"):
+                self._write_summary(sheet, epoch + 1)
 
     def _write_summary(self, gif: bytes, step: int) -> None:
         """The moving picture as an image summary: TensorBoard shows a GIF as it is."""
         import tensorflow as tf
         from PIL import Image
 
-        self._writer = self._writer or tf.summary.create_file_writer(self.tensorboard)
         width, height = Image.open(io.BytesIO(gif)).size
         plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="images")
         metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
-        with self._writer.as_default():
-            tf.summary.write("previews", tf.constant([str(width), str(height), gif]), step, metadata)
-            tf.summary.flush()
+        try:
+            self._writer = self._writer or tf.summary.create_file_writer(self.tensorboard)
+            with self._writer.as_default():
+                tf.summary.write("previews", tf.constant([str(width), str(height), gif]), step, metadata)
+                tf.summary.flush()
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
 
 
 class SampleMonitor(keras.callbacks.Callback):
@@ -101,8 +113,8 @@ class SampleMonitor(keras.callbacks.Callback):
     Distances are between pixels: they tell copies and collapse, not quality.
 
     Args:
-        clips: training clips to compare with, [n, frames, height, width, channels]; all of them where memory and time
-            allow, since a copy of what is left out is not seen.
+        clips: training clips to compare with, at least 2, [n, frames, height, width, channels]; all of them where
+            memory and time allow, since a copy of what is left out is not seen.
         held_out: clips of the same kind that are not in the training, at least 1.
         every: epochs between measurements.
         num_clips: clips to generate, at least 2.
@@ -113,12 +125,12 @@ class SampleMonitor(keras.callbacks.Callback):
         self, clips: np.ndarray, held_out: np.ndarray, *, every: int = 1, num_clips: int = 16, **sampling: Any
     ) -> None:
         super().__init__()
-        self.clips = _flat(clips)
+        self.clips = _flat(_checked("clips", clips, at_least=2))
         self.every = check_count("every", every)
         self.num_clips = check_count("num_clips", num_clips, at_least=2)
         self.sampling = {"seed": 0, **sampling}
         self._spread = pairwise_distances(self.clips[:1000])
-        self._apart = float(nearest_distances(_flat(held_out), self.clips).mean())
+        self._apart = float(nearest_distances(_flat(_checked("held_out", held_out)), self.clips).mean())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sample, where it is time, and add to the logs."""
@@ -139,6 +151,14 @@ def pairwise_distances(clips: np.ndarray) -> float:
 def nearest_distances(clips: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The Euclidean distance of each of `clips` to the nearest of `others`: [n] from [n, pixels] and [m, pixels]."""
     return np.array([np.sqrt(np.square(others - clip).sum(axis=1).min()) for clip in clips])
+
+
+def _checked(name: str, clips: Any, at_least: int = 1) -> np.ndarray:
+    clips = np.asarray(clips)
+    if clips.ndim != 5 or len(clips) < at_least:
+        shape = "[batch, frames, height, width, channels]"
+        raise ValueError(f"`{name}`: expected {at_least} clips or more, {shape}. Received: shape {list(clips.shape)}")
+    return clips
 
 
 def _flat(clips: np.ndarray) -> np.ndarray:

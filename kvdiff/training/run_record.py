@@ -15,7 +15,7 @@ import keras
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import write_bytes
-from kvdiff.training.environment import arithmetic, machine, write_json
+from kvdiff.training.environment import arithmetic, machine, warning_if_unwritten, write_json
 from kvdiff.training.replicas import updates_done
 
 __all__ = ["RunRecord", "Throughput", "peak_memory_mib"]
@@ -70,7 +70,8 @@ class Throughput(keras.callbacks.Callback):
 class RunRecord(keras.callbacks.Callback):
     """Writes `config.json`, `environment.json` and `metrics.csv`, a row an epoch, into a folder.
 
-    Given to a `TrainingCheckpoint` too, it keeps one row an epoch however often the training was cut off.
+    Given to a `TrainingCheckpoint` too, it keeps one row an epoch however often the training was cut off. A row that
+    cannot be written, on a full disk for example, is warned of, and written with the next.
 
     Args:
         folder: made if need be.
@@ -113,7 +114,8 @@ class RunRecord(keras.callbacks.Callback):
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_bytes(self.folder / "metrics.csv", text.getvalue().encode())
+        with warning_if_unwritten(f"row of metrics for epoch {epoch + 1}"):
+            write_bytes(self.folder / "metrics.csv", text.getvalue().encode())
 
 
 def peak_memory_mib() -> float:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.process.timestep_sampling import TimestepDistribution, by_loss, timestep_distribution, uniform
 
@@ -66,8 +67,10 @@ class ImportanceSampling(keras.callbacks.Callback):
 
     def __init__(self, clips: np.ndarray, num_levels: int = 32) -> None:
         super().__init__()
+        if np.ndim(clips) != 5:
+            raise ValueError(f"`clips`: expected [batch, *clip_shape]. Received: shape {list(np.shape(clips))}")
         self.clips = clips
-        self.num_levels = num_levels
+        self.num_levels = check_count("num_levels", num_levels)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Measure and assign."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras import ops
 from kvdiff.diffusion.checks import check_count
 from kvdiff.layers.sample_dropout import dropout_keys
 from kvdiff.training.averaging import RawWeights
+from kvdiff.training.data_checks import FIRST_BATCHES, naming_the_batch, single_input
 from kvdiff.training.nan_guard import FiniteLoss, finite_or_stop, naming_the_step
 from kvdiff.training.replicas import sample_numbers
 
@@ -28,6 +30,7 @@ class DiffusionTrainer(keras.Model):
     train_function: Any
     test_function: Any
     micro_batches = 1
+    _batches_seen = 0
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,6 +47,10 @@ class DiffusionTrainer(keras.Model):
         """Data of one sample, all zero."""
         raise NotImplementedError
 
+    def check_batch(self, data: Any) -> None:
+        """Raise ValueError where a batch of data, at hand outside of a graph, is none to train on."""
+        raise NotImplementedError
+
     def compile(self, optimizer: Any = None, loss: Any = None, *, micro_batches: int = 1, **kwargs: Any) -> None:
         """As in Keras, and `micro_batches`: the number of parts in which a replica computes its batch.
 
@@ -53,34 +60,76 @@ class DiffusionTrainer(keras.Model):
         self.micro_batches = check_count("micro_batches", micro_batches)
         if micro_batches > 1 and keras.backend.backend() != "tensorflow":
             raise ValueError(f"`micro_batches`: expected 1 on {keras.backend.backend()}. Received: {micro_batches}")
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = _found("optimizer", keras.optimizers.get, optimizer)
         _check_accumulation(optimizer)
-        _check_reduction(loss)
+        _check_loss(loss)
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         if kwargs.get("auto_scale_loss", True) and not scaled and self._is_float16():
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        check_count("steps_per_execution", kwargs.get("steps_per_execution", 1))
+        if kwargs.get("jit_compile", "auto") not in (True, False, "auto"):
+            raise TypeError(f'`jit_compile`: expected True, False or "auto". Received: {kwargs["jit_compile"]!r}')
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def _is_float16(self) -> bool:
         """Whether any layer is: Keras looks at the model's own policy alone, and a network may have another."""
         return any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
 
-    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
-        """As in Keras, and the averages, where the optimizer keeps some, do not become the weights to go on from.
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As in Keras, where `x` are clips and `y` their conditions, and with averages, where the optimizer keeps some.
 
+        Validation, callbacks at the end of an epoch and all that comes after `fit`, even after Ctrl-C, have the
+        averaged weights; training steps have the raw ones, and so does a further `fit`.
+
+        `sample_weight` is [clips] or [clips, frames]; a data set holds it: (clips, conditions or {}, weights).
         Callbacks are closed at the end, however it comes, where they have a method `close`.
 
         Raises:
             FloatingPointError: the gradients of an update are not finite. It was not applied.
+            TypeError, ValueError: data that is none to train on: its type, shape, range or NaN.
         """
         guards = [FiniteLoss()] if self.jit_compile else []
         callbacks = [self._raw_weights, *guards, *keras.tree.flatten(callbacks or [])]
+        x, y, sample_weight, class_weight = single_input(x, y, sample_weight, class_weight)
+        if isinstance(validation_data, (tuple, list)) and len(validation_data) == 3:
+            validation_data = single_input(*validation_data)[:3]
+        weights = dict(class_weight=class_weight, sample_weight=sample_weight)
+        self._batches_seen = 0
         try:
-            with naming_the_step(self):
-                return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+            with naming_the_step(self), naming_the_batch(self):
+                return super().fit(
+                    x, y, *args, callbacks=callbacks, validation_data=validation_data, **weights, **kwargs
+                )
         finally:
+            self._raw_weights.deliver()
             for callback in callbacks:
                 getattr(callback, "close", lambda: None)()
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """As in Keras, with the weights that the model samples with, in the middle of an epoch too."""
+        x, y, sample_weight, _ = single_input(x, y, sample_weight)
+        with self._raw_weights.delivered(), naming_the_batch(self, "evaluation"):
+            return super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras, with the weights that the model samples with, in the middle of an epoch too."""
+        with self._raw_weights.delivered():
+            return super().save(*args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> Any:
+        """As `save`."""
+        with self._raw_weights.delivered():
+            return super().save_weights(*args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was, optimizer state included."""
@@ -135,9 +184,18 @@ class DiffusionTrainer(keras.Model):
         with one more of its kind around it: a fifth of the time to the first step.
         """
         function = super()._make_function(step_function, **kwargs)
-        if self.steps_per_execution > 1 or keras.backend.backend() != "tensorflow":
+        if keras.backend.backend() != "tensorflow":
+            return lambda state, iterator: function(state, map(self._seen, iterator))
+        if self.steps_per_execution > 1:
             return function
-        return lambda iterator: function(iter([next(iterator)]))
+        return lambda iterator: function(iter([self._seen(next(iterator))]))
+
+    def _seen(self, data: Any) -> Any:
+        """`data`, which in the first batches is looked at here where the graph cannot look at it."""
+        if self._batches_seen < FIRST_BATCHES and (self.jit_compile or keras.backend.backend() != "tensorflow"):
+            self._batches_seen += 1
+            self.check_batch(data)
+        return data
 
     # What Keras cannot do under `tf.distribute`.
 
@@ -196,8 +254,20 @@ def _check_accumulation(optimizer: Any) -> None:
         )
 
 
-def _check_reduction(loss: Any) -> None:
-    """Refuse what is no mean over samples, and so would depend on how they are spread."""
-    reduction = getattr(loss, "reduction", "mean")
+def _check_loss(loss: Any) -> None:
+    """Refuse what is no loss, and what is no mean over samples and so would depend on how they are spread."""
+    if isinstance(loss, (list, tuple, Mapping)):
+        raise TypeError(f"`loss`: expected one loss, for the model has one output. Received: {loss!r}")
+    reduction = getattr(_found("loss", keras.losses.get, loss), "reduction", "mean")
     if reduction not in ("mean", "sum_over_batch_size"):
         raise ValueError(f"`loss`: expected the reduction 'sum_over_batch_size'. Received: {reduction!r}")
+
+
+def _found(name: str, find: Callable[[Any], Any], choice: Any) -> Any:
+    """What `find` makes of a name, a configuration or an object of Keras'."""
+    try:
+        return find(choice)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}`: expected a name that Keras knows, or such an object. Received: {choice!r}"
+        ) from error

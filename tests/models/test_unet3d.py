@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kvdiff.layers.attention import VideoAttention
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
 
@@ -72,7 +73,43 @@ def test_mixed_precision_answers_in_float32(rng):
 def test_clear_errors():
     with pytest.raises(ValueError, match=r"`attention`: expected one entry a level \(2\). Received"):
         UNet3D(1, widths=(12, 24), attention=(None,))
+    with pytest.raises(ValueError, match="`widths`: expected a multiple of 12 where there is attention of 4 heads"):
+        UNet3D(1, widths=(12, 30), groups=2)
+    with pytest.raises(ValueError, match="`widths`: expected multiples of `groups`, 8. Received: 50"):
+        UNet3D(1, widths=(50, 96))
     with pytest.raises(ValueError, match="`clip_shape`: expected a width divisible by 4, e.g. 8 or 12. Received: 10"):
         VideoDiffusion((4, 8, 10, 1), UNet3D(1, widths=(12, 24), blocks=1, groups=4))
     with pytest.raises(ValueError, match="`clip_shape`: expected the denoiser's 1 channels. Received: 3"):
         VideoDiffusion((4, 8, 8, 3), UNet3D(1, widths=(12, 24), blocks=1, groups=4))
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        (dict(channels="x"), "`channels`: expected an integer"),
+        (dict(out_channels=0), "`out_channels`: expected an integer"),
+        (dict(widths=48), "`widths`: expected the channels of each level"),
+        (dict(widths=()), "`widths`: expected the channels of each level"),
+        (dict(widths=(48.0,)), "`widths`: expected an integer"),
+        (dict(blocks=0), "`blocks`: expected an integer >= 1"),
+        (dict(patch_size=0), "`patch_size`: expected an integer >= 1"),
+        (dict(attention="time"), "`attention`: expected one entry a level"),
+        (dict(attention=(None, "tim")), "`attention`: expected None, "),
+        (dict(heads=0), "`heads`: expected an integer >= 1"),
+        (dict(groups=0), "`groups`: expected an integer >= 1"),
+        (dict(dropout=1.5), "`dropout`: expected a number"),
+        (dict(conditions=[1]), "`conditions`: expected {name: condition}"),
+        (dict(conditions={"action": 5}), "`conditions`: expected {name: condition}"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_name(option, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        UNet3D(**option)
+
+
+@pytest.mark.parametrize("widths", [(12,), (12, 24), (12, 12, 24)])
+def test_attention_is_at_the_coarsest_level_unless_said(widths):
+    net = UNet3D(1, widths=widths, blocks=1, groups=4)
+    found = [layer.name for layer in net.layers if isinstance(layer, VideoAttention)]
+    deepest = len(widths) - 1
+    assert found == [f"encoder{deepest}_0_attention", f"decoder{deepest}_0_attention"]

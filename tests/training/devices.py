@@ -75,9 +75,10 @@ def trained(strategy: Any, count: int = 32, epochs: int = 2, **making: Any) -> t
     with strategy.scope():
         model = make(**making)
     data = tf.data.Dataset.from_tensor_slices(clips(count)).batch(8)
-    model.optimizer.finalize_variable_values = lambda variables: None  # Keeps the raw weights when `fit` ends.
     model.fit(data, epochs=epochs, verbose=0, shuffle=False)
-    return [v.numpy() for v in [*model.trainable_variables, *model.optimizer.variables]], model.seen.numpy()[:count]
+    raw = model._raw_weights.values()
+    weights = [raw[id(variable)] for variable in model.trainable_variables]
+    return weights + [v.numpy() for v in model.optimizer.variables], model.seen.numpy()[:count]
 
 
 def largest_difference(a: list[Any], b: list[Any]) -> float:

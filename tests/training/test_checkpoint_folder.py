@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 import warnings
 
 import numpy as np
@@ -141,6 +142,73 @@ def test_a_full_disk_costs_the_new_checkpoint_and_no_old_one(folder, limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert newest(folder) == (3, [])
     assert sorted(folder.folder.glob("*step*")) + sorted(folder.folder.glob(".*")) == folder.paths()
+
+
+def test_on_a_full_disk_older_checkpoints_go_first_and_the_newest_stays(folder, monkeypatch):
+    from kvdiff.training import checkpoint_file
+
+    real, room = checkpoint_file._write, iter([False, True, False, False, False])
+
+    def full(*args):
+        if not next(room):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*args)
+
+    monkeypatch.setattr(checkpoint_file, "_write", full)
+    folder.save(4, state(4))
+    assert [path.name[-5:-4] for path in folder.paths()] == ["2", "3", "4"]
+    with pytest.raises(OSError, match="No space left"):
+        folder.save(5, state(5))
+    assert newest(folder) == (4, []) and len(folder.paths()) == 1
+
+
+def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch):
+    import filelock
+
+    for error in (OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")):
+
+        def refuse(lock, *args, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(filelock.BaseFileLock, "acquire", refuse)
+        with pytest.warns(UserWarning, match="its file system has no locks"):
+            CheckpointFolder(tmp_path / "new").lock()
+    monkeypatch.setattr(filelock.BaseFileLock, "acquire", lambda *args: (_ for _ in ()).throw(PermissionError(13, "x")))
+    with pytest.raises(PermissionError):
+        CheckpointFolder(tmp_path / "new").lock()
+
+
+def test_a_file_system_that_cannot_flush_folders_loses_nothing(folder, monkeypatch):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder.save(4, state(4))
+    assert newest(folder) == (4, [])
+
+
+@pytest.mark.parametrize(("field", "text"), [("facts", "'facts'"), ("arrays", "'arrays'"), ("sha256", "array00000")])
+def test_a_manifest_without_a_field_is_named(tmp_path, field, text):
+    import json
+
+    from kvdiff.runtime.manifest import sealed
+
+    write_checkpoint(tmp_path / "a.npz", state(1))
+    with np.load(tmp_path / "a.npz") as members:
+        arrays = dict(members)
+    manifest = json.loads(arrays.pop("manifest").tobytes())
+    del (manifest["arrays"]["array00000"] if field == "sha256" else manifest)[field]
+    np.savez(tmp_path / "a.npz", manifest=np.frombuffer(json.dumps(sealed(manifest)).encode(), np.uint8), **arrays)
+    with pytest.raises(DamagedCheckpointError, match=f"expected .*{text}.*|{text}: expected .* none for .*sha256"):
+        read_checkpoint(tmp_path / "a.npz")
+
+
+def test_reading_makes_no_folder(tmp_path):
+    assert CheckpointFolder(tmp_path / "none").newest() is None and not (tmp_path / "none").exists()
 
 
 def test_a_disk_that_forgets_what_it_was_given_is_found_out(folder, monkeypatch):

@@ -30,17 +30,29 @@ def fit(model, checkpoint, **options):
     model.fit(checkpoint.dataset(), callbacks=callbacks, verbose=0, shuffle=False, **length, **options)
 
 
-def test_a_planted_nan_stops_at_once_and_the_last_good_checkpoint_stays(tmp_path):
-    optimizer = keras.optimizers.Adam(3e-2, use_ema=True, ema_momentum=0.9)
-    model, states = make_model(optimizer), []
-    everything = lambda: digest([*model.trainable_variables, *optimizer.variables])  # noqa: E731
-    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: states.append(everything()))
-    checkpoint = TrainingCheckpoint(tmp_path, Poisoned(clips(), BATCH), every=4)
-    with pytest.raises(FloatingPointError, match=f"training step {Poisoned.bad_step + 1}: expected finite gradients"):
-        fit(model, checkpoint, callbacks=[watch])
+def everything(model):
+    """Of a model whose `fit` has ended, with the raw weights."""
+    raw = model._raw_weights.values()
+    return digest([*(raw.get(id(v), v) for v in model.trainable_variables), *model.optimizer.variables])
+
+
+@pytest.mark.parametrize("bad", ["data", "weights"])
+def test_a_planted_nan_stops_at_once_and_the_last_good_checkpoint_stays(tmp_path, bad):
+    model, states = make_model(keras.optimizers.Adam(3e-2, use_ema=True, ema_momentum=0.9)), []
+
+    def watch(batch, logs=None):
+        if bad == "weights" and len(states) + 1 == Poisoned.bad_step:  # Finite, but its square is not.
+            model.trainable_variables[2].assign(model.trainable_variables[2] * 1e25)
+        states.append(everything(model))
+
+    data = (Poisoned if bad == "data" else ClipBatches)(clips(), BATCH)
+    checkpoint = TrainingCheckpoint(tmp_path, data, every=4)
+    error, text = (ValueError, "clips: expected .* no NaN") if bad == "data" else (FloatingPointError, ".*gradients")
+    with pytest.raises(error, match=f"training step {Poisoned.bad_step + 1}: {text}"):
+        fit(model, checkpoint, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=watch)])
     assert len(states) == Poisoned.bad_step
-    assert everything() == states[-1]  # Of weights, averages, moments and counter nothing moved.
-    assert TrainingCheckpoint(tmp_path, Poisoned(clips(), BATCH)).step == 12
+    assert everything(model) == states[-1]  # Of weights, averages, moments and counter nothing moved.
+    assert TrainingCheckpoint(tmp_path, data).step == 12
 
 
 def test_a_loss_scale_skips_overflows_and_stops_when_they_do_not_end():

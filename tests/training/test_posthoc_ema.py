@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kvdiff.training import PostHocEMA, assign_ema
+from kvdiff.training.checkpoint_file import DamagedCheckpointError, TrainingState, write_checkpoint
 from kvdiff.training.posthoc_ema import profile_coefficients, profile_power
 from tests.training.trainings import BATCH, STEPS, clips, make_model
 
@@ -92,3 +93,28 @@ def test_what_is_not_there_is_said(trained, tmp_path):
         assign_ema(trained[1], tmp_path, 0.05)
     with pytest.raises(ValueError, match="`sigma_rel`"):
         PostHocEMA(tmp_path, every=1, sigma_rels=(0.05, 0.4))
+
+
+def test_snapshots_of_something_else_are_refused_by_name(tmp_path):
+    model = make_model(keras.optimizers.SGD(0.3))
+    (tmp_path / "ema-old.npz").write_bytes(b"")  # Not a snapshot's name.
+    with pytest.raises(FileNotFoundError, match="`folder`: expected snapshots"):
+        assign_ema(model, tmp_path, 0.1)
+    path = tmp_path / "ema-0000000001.npz"
+    write_checkpoint(path, TrainingState({}, {"step": 1}))
+    with pytest.raises(DamagedCheckpointError, match="expected the field `powers`"):
+        assign_ema(model, tmp_path, 0.1)
+    write_checkpoint(path, TrainingState({"0/0000": np.zeros(3)}, {"step": 1, "powers": [16.97]}))
+    with pytest.raises(ValueError, match="expected snapshots of this model's weights"):
+        assign_ema(model, tmp_path, 0.1)
+
+
+def test_a_snapshot_that_cannot_be_written_is_warned_of(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kvdiff.training.posthoc_ema.write_checkpoint", full)
+    model = make_model(keras.optimizers.SGD(0.3))
+    with pytest.warns(UserWarning, match="no snapshot of step 7, training goes on"):
+        model.fit(clips(), batch_size=BATCH, verbose=0, callbacks=[PostHocEMA(tmp_path, every=100)])
+    assert int(model.optimizer.iterations) == 7

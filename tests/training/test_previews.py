@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -100,3 +102,24 @@ def test_copies_and_collapse_are_told_from_new_clips():
     assert copies["nearest"] == 0.0 and copies["diversity"] > 0.8
     assert collapsed["diversity"] < 1e-6 and collapsed["nearest"] > 0.8
     assert fresh["nearest"] == pytest.approx(1.0, abs=0.1) and fresh["diversity"] == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("library", ["av", "PIL", "PIL.Image"])
+def test_what_a_preview_needs_is_missed_before_the_training(tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match="keras-video-diffusion.media."):
+        Previews(tmp_path / "gifs", tensorboard=tmp_path / "board")
+
+
+def test_a_preview_that_cannot_be_written_is_warned_of(tmp_path, monkeypatch):
+    model = keras.Model()
+    model.generate, model.optimizer = lambda count, **sampling: clips()[:count], None
+    (tmp_path / "file").write_bytes(b"")
+    shown = Previews(tmp_path / "file" / "gifs", num_clips=2, tensorboard=tmp_path / "file" / "board")
+    shown.set_model(model)
+    with pytest.warns(UserWarning, match="of epoch 1.*, training goes on") as caught:
+        shown.on_epoch_end(0)
+    assert sorted(str(warning.message).split(",")[0] for warning in caught) == [
+        "no preview of epoch 1",
+        "no preview of epoch 1 in TensorBoard",
+    ]

@@ -82,3 +82,18 @@ def test_throughput_counts_an_epoch_that_went_on_once(monkeypatch):
 def test_peak_memory_is_in_mebibytes():
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     assert peak_memory_mib() == pytest.approx(int(status["VmHWM"].split()[0]) / 1024, rel=0.05)
+
+
+def test_a_row_that_cannot_be_written_is_warned_of_and_written_with_the_next(tmp_path, model, monkeypatch):
+    record = begun(tmp_path, model)
+    with monkeypatch.context() as patch:
+        patch.setattr("kvdiff.training.run_record.write_bytes", full)
+        with pytest.warns(UserWarning, match="no row of metrics for epoch 1, training goes on: .*No space left"):
+            record.on_epoch_end(0, {"loss": 0.5})
+    assert not (tmp_path / "metrics.csv").exists()
+    record.on_epoch_end(1, {"loss": 0.25})
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.5", "0.25"]
+
+
+def full(*args):
+    raise OSError(28, "No space left on device")

@@ -60,7 +60,7 @@ class Values(abc.ABC):
         if clip.ndim != 5 or clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
             wanted = f"[batch, frames, {', '.join(map(str, frame_shape))}]"
             raise ValueError(f"`{argument}`: expected shape {wanted}. Received: {list(clip.shape)}")
-        self._check_kind(argument, clip)
+        self.check_kind(argument, clip)
         low, high = self.limits
         slack = _SLACK * (high - low) / 2 if np.isfinite(high - low) else 0.0
         least, most = float(clip.min()), float(clip.max())
@@ -71,7 +71,8 @@ class Values(abc.ABC):
             )
         return clip.astype(np.float32)
 
-    def _check_kind(self, argument: str, clip: np.ndarray) -> None:
+    def check_kind(self, argument: str, clip: np.ndarray) -> None:
+        """Raise TypeError where `clip` is of another kind of number than these values are."""
         if not np.issubdtype(clip.dtype, np.number) or np.issubdtype(clip.dtype, np.complexfloating):
             raise TypeError(f"`{argument}`: expected real numbers. Received: dtype {clip.dtype}")
 
@@ -100,7 +101,8 @@ class Pixels(Values):
             warnings.warn(f"`{argument}`: {note}", stacklevel=3)
         return checked
 
-    def _check_kind(self, argument: str, clip: np.ndarray) -> None:
+    def check_kind(self, argument: str, clip: np.ndarray) -> None:
+        """As in `Values`."""
         if not np.issubdtype(clip.dtype, np.floating):
             raise TypeError(f"`{argument}`: expected floats in [-1, 1] or uint8 pixels. Received: dtype {clip.dtype}")
 

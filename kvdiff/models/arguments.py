@@ -1,0 +1,53 @@
+"""What `VideoDiffusion` is given, looked at before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["built", "made", "named", "parts_of"]
+
+_Built = TypeVar("_Built")
+
+
+def named(name: str, choice: Any) -> dict[str, Any]:
+    """A choice given by its name alone, or with its options, as `{"name": …, **options}`.
+
+    Raises:
+        TypeError: something else.
+    """
+    if isinstance(choice, str):
+        return {"name": choice}
+    if not isinstance(choice, Mapping) or "name" not in choice:
+        raise TypeError(f'`{name}`: expected a name, or {{"name": …}} with its options. Received: {choice!r}')
+    return dict(choice)
+
+
+def built(name: str, received: Any, build: Callable[[], _Built]) -> _Built:
+    """What `build` makes of an argument, which its errors then name.
+
+    Raises:
+        TypeError, ValueError: those of `build`, e.g. for an option that there is none of.
+    """
+    try:
+        return build()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if f"`{name}`" in str(error):
+            raise
+        if isinstance(error, ValueError):
+            raise ValueError(f"`{name}`: {error}") from error
+        text = f"expected another kind, or other options. Received: {received!r} ({error})"
+        raise TypeError(f"`{name}`: {text}") from error
+
+
+def made(name: str, kind: Any, choice: Any) -> Any:
+    """A `NoiseSchedule` or a `Prediction`, whichever `kind` is, from one, from its name or from its configuration."""
+    return choice if isinstance(choice, kind) else built(name, choice, lambda: kind.from_config(named(name, choice)))
+
+
+def parts_of(data: Any) -> tuple[Any, Any, Any]:
+    """(clips, conditions or None, sample weights or None) of a batch of Keras' data."""
+    while isinstance(data, (tuple, list)) and len(data) == 1:
+        data = data[0]
+    clips, conditions, weights = (*data, None, None)[:3] if isinstance(data, (tuple, list)) else (data, None, None)
+    return clips[0] if isinstance(clips, (tuple, list)) else clips, conditions, weights
