@@ -16,6 +16,7 @@ from kvdiff.cli.options import Links
 from kvdiff.cli.room import room_for
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE, TRAINING, quiet_tensorflow, require, save_keras
 from kvdiff.cli.workers import run_workers
+from kvdiff.diffusion import ClipSpec
 from kvdiff.media import check_folder_writable
 from kvdiff.training.cluster import num_workers, worker_number
 
@@ -45,7 +46,10 @@ def train(
     ] = 1,
     fps: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Frames a second, by the clips' clocks. [default: frames as they are]"),
+        typer.Option(
+            metavar="X",
+            help="The model's clock: frames a second at which clips are read, now and for sampling. [default: frames as they are]",
+        ),
     ] = None,
     default_fps: Annotated[
         float | None,
@@ -109,7 +113,7 @@ def train(
     shape = (frames, size, size, channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
     with strategy.scope():
-        model = _model(shape, width, seed)
+        model = _model(ClipSpec(*shape, fps=fps), width, seed)
     reading = dict(
         window_step=stride,
         target_fps=fps,
@@ -199,14 +203,14 @@ def _strategy() -> Any:
         return training_strategy()
 
 
-def _model(clip_shape: tuple[int, int, int, int], width: int, seed: int) -> VideoDiffusion:
+def _model(clip: ClipSpec, width: int, seed: int) -> VideoDiffusion:
     import keras
 
     import kvdiff
 
     keras.utils.set_random_seed(seed)
-    denoiser = kvdiff.UNet3D(clip_shape[-1], widths=(width, 2 * width))
-    return kvdiff.VideoDiffusion(clip_shape, denoiser, seed=seed)
+    denoiser = kvdiff.UNet3D(clip.channels, widths=(width, 2 * width))
+    return kvdiff.VideoDiffusion(clip, denoiser, seed=seed)
 
 
 def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:
@@ -229,10 +233,10 @@ def _batches(
     **options: Any,
 ) -> VideoBatches:
     """Every window of every clip, decoded once."""
-    from kvdiff.data import clip_batches, list_paths
+    from kvdiff.data import list_paths, video_batches
 
     frames, height, width, channels = clip_shape
-    batches = clip_batches(
+    batches = video_batches(
         list_paths(paths, links=links),
         label_mode=None,
         num_frames=frames,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvdiff.data.batches import VideoBatches
 from kvdiff.data.bouncing_shapes import bouncing_shapes
-from kvdiff.data.dataset import clip_batches, clip_dataset
+from kvdiff.data.dataset import clip_dataset, video_batches
 from kvdiff.data.directory import video_dataset_from_directory
 from kvdiff.data.inspection import Inspection, inspect_videos
 from kvdiff.data.kinetics import kinetics
@@ -23,7 +23,6 @@ __all__ = [
     "VideoBatches",
     "VideoError",
     "bouncing_shapes",
-    "clip_batches",
     "clip_dataset",
     "inspect_videos",
     "kinetics",
@@ -32,6 +31,7 @@ __all__ = [
     "moving_digits",
     "moving_mnist",
     "ucf101",
+    "video_batches",
     "video_dataset_from_csv",
     "video_dataset_from_directory",
     "video_dataset_from_tfds",

@@ -18,7 +18,7 @@ from kvdiff.data.windows import ClipWindows
 from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.media import ClipReader, ReadLimits, check_size
 
-__all__ = ["COLOR_MODES", "ClipOptions", "clip_batches", "clip_dataset"]
+__all__ = ["COLOR_MODES", "ClipOptions", "clip_dataset", "video_batches"]
 
 COLOR_MODES = {"grayscale": 1, "rgb": 3}
 _LABEL_MODES = ("int", "categorical", "binary")
@@ -82,7 +82,7 @@ def clip_dataset(
     return tuple(made) if subset == "both" else made[0]
 
 
-def clip_batches(
+def video_batches(
     listing: Listing,
     *,
     label_mode: str | None = "int",
@@ -176,7 +176,7 @@ def label_encoder(listing: Listing, label_mode: str | None) -> Callable[[int], n
 
 
 def _dataset(listing: Listing, seed: int, drop_remainder: bool, verbose: bool, options: dict[str, Any]) -> Any:
-    batches = clip_batches(listing, seed=seed, announce=print if verbose else None, **options)
+    batches = video_batches(listing, seed=seed, announce=print if verbose else None, **options)
     dataset = batches.epochs(drop_remainder)
     # As Keras' loaders do; transformations of the data set leave them behind.
     dataset.class_names = None if listing.class_names is None else list(listing.class_names)

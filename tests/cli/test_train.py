@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("typer")
 
 import kvdiff
+from kvdiff.diffusion import ClipSpec
 from tests.test_cli import call, refused
 from tests.training.trainings import tiny_denoiser
 
@@ -188,3 +189,9 @@ def test_a_disk_without_room_for_the_result_is_refused_before_the_training(clips
     line = refused_at_the_end("train", clips, "-o", tmp_path / "run", *SIZE)
     assert "model.keras: expected 2 MB of room on the disk. Received: less" in line
     assert not list((tmp_path / "run").glob("training/*"))
+
+
+def test_the_clock_belongs_to_the_model() -> None:
+    from kvdiff.cli.train import _model
+
+    assert _model(ClipSpec(4, 8, 8, 1, fps=8.0), 24, 0).spec.clip.fps == 8.0

@@ -13,7 +13,7 @@ pytest.importorskip("av")
 import tensorflow as tf
 
 from kvdiff import media
-from kvdiff.data import VideoError, clip_batches, list_paths, video_dataset_from_directory
+from kvdiff.data import VideoError, list_paths, video_batches, video_dataset_from_directory
 from tests.data.conftest import SMALL, first_values, numbered_clip
 
 
@@ -60,7 +60,7 @@ def test_too_many_bad_files_raise_after_all(bad_folder):
 
 def test_all_clips_leave_out_short_videos_and_say_so(bad_folder):
     said: list[str] = []
-    batches = clip_batches(
+    batches = video_batches(
         list_paths([bad_folder / "5.gif", bad_folder / "6.gif"]),
         num_frames=4,
         image_size=8,

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from kvdiff.data import clip_batches, list_directory, list_paths
+from kvdiff.data import list_directory, list_paths, video_batches
 from kvdiff.data.content import file_digests
 from kvdiff.training.checkpoint_facts import check_data
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_counts_as_that(tmp_path):
 
 def batches(folder, **options):
     listing = list_paths([folder / "a.npy", folder / "b.npy"])
-    return clip_batches(listing, num_frames=4, image_size=8, color_mode="grayscale", batch_size=2, **options)
+    return video_batches(listing, num_frames=4, image_size=8, color_mode="grayscale", batch_size=2, **options)
 
 
 @pytest.mark.parametrize("digest", ["parts", "all"])

@@ -13,7 +13,7 @@ pytest.importorskip("av")
 import tensorflow as tf
 
 from kvdiff import media
-from kvdiff.data import VideoError, clip_batches, list_directory, list_paths, video_dataset_from_directory
+from kvdiff.data import VideoError, list_directory, list_paths, video_batches, video_dataset_from_directory
 from tests.data.conftest import SMALL, first_values, numbered_clip
 
 
@@ -223,7 +223,7 @@ def test_folders_without_videos(tmp_path):
 
 
 def test_batches_need_no_tensorflow_to_be_read(folder):
-    batches = clip_batches(list_directory(folder, None), num_frames=4, image_size=(8, 8), num_workers=1, seed=5)
+    batches = video_batches(list_directory(folder, None), num_frames=4, image_size=(8, 8), num_workers=1, seed=5)
     clip, label = batches.sample(epoch=0, position=3)
     assert clip.shape == (4, 8, 8, 3) and label is None
     np.testing.assert_array_equal(clip, batches.sample(0, 3)[0])

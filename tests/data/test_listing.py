@@ -16,12 +16,12 @@ pytest.importorskip("av")
 from kvdiff import media
 from kvdiff.data import (
     VideoError,
-    clip_batches,
     inspect_videos,
     kinetics,
     list_directory,
     list_paths,
     ucf101,
+    video_batches,
     video_dataset_from_csv,
     video_dataset_from_directory,
 )
@@ -32,7 +32,7 @@ READING = dict(num_frames=4, image_size=8, num_workers=1, batch_size=1)
 
 def first_greys(listing, **options) -> list[int]:
     """Of the clip of every video, the first."""
-    batches = clip_batches(listing, clip_sampling="all", window_step=100, shuffle=False, **READING, **options)
+    batches = video_batches(listing, clip_sampling="all", window_step=100, shuffle=False, **READING, **options)
     return [int(batches.sample(0, position)[0][0, 0, 0, 0]) for position in range(batches.num_samples)]
 
 
@@ -133,7 +133,7 @@ def test_names_that_are_no_utf8_can_be_listed_split_and_read(odd_names):
     assert sorted(first_greys(listing)) == [0, 20, 40, 60]
     parts = [listing.split(0.5, part, seed=1) for part in ("training", "validation")]
     assert sorted(path for part in parts for path in part.file_paths) == sorted(listing.file_paths)
-    assert len(json.loads(json.dumps(clip_batches(listing, **READING).config))["sha256"]) == 64
+    assert len(json.loads(json.dumps(video_batches(listing, **READING).config))["sha256"]) == 64
 
 
 def test_names_that_are_utf8_keep_their_split():
@@ -152,7 +152,7 @@ def test_names_that_are_no_utf8_are_reported(odd_names, tmp_path):
     assert result.exit_code == 1 and "caf\\udce9.gif: expected a readable .gif" in result.output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert os.fsencode(report["bad"][0]["path"]).endswith(b"caf\xe9.gif")
-    batches = clip_batches(
+    batches = video_batches(
         list_directory(odd_names, None), **READING, on_bad="skip", max_bad_share=0.5, report=tmp_path / "bad.json"
     )
     for position in range(4):
@@ -206,7 +206,7 @@ def test_a_header_that_claims_millions_is_one_bad_file(tmp_path):
     listing = list_directory(tmp_path, None)
     assert len(listing.videos) == 1
     with pytest.raises(VideoError, match="bytes of values. Received: 0"):
-        clip_batches(listing, **READING).sample(0, 0)
+        video_batches(listing, **READING).sample(0, 0)
 
 
 # What is known before the work.
@@ -222,7 +222,7 @@ def test_places_that_cannot_be_written_to_are_known_before_anything_is_decoded(t
     monkeypatch.setattr("kvdiff.media.files.tempfile.mkstemp", refuse)
     monkeypatch.setattr("kvdiff.media.ClipReader.read", None)
     with pytest.raises(OSError, match="expected a place that can be written to. Received: Read-only"):
-        clip_batches(list_directory(tmp_path, None), **READING, on_bad="skip", **{option: tmp_path / ".place"}).sample(
+        video_batches(list_directory(tmp_path, None), **READING, on_bad="skip", **{option: tmp_path / ".place"}).sample(
             0, 0
         )
 
@@ -230,9 +230,9 @@ def test_places_that_cannot_be_written_to_are_known_before_anything_is_decoded(t
 def test_a_cache_that_is_full_may_be_read_only(tmp_path, monkeypatch):
     media.write_clip(tmp_path / "1.gif", numbered_clip(0))
     options = dict(READING, cache=tmp_path / ".cache", seed=3)
-    clip, _ = clip_batches(list_directory(tmp_path, None), **options).sample(0, 0)
+    clip, _ = video_batches(list_directory(tmp_path, None), **options).sample(0, 0)
     monkeypatch.setattr("kvdiff.media.files.tempfile.mkstemp", None)
-    np.testing.assert_array_equal(clip_batches(list_directory(tmp_path, None), **options).sample(0, 0)[0], clip)
+    np.testing.assert_array_equal(video_batches(list_directory(tmp_path, None), **options).sample(0, 0)[0], clip)
 
 
 def test_inspection_knows_before_it_decodes_that_it_cannot_write(tmp_path, monkeypatch):
@@ -274,7 +274,7 @@ def test_what_should_be_known_of_files_is_said_once_a_kind(tmp_path):
         np.save(tmp_path / f"{index}.npy", np.random.default_rng(index).random((6, 8, 8, 3)).astype(np.float32))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        batches = clip_batches(list_directory(tmp_path, None), **READING)
+        batches = video_batches(list_directory(tmp_path, None), **READING)
         for position in range(3):
             batches.sample(0, position)
     (warning,) = caught
@@ -295,7 +295,7 @@ def test_the_time_it_took_counts_all_reading_and_no_training(tmp_path, monkeypat
 
     monkeypatch.setattr("kvdiff.media.ClipReader.read", slow)
     said: list[str] = []
-    batches = clip_batches(
+    batches = video_batches(
         list_directory(tmp_path, None), **READING, clip_sampling="all", cache="memory", announce=said.append
     )
     for position in range(batches.num_samples):
@@ -312,10 +312,10 @@ def test_long_files_are_cached_in_parts(tmp_path):
     limits = media.ReadLimits(clip_bytes=50 * 8 * 8 * 3)
     for cache in ("memory", tmp_path / ".cache"):
         options = dict(READING, limits=limits, cache=cache, clip_sampling="all", shuffle=False)
-        batches = clip_batches(list_paths([path]), **options)
+        batches = video_batches(list_paths([path]), **options)
         assert [batches.sample(0, position)[0][0, 0, 0, 0] for position in (0, 20, 49)] == [0, 80, 196]
         assert batches.num_samples == 50
-    plain = clip_batches(list_paths([path]), **dict(READING, limits=limits), clip_sampling="uniform")
+    plain = video_batches(list_paths([path]), **dict(READING, limits=limits), clip_sampling="uniform")
     assert plain.sample(0, 0)[0][0, 0, 0, 0] == 98
     with pytest.raises(VideoError, match="`clip_bytes` of `ReadLimits`"):
         media.read_clip(path, limits=limits)
@@ -324,8 +324,8 @@ def test_long_files_are_cached_in_parts(tmp_path):
 def test_frames_of_arrays_need_a_rate_of_their_own(tmp_path):
     np.save(tmp_path / "1.npy", numbered_clip(0))
     with pytest.raises(VideoError, match="an array or folder of frames, which has none; `default_fps` says"):
-        clip_batches(list_directory(tmp_path, None), **READING, target_fps=5.0).sample(0, 0)
-    batches = clip_batches(
+        video_batches(list_directory(tmp_path, None), **READING, target_fps=5.0).sample(0, 0)
+    batches = video_batches(
         list_directory(tmp_path, None), **READING, target_fps=5.0, default_fps=10.0, clip_sampling="uniform"
     )
     assert batches.sample(0, 0)[0][:, 0, 0, 0].tolist() == [2, 4, 6, 8]
