@@ -48,7 +48,8 @@ def train(
         float | None,
         typer.Option(
             metavar="X",
-            help="The model's clock: frames a second at which clips are read, now and for sampling. [default: frames as they are]",
+            help="The model's clock: frames a second at which clips are read, now and for sampling. "
+            "[default: frames as they are]",
         ),
     ] = None,
     default_fps: Annotated[
