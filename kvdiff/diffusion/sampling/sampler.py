@@ -308,7 +308,7 @@ class Sampler:
             check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
             moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
             x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
-            history[:, :, at] = remembered
+            history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
             begun[:, at] = True
             draw += 1 + of_window.num_steps
         return np.where(known[_PIXELS], video.astype(self.dtype), self.spec.decode(x))
