@@ -322,6 +322,8 @@ def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
     own = dict(own)
     if "plan" in asked or "at_a_time" in asked:
         own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
-    if asked.get("solver", own.get("solver")) != own.get("solver"):
-        own = {name: value for name, value in own.items() if name in ("num_steps", "plan", "at_a_time")}
+    mine = own.get("solver", DEFAULT_SOLVER)
+    if asked.get("solver", mine) != mine:
+        others = {"plan", "at_a_time", *Sampler._run.__kwdefaults__} - {"solver", "spacing"}  # No keyword: an option.
+        own = {name: value for name, value in own.items() if name in others}
     return {**own, **asked}
