@@ -141,7 +141,9 @@ def test_both_ends_of_the_interval_belong_to_it() -> None:
         assert (of.at(np.array(label)).guidance is not None) == acts
     assert of.at(np.array([[0.1, 0.5]])).guidance is not None  # The noisiest frame decides, not the mean or the least.
     assert of.at(np.array([[0.1, 0.9]])).guidance is None and of.at(np.array([[0.3, 0.8]])).guidance is None
-    assert of.at(np.array(0.9)).inputs is of.inputs and Conditioning.of(CONDITIONS, GIVEN, SHAPE).at(1.0).guidance is None
+    assert (
+        of.at(np.array(0.9)).inputs is of.inputs and Conditioning.of(CONDITIONS, GIVEN, SHAPE).at(1.0).guidance is None
+    )
 
 
 def test_a_weight_of_zero_is_the_unconditional_network_and_ones_among_others_stay() -> None:
@@ -162,7 +164,11 @@ def test_everything_goes_to_the_device() -> None:
     [
         (dict(given={"color": 1}), ValueError, r"`conditions`: expected names among .*'kind'.* Received: \['color'\]"),
         (dict(given=[1]), TypeError, "`conditions`: expected arrays by name. Received: list"),
-        (dict(guidance=[1, 2, 3]), ValueError, "`guidance`: expected a number, or one for each of the 4 clips. Received"),
+        (
+            dict(guidance=[1, 2, 3]),
+            ValueError,
+            "`guidance`: expected a number, or one for each of the 4 clips. Received",
+        ),
         (dict(guidance="much"), ValueError, "`guidance`: expected a number, or one for each .* Received: 'much'"),
         (dict(guidance=-0.1), ValueError, "`guidance`: expected finite weights >= 0. Received: -0.1"),
         (dict(guidance=[1, 1, 1, np.nan]), ValueError, "`guidance`: expected finite weights >= 0."),

@@ -1,8 +1,8 @@
 """The sampling loop a second time: one clip, one frame, one number after the other, slow and plain.
 
 Of the package it takes what has exact tests of its own: noise by its address, a solver's table for one noise level a
-row, a prediction's coefficients, and the windows. The rest is written again: chunks, masks, windows, the levels of known
-frames, histories, conditions, guidance and the numbering of noise.
+row, a prediction's coefficients, and a plan's list of windows. The rest is written again: chunks, masks, the levels of
+known frames, histories, conditions, guidance and the numbering of noise.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def slow_clip(
                 x[frame], begun[frame] = table.init_std * noise(0, place), True
             if begin[place] == table.num_steps:
                 finished[place] = alpha * x[frame] + (sigma * noise(0, place, CONTEXT) if known_noise else 0.0)
-        own = {name: inputs[name][:, at] if spec_per_frame(spec, name) else inputs[name] for name in inputs}
+        own = {name: inputs[name][:, at] if per_frame(spec, name) else inputs[name] for name in inputs}
         for call in range(calls):
             noisy, labels, rows = [], [], []
             for place, frame in enumerate(at):
@@ -140,7 +140,7 @@ def level_of(spec: ModelSpec, label: float) -> tuple[float, float]:
     return alpha / scale, sigma / scale
 
 
-def spec_per_frame(spec: ModelSpec, name: str) -> bool:
+def per_frame(spec: ModelSpec, name: str) -> bool:
     """Whether an input has a number a frame."""
     return name in spec.conditions and spec.conditions[name].per_frame
 

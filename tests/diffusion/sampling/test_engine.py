@@ -104,7 +104,9 @@ def test_a_window_of_an_engine_that_does_not_look_is_named_by_its_frames() -> No
         def run_window(self, table, x, history, draws):
             return np.where(draws.first, np.nan, x), history
 
-    sampler = dataclasses.replace(network_sampler(lambda *of: 0, ClipSpec(*SHAPE), schedule("cosine", 20)), engine=Careless())
+    sampler = dataclasses.replace(
+        network_sampler(lambda *of: 0, ClipSpec(*SHAPE), schedule("cosine", 20)), engine=Careless()
+    )
     with pytest.raises(FloatingPointError, match="after frames 2 to 4"):
         sampler.rollout(5, plan=plans.autoregressive(5, 3, overlap=1), num_steps=2)
 
@@ -143,4 +145,3 @@ def test_no_two_rows_windows_or_chunks_share_a_draw(monkeypatch, plan: Plan, sol
     steps = sorted({step for step, stream, _ in asked if stream == SAMPLING})
     contexts = [step for step, stream, number in asked if stream == CONTEXT and number == 6]
     assert len(contexts) == len(plan.windows) and steps[0] == 0
-

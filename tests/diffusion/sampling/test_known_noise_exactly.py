@@ -1,7 +1,7 @@
 """Known frames with noise, against the closed form: what the network sees, and what the rest of the video then is.
 
-A sampler of a Gaussian is affine in its noise, so `moments` tells its mean and covariance exactly. The closed form knows
-every window's frames through y = alpha x + sigma e, with an e of the window's own.
+A sampler of a Gaussian is affine in its noise, so `moments` tells its mean and covariance exactly. In the closed form
+every window goes by y = alpha x + sigma e, with an e of its own.
 """
 
 from __future__ import annotations

@@ -194,7 +194,9 @@ def test_the_solver_of_a_call_that_names_none_is_the_default() -> None:
 @pytest.mark.parametrize("task", ["generate", "predict", "interpolate", "infill", "rollout", "frame_rate"])
 def test_every_task_has_defaults_of_its_own(task: str) -> None:
     """The number of calls tells whose were taken: the asked task's, of all that the mask would also fit."""
-    calls = dict(zip(("generate", "predict", "interpolate", "infill", "rollout", "frame_rate"), range(1, 7), strict=True))
+    calls = dict(
+        zip(("generate", "predict", "interpolate", "infill", "rollout", "frame_rate"), range(1, 7), strict=True)
+    )
     sampler = Recorder()
     own = {name: {"num_steps": count} for name, count in calls.items()}
     sampler = dataclasses.replace(sampler, spec=dataclasses.replace(sampler.spec, sampling=own))
@@ -228,7 +230,9 @@ def test_a_rollout_goes_by_windows_unless_a_plan_says_otherwise() -> None:
 def test_the_last_sample_has_a_number_of_32_bits() -> None:
     made = Recorder().generate(2, first_sample=2**32 - 2, num_steps=1, seed=2**64 - 1)
     assert (made[1] == Recorder().generate(1, first_sample=2**32 - 1, num_steps=1, seed=2**64 - 1)).all()
-    with pytest.raises(ValueError, match="`first_sample`: expected an integer from 0 to 4294967294. Received: 4294967295"):
+    with pytest.raises(
+        ValueError, match="`first_sample`: expected an integer from 0 to 4294967294. Received: 4294967295"
+    ):
         Recorder().generate(2, first_sample=2**32 - 1, num_steps=1)
 
 

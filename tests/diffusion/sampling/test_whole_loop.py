@@ -138,7 +138,9 @@ def test_a_condition_that_is_not_given_is_absent(absent: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "prediction"), [("karras", "edm"), ("flow", "flow"), ("linear", "eps"), ("cosine", "x0")])
+@pytest.mark.parametrize(
+    ("name", "prediction"), [("karras", "edm"), ("flow", "flow"), ("linear", "eps"), ("cosine", "x0")]
+)
 @pytest.mark.parametrize("known_noise", [0.0, 0.3])
 def test_every_path_and_prediction(name: str, prediction: str, known_noise: float) -> None:
     """Starts of another standard deviation than 1, and known frames with noise at a level of that path."""

@@ -35,7 +35,9 @@ def test_a_window_is_in_the_order_of_its_frames() -> None:
 
 
 def test_what_a_plan_costs() -> None:
-    plan = Plan(6, masks.first(6, 1), [Window.of([0, 1, 2, 4], [1, 2, 4]), Window.of([2, 3, 4], [3]), Window.of([4, 5], [5])])
+    plan = Plan(
+        6, masks.first(6, 1), [Window.of([0, 1, 2, 4], [1, 2, 4]), Window.of([2, 3, 4], [3]), Window.of([4, 5], [5])]
+    )
     assert plan.parts == 1 and plan.longest == 4 and plan.has_gaps
     assert plan.calls(10) == 30 and plan.frame_calls(10) == 10 * (4 + 3 + 2)
     assert plan.memory((2, 3, 1), num_clips=5, solver_memory=2) == 4 * 5 * 6 * (3 * 6 + 4 * 4)
@@ -63,7 +65,11 @@ HALF = window([0, 1], [0, 0], [1, 1])
     [
         ([0, 0], [HALF], "expected every frame to be .* none that finish frame 0"),
         ([0, 0], [HALF, window([0, 1], [1, 1], [2, 2], 3)], "window 1: expected 2 parts, and as many"),
-        ([0, 0], [HALF, Window(np.arange(2), np.ones(1, int), np.full(2, 2), 2)], "window 1: expected 2 parts, and as many"),
+        (
+            [0, 0],
+            [HALF, Window(np.arange(2), np.ones(1, int), np.full(2, 2), 2)],
+            "window 1: expected 2 parts, and as many",
+        ),
         ([0, 0], [window([], [], [])], "window 0: expected 2 parts, and as many starts and stops as frames"),
         ([0, 0], [window([1, 0], [0, 0], [2, 2])], "window 0: expected frames rising inside 0 … 1. Received: .1 0"),
         ([0, 0], [window([1, 1], [0, 0], [2, 2])], "window 0: expected frames rising inside 0 … 1. Received: .1 1"),
@@ -71,9 +77,21 @@ HALF = window([0, 1], [0, 0], [1, 1])
         ([0, 0], [window([0, 2], [0, 0], [2, 2])], "window 0: expected frames rising inside 0 … 1. Received: .0 2"),
         ([1, 0], [window([0, 1], [1, 0], [2, 1])], "window 0: .* still to be .* Received: frame 0"),
         ([0, 0], [HALF, window([0, 1], [2, 1], [2, 2])], "window 1: .* as known. Received: frame 0"),
-        ([0, 0], [HALF, window([0, 1], [1, 0], [2, 1])], "window 1: expected frame 1 to go on from part 1. Received: 0"),
-        ([0, 0], [HALF, window([0, 1], [1, 1], [1, 1])], "window 1: expected frames that move to take equally many parts"),
-        ([0, 0], [HALF, window([0, 1], [1, 1], [2, 0])], "window 1: expected frames that move to take equally many parts"),
+        (
+            [0, 0],
+            [HALF, window([0, 1], [1, 0], [2, 1])],
+            "window 1: expected frame 1 to go on from part 1. Received: 0",
+        ),
+        (
+            [0, 0],
+            [HALF, window([0, 1], [1, 1], [1, 1])],
+            "window 1: expected frames that move to take equally many parts",
+        ),
+        (
+            [0, 0],
+            [HALF, window([0, 1], [1, 1], [2, 0])],
+            "window 1: expected frames that move to take equally many parts",
+        ),
         ([0, 0], [window([0, 1], [0, 0], [3, 3])], "window 0: expected frames that move to take equally many parts"),
         ([0, 0], [window([0, 1], [0, 0], [2, 1])], "window 0: expected frames that move to take equally many parts"),
         ([0, 0], [], "expected every frame to be .* none that finish frame 0"),
