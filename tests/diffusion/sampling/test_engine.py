@@ -111,6 +111,21 @@ def test_a_window_of_an_engine_that_does_not_look_is_named_by_its_frames() -> No
         sampler.rollout(5, plan=plans.autoregressive(5, 3, overlap=1), num_steps=2)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_windows_come_in_the_samplers_precision(dtype: type) -> None:
+    seen = []
+
+    class Spy:
+        def run_window(self, table, x, history, draws):
+            seen.append((x.dtype, history.dtype))
+            return x, history
+
+    sampler = network_sampler(lambda *of: 0, ClipSpec(*SHAPE), schedule("cosine", 20))
+    sampler = dataclasses.replace(sampler, engine=Spy(), dtype=dtype)
+    made = sampler.predict_frames(np.zeros((1, 1, *SHAPE[1:]), np.float32), num_steps=2, known_noise=0.1)
+    assert seen == [(dtype, dtype)] and made.dtype == dtype
+
+
 FRAMES, KNOWN = 10, 2
 PLANS = [make(FRAMES, 4, known=known) for make in plans.PLANS.values() for known in (0, KNOWN)]
 PLANS += [plans.frame_rate(FRAMES, 4, factor=3), plans.whole(masks.first(FRAMES, KNOWN))]
