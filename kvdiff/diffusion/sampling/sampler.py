@@ -324,6 +324,6 @@ def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
         own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
     mine = own.get("solver", DEFAULT_SOLVER)
     if asked.get("solver", mine) != mine:
-        others = {"plan", "at_a_time", *Sampler._run.__kwdefaults__} - {"solver", "spacing"}  # No keyword: an option.
+        others = {"plan", "at_a_time", *Sampler._run.__kwdefaults__} - {"spacing"}  # What is no keyword is an option.
         own = {name: value for name, value in own.items() if name in others}
     return {**own, **asked}
