@@ -9,6 +9,7 @@ runs every plan on every engine:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -324,6 +325,6 @@ def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
         own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
     mine = own.get("solver", DEFAULT_SOLVER)
     if asked.get("solver", mine) != mine:
-        others = {"plan", "at_a_time", *Sampler._run.__kwdefaults__} - {"spacing"}  # What is no keyword is an option.
-        own = {name: value for name, value in own.items() if name in others}
+        keywords = {"plan", "at_a_time", *inspect.signature(Sampler._run).parameters}  # Others are options.
+        own = {name: value for name, value in own.items() if name in keywords - {"spacing"}}
     return {**own, **asked}
