@@ -63,6 +63,19 @@ def test_predictions_are_clamped_to_the_bounds_or_by_a_clamp_in_their_place(boun
     np.testing.assert_allclose(history, expected)
 
 
+def test_rows_are_applied_in_the_precision_of_the_clip() -> None:
+    table = step_table(schedule("cosine", 20), Prediction("v"), solver="ddim", num_steps=3)
+    of = DenoiserEngine(lambda clip, label, inputs: 0.3 * clip + label[..., None, None, None])
+    made, _ = of.run_window(table, X, np.zeros((1, *X.shape)), draws(bounds=None))
+    x = X
+    for i in range(3):
+        out = 0.3 * table.c_in[i, 0] * x + table.c_noise[i, 0]
+        x = table.a[i, 0] * x + table.b[i, 0, 0] * (table.c_skip[i, 0] * x + table.c_out[i, 0] * out)
+    np.testing.assert_allclose(made, x, rtol=1e-13, atol=1e-14)
+    single = of.run_window(table, X.astype(np.float32), np.zeros((1, *X.shape), np.float32), draws(bounds=None))
+    assert single[0].dtype == single[1].dtype == np.float32
+
+
 def test_history_goes_in_and_comes_out_newest_first() -> None:
     table = step_table(schedule("cosine", 20), Prediction("x0"), solver="dpmpp_3m", num_steps=6)
     of = DenoiserEngine(lambda clip, label, inputs: np.tanh(clip + label[..., None, None, None]))
