@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pytest
 
 from kvdiff.diffusion import (
     ClipSpec,
@@ -22,6 +23,7 @@ from kvdiff.diffusion import (
 )
 from kvdiff.diffusion.conditions import Condition
 from kvdiff.diffusion.process.predictions import PREDICTIONS
+from kvdiff.diffusion.sampling import engine
 from kvdiff.diffusion.transforms.clamps import clamp_to
 
 SHAPE = (3, 2, 1, 1)
@@ -178,3 +180,20 @@ def wrapped(sampler: Sampler, denoise: Callable[..., np.ndarray]) -> Sampler:
     """The sampler with another network: denoise(inner, noisy_clip, noise_label, inputs) may ask the inner one."""
     engine = DenoiserEngine(functools.partial(denoise, sampler.engine.denoise))
     return Sampler(sampler.spec, engine, sampler.dtype)
+
+
+def moments(monkeypatch: pytest.MonkeyPatch, run: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, covariance) of what `run(num_clips)` makes: row 0 has no noise, each further row one unit of it."""
+    draws: dict[tuple[int, int], np.ndarray] = {}
+
+    def unit_noise(seed, step, sample, clip_shape, stream=engine.SAMPLING) -> np.ndarray:
+        size = int(np.prod(clip_shape))
+        first = draws.setdefault((step, stream), sum(v.size for v in draws.values()) + np.arange(size))
+        noise = (np.asarray(sample)[:, None] == 1 + first).astype(np.float64)
+        return noise.reshape(len(noise), *clip_shape)
+
+    monkeypatch.setattr(engine, "video_noise", unit_noise)
+    run(1)  # Finds out how many draws there are.
+    made = run(1 + sum(v.size for v in draws.values()))
+    flat = made.reshape(len(made), -1)
+    return flat[0], (flat[1:] - flat[0]).T @ (flat[1:] - flat[0])

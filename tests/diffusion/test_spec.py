@@ -142,3 +142,60 @@ def test_a_codec_must_divide_the_frames() -> None:
     spec = dataclasses.replace(PLAIN, codec=AveragePool(3))
     with pytest.raises(ValueError, match="`clip_shape`: expected a height divisible by 3, e.g. 6 or 9. Received: 8"):
         _ = spec.latent
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves(AveragePool):
+    """A codec whose latents reach further than pixels, and that computes by the arrays' own means."""
+
+    bounds = (-3.0, 3.0)
+
+    def encode(self, clip: Any, xp: Any = np) -> Any:
+        return xp.multiply(AveragePool.encode(self, clip), 3.0)
+
+    def decode(self, latent: Any, xp: Any = np) -> Any:
+        return AveragePool.decode(self, xp.multiply(latent, 1.0 / 3.0))
+
+
+def test_latents_have_the_codecs_shape_and_bounds(rng: np.random.Generator) -> None:
+    spec = dataclasses.replace(PLAIN, clip=ClipSpec(3, 4, 6, 2), codec=Halves(2))
+    assert spec.latent == ClipSpec(3, 2, 3, 2) and spec.bounds == (-3.0, 3.0)
+    assert dataclasses.replace(spec, values=Unbounded()).bounds is None
+    assert dataclasses.replace(spec, codec=None).bounds == (-1.0, 1.0)
+    clip = rng.uniform(-1, 1, (2, 3, 4, 6, 2)).astype(np.float32)
+    assert spec.checked("clip", clip).tobytes() == clip.tobytes()  # Users' clips are of the clip's shape.
+    with pytest.raises(ValueError, match=r"`clip`: expected shape \[batch, frames, 4, 6, 2\]"):
+        spec.checked("clip", spec.encode(clip))
+
+
+def test_a_runtimes_arrays_are_computed_by_its_own_means() -> None:
+    asked = []
+
+    def counted(name: str):
+        return lambda *arguments: asked.append(name) or getattr(np, name)(*arguments)
+
+    class Arrays:
+        multiply, clip = staticmethod(counted("multiply")), staticmethod(counted("clip"))
+
+        @staticmethod
+        def cast(array: np.ndarray, dtype: str) -> np.ndarray:
+            asked.append("cast")
+            return array.astype(dtype)
+
+    spec = dataclasses.replace(PLAIN, codec=Halves(2))
+    clip = np.full((1, 4, 8, 8, 1), 0.5, np.float32)
+    latent = spec.encode(clip, Arrays)
+    np.testing.assert_allclose(latent, np.full((1, 4, 4, 4, 1), 1.5))
+    np.testing.assert_allclose(spec.decode(latent, Arrays), clip)
+    assert asked == ["cast", "multiply", "multiply", "clip"]
+
+
+def test_what_is_not_said_is_left_out_and_zero_is_said() -> None:
+    assert set(PLAIN.config) == {"format_version", "clip", "values", "schedule", "prediction"}
+    said = dataclasses.replace(PLAIN, known_noise=0.0, independent_noise=0.0).config
+    assert said["known_noise"] == said["independent_noise"] == 0.0
+
+
+@pytest.mark.parametrize("task", ["generate", "predict", "interpolate", "infill", "rollout", "frame_rate"])
+def test_every_task_may_have_defaults(task: str) -> None:
+    assert dataclasses.replace(PLAIN, sampling={task: {"num_steps": 3}}).config["sampling"] == {task: {"num_steps": 3}}

@@ -9,6 +9,7 @@ runs every plan on every engine:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -308,7 +309,7 @@ class Sampler:
             check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
             moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
             x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
-            history[:, :, at] = remembered
+            history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
             begun[:, at] = True
             draw += 1 + of_window.num_steps
         return np.where(known[_PIXELS], video.astype(self.dtype), self.spec.decode(x))
@@ -322,6 +323,8 @@ def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
     own = dict(own)
     if "plan" in asked or "at_a_time" in asked:
         own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
-    if asked.get("solver", own.get("solver")) != own.get("solver"):
-        own = {name: value for name, value in own.items() if name in ("num_steps", "plan", "at_a_time")}
+    mine = own.get("solver", DEFAULT_SOLVER)
+    if asked.get("solver", mine) != mine:
+        keywords = {"plan", "at_a_time", *inspect.signature(Sampler._run).parameters}  # Others are options.
+        own = {name: value for name, value in own.items() if name in keywords - {"spacing"}}
     return {**own, **asked}

@@ -57,7 +57,7 @@ class Values(abc.ABC):
             TypeError: another kind of number than these values are.
         """
         clip = np.asarray(clip)
-        if clip.ndim != 5 or clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
+        if clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
             wanted = f"[batch, frames, {', '.join(map(str, frame_shape))}]"
             raise ValueError(f"`{argument}`: expected shape {wanted}. Received: {list(clip.shape)}")
         self.check_kind(argument, clip)

@@ -1,4 +1,7 @@
-"""What guidance costs: one call of both halves where it acts, one call of one half where it does not."""
+"""Conditions as a user gives them and as windows and chunks see them; and what guidance costs.
+
+One call of both halves where guidance acts, one call of one half where it does not.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import pytest
 from kvdiff.diffusion import (
     ClassLabel,
     ClipSpec,
+    FrameTimes,
+    FrameVectors,
     Linear,
     LowResolution,
     NoiseSchedule,
@@ -17,7 +22,9 @@ from kvdiff.diffusion import (
     Unbounded,
     step_table,
 )
+from kvdiff.diffusion.conditions import conditioning
 from kvdiff.diffusion.conditions.conditioning import Conditioning
+from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
 from tests.diffusion.helpers import network_sampler
 
 SCHEDULE = NoiseSchedule.from_config({"name": "cosine", "num_timesteps": 100})
@@ -77,3 +84,110 @@ def test_conditions_that_are_clips_are_in_the_clips_own_numbers() -> None:
         small_clips(1.1)
     with pytest.raises(ValueError, match=r"`conditions\['small'\]`: expected finite numbers"):
         small_clips(np.nan, values=Unbounded())
+
+
+CONDITIONS = {"kind": ClassLabel(4), "push": FrameVectors(2), "small": LowResolution(2), "tiny": LowResolution(2)}
+RNG = np.random.default_rng(1)
+GIVEN = {
+    "kind": np.arange(4),
+    "push": RNG.normal(size=(4, 5, 2)).astype(np.float32),
+    "small": RNG.uniform(-1, 1, (4, 5, 1, 1, 1)).astype(np.float32),
+    "tiny": RNG.uniform(-1, 1, (4, 5, 1, 1, 1)).astype(np.float32),
+}
+SHAPE = (4, 5, 2, 2, 1)
+
+
+def test_rows_and_frames_take_their_own() -> None:
+    whole = Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=[1, 2, 3, 4], guidance_interval=(0.2, 0.7))
+    rows, at = whole.rows(slice(1, 3)), np.array([0, 3, 4])
+    window = rows.frames(at)
+    assert rows.guidance.tolist() == window.guidance.tolist() == [2, 3] and window.interval == (0.2, 0.7)
+    assert window.inputs["kind"].tolist() == [1, 2] and window.inputs["told"].tolist() == [[1, 1, 1, 1]] * 2
+    for name in ("push", "small", "tiny"):
+        np.testing.assert_array_equal(rows.inputs[name], GIVEN[name][1:3])
+        np.testing.assert_array_equal(window.inputs[name], GIVEN[name][1:3][:, at])
+    assert set(window.inputs) == set(whole.inputs)
+    assert Conditioning.of(CONDITIONS, GIVEN, SHAPE).rows(slice(1, 3)).guidance is None
+
+
+def test_noise_on_a_condition_is_its_own_of_its_label_and_of_the_sample() -> None:
+    samples = np.array([9, 3, 5, 2**32 - 1])
+    clean = Conditioning.of(CONDITIONS, GIVEN, SHAPE, augmentation=0.3)
+    noisy = clean.with_noise(7, samples)
+    angle = 0.3 * np.pi / 2
+    for number, name in ((2, "small"), (3, "tiny")):
+        noise = video_noise(7, number, samples, (5, 1, 1, 1), AUGMENTATION)
+        np.testing.assert_allclose(noisy.inputs[name], np.cos(angle) * GIVEN[name] + np.sin(angle) * noise, atol=1e-6)
+        np.testing.assert_array_equal(noisy.inputs[f"{name}_noise"], np.full(4, 0.3, np.float32))
+    for name in ("kind", "push", "told"):
+        np.testing.assert_array_equal(noisy.inputs[name], clean.inputs[name])
+
+
+def test_clean_conditions_draw_no_noise(monkeypatch) -> None:
+    monkeypatch.setattr(conditioning, "video_noise", None)
+    still = Conditioning.of(CONDITIONS, GIVEN, SHAPE)
+    assert still.with_noise(7, np.arange(4)).inputs["small"] is still.inputs["small"]
+
+
+def test_what_is_not_given_is_absent() -> None:
+    of = CONDITIONS | {"when": FrameTimes()}
+    for nothing in (None, {}, {"kind": None, "when": None}):
+        inputs = Conditioning.of(of, nothing, SHAPE).inputs
+        assert inputs["told"].tolist() == [[0, 0, 0, 0]] * 4 and not inputs["push"].any()
+        assert inputs["when"].tolist() == [[0, 1, 2, 3, 4]] * 4
+    one = Conditioning.of(of, {"push": GIVEN["push"][0]}, SHAPE).inputs
+    assert one["told"].tolist() == [[0, 1, 0, 0]] * 4 and one["told"].dtype == np.float32
+    np.testing.assert_array_equal(one["push"], np.repeat(GIVEN["push"][:1], 4, axis=0))
+
+
+def test_both_ends_of_the_interval_belong_to_it() -> None:
+    of = Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=2.0, guidance_interval=(0.25, 0.75))
+    for label, acts in ((0.25, True), (0.75, True), (0.5, True), (0.2499, False), (0.7501, False)):
+        assert (of.at(np.array(label)).guidance is not None) == acts
+    assert of.at(np.array([[0.1, 0.5]])).guidance is not None  # The noisiest frame decides, not the mean or the least.
+    assert of.at(np.array([[0.1, 0.9]])).guidance is None and of.at(np.array([[0.3, 0.8]])).guidance is None
+    assert (
+        of.at(np.array(0.9)).inputs is of.inputs and Conditioning.of(CONDITIONS, GIVEN, SHAPE).at(1.0).guidance is None
+    )
+
+
+def test_a_weight_of_zero_is_the_unconditional_network_and_ones_among_others_stay() -> None:
+    assert Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=0.0).guidance.tolist() == [0.0] * 4
+    weights = Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=[1, 1, 1, 2]).guidance
+    assert weights.tolist() == [1, 1, 1, 2] and weights.dtype == np.float32
+
+
+def test_everything_goes_to_the_device() -> None:
+    moved = Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=2.0, guidance_rescale=0.5).on(lambda array: [array])
+    assert all(isinstance(value, list) for value in [moved.guidance, *moved.inputs.values()])
+    assert moved.rescale == 0.5 and len(moved.inputs) == 7
+    assert Conditioning.of(CONDITIONS, GIVEN, SHAPE).on(lambda array: [array]).guidance is None
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        (dict(given={"color": 1}), ValueError, r"`conditions`: expected names among .*'kind'.* Received: \['color'\]"),
+        (dict(given=[1]), TypeError, "`conditions`: expected arrays by name. Received: list"),
+        (
+            dict(guidance=[1, 2, 3]),
+            ValueError,
+            "`guidance`: expected a number, or one for each of the 4 clips. Received",
+        ),
+        (dict(guidance="much"), ValueError, "`guidance`: expected a number, or one for each .* Received: 'much'"),
+        (dict(guidance=-0.1), ValueError, "`guidance`: expected finite weights >= 0. Received: -0.1"),
+        (dict(guidance=[1, 1, 1, np.nan]), ValueError, "`guidance`: expected finite weights >= 0."),
+        (dict(given={}, guidance=2), ValueError, "`guidance`: expected 1 where no condition is given to guide by."),
+        (dict(guidance=2, guidance_rescale=1.1), ValueError, "`guidance_rescale`: .* Received: 1.1"),
+        (dict(guidance=2, guidance_interval=(0.5, 0.4)), ValueError, "`guidance_interval`: .* Received: 0.4"),
+        (dict(augmentation=0.4), ValueError, "`augmentation`: expected a number in .*0.3.* Received: 0.4"),
+    ],
+)
+def test_clear_errors(keywords, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Conditioning.of(CONDITIONS, **({"given": GIVEN} | keywords), clip_shape=SHAPE)
+
+
+def test_a_condition_that_is_always_present_is_nothing_to_guide_by() -> None:
+    with pytest.raises(ValueError, match="`guidance`: expected 1 where no condition is given"):
+        Conditioning.of({"when": FrameTimes()}, {"when": np.arange(5.0)}, SHAPE, guidance=2.0)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import AveragePool, ClipSpec, Prediction, Sampler, bits_per_dim, oracle, step_table
+from kvdiff.diffusion import (
+    AveragePool,
+    ClipSpec,
+    DenoiserEngine,
+    FrameVectors,
+    Prediction,
+    Sampler,
+    bits_per_dim,
+    oracle,
+    step_table,
+)
 from kvdiff.diffusion.transforms.codec import enlarged, reduced
 from tests.diffusion.helpers import SHAPE, SIZE, final, gaussian, schedule
 
@@ -44,6 +56,25 @@ def test_every_task_is_that_of_the_latent_clips(task: str) -> None:
     known = {"generate": np.zeros((3, 3), bool), "infill": KNOWN, "rollout": np.arange(3)[None] < [[1]] * 3}[task]
     np.testing.assert_allclose(in_pixels[~known], enlarged(latent, 2)[~known], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(in_pixels[known], CLIP[known])  # Known frames are the user's, not the codec's.
+
+
+class Sketch(FrameVectors):
+    """A condition of as many numbers as a frame on which the network works."""
+
+    def shape(self, frames, frame_shape) -> tuple:
+        return (frames, *frame_shape)
+
+
+def test_conditions_go_by_the_frames_on_which_the_network_works() -> None:
+    seen = []
+
+    def denoise(noisy_clip, noise_label, inputs):
+        seen.append((noisy_clip.shape, inputs["sketch"].shape))
+        return 0 * noisy_clip
+
+    spec = dataclasses.replace(sampler(CODEC).spec, conditions={"sketch": Sketch(1)})
+    Sampler(spec, DenoiserEngine(denoise)).generate(2, num_steps=1, conditions={"sketch": np.ones(SHAPE)})
+    assert seen == [((2, *SHAPE), (2, *SHAPE))]
 
 
 def test_a_bound_in_pixels_is_refused() -> None:

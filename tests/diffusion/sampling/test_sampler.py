@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClipSpec, Prediction, Sampler, masks, step_table
+from kvdiff.diffusion import ClipSpec, Prediction, Sampler, masks, plans, step_table
 from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.diffusion.process.schedules import cosine
+from kvdiff.diffusion.sampling.sampler import with_defaults
+from kvdiff.diffusion.solvers.by_name import DEFAULT_SOLVER
 from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.diffusion.transforms.clamps import clamp_to
 from tests.diffusion.helpers import network_sampler
@@ -159,6 +163,79 @@ def test_step_table_defaults_and_options() -> None:
         step_table(of, Prediction("v"), init_std=0.0)
 
 
+OWN = {"num_steps": 7, "solver": "ddim", "spacing": "leading", "eta": 0.5, "known_noise": 0.1, "guidance": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "lost"),
+    [
+        ({}, set()),
+        ({"seed": 3, "eta": 1.0, "num_steps": 2}, set()),
+        ({"solver": "ddim"}, set()),
+        ({"plan": None}, {"plan", "at_a_time"}),
+        ({"at_a_time": 2}, {"plan", "at_a_time"}),
+        ({"solver": "ddpm"}, {"solver", "spacing", "eta"}),
+        ({"solver": "ddpm", "plan": "rolling"}, {"plan", "at_a_time", "solver", "spacing", "eta"}),
+    ],
+)
+@pytest.mark.parametrize("plan", [{}, {"plan": "hierarchical"}, {"at_a_time": 1}], ids=str)
+def test_a_models_own_defaults_go_together(plan: dict, asked: dict, lost: set) -> None:
+    """A plan goes with nothing but itself, a solver with its spacing and options; the rest stays whatever is asked."""
+    kept = {name: value for name, value in {**OWN, **plan}.items() if name not in lost}
+    assert with_defaults({**OWN, **plan}, asked) == {**kept, **asked}
+
+
+def test_the_solver_of_a_call_that_names_none_is_the_default() -> None:
+    own = {"num_steps": 2, "spacing": "leading"}
+    assert with_defaults(own, {"solver": DEFAULT_SOLVER}) == {**own, "solver": DEFAULT_SOLVER}
+    assert with_defaults(own, {"solver": "heun"}) == {"num_steps": 2, "solver": "heun"}
+
+
+@pytest.mark.parametrize("task", ["generate", "predict", "interpolate", "infill", "rollout", "frame_rate"])
+def test_every_task_has_defaults_of_its_own(task: str) -> None:
+    """The number of calls tells whose were taken: the asked task's, of all that the mask would also fit."""
+    calls = dict(
+        zip(("generate", "predict", "interpolate", "infill", "rollout", "frame_rate"), range(1, 7), strict=True)
+    )
+    sampler = Recorder()
+    own = {name: {"num_steps": count} for name, count in calls.items()}
+    sampler = dataclasses.replace(sampler, spec=dataclasses.replace(sampler.spec, sampling=own))
+    verbs = {
+        "generate": lambda: sampler.generate(),
+        "predict": lambda: sampler.predict_frames(CLIPS[:1, :2]),
+        "interpolate": lambda: sampler.interpolate(CLIPS[:1, :2], CLIPS[:1, :1]),
+        "infill": lambda: sampler.infill(CLIPS[:1], masks.last(6, 2)),
+        "rollout": lambda: sampler.rollout(6, CLIPS[:1, :2]),
+        "frame_rate": lambda: sampler.increase_frame_rate(CLIPS[:1, :3], 2),
+    }
+    verbs[task]()
+    assert len(sampler.engine.denoise.calls) == calls[task]
+
+
+def test_a_rollout_goes_by_windows_unless_a_plan_says_otherwise() -> None:
+    """Frames in a call of the network: the training length, and all of them where other verbs have no plan."""
+    frames = []
+    for run in (
+        lambda s: s.rollout(8, CLIPS[:1, :2], num_steps=1),
+        lambda s: s.predict_frames(CLIPS[:1, :2], 6, num_steps=1),
+        lambda s: s.increase_frame_rate(CLIPS[:1, :5], 2, num_steps=1),
+        lambda s: s.increase_frame_rate(CLIPS[:1, :5], 2, num_steps=1, plan=plans.whole(masks.every(9, 2))),
+    ):
+        sampler = Recorder()
+        run(sampler)
+        frames.append([clip.shape[1] for clip, _ in sampler.engine.denoise.calls])
+    assert frames == [[6, 6], [8], [5, 5], [9]]
+
+
+def test_the_last_sample_has_a_number_of_32_bits() -> None:
+    made = Recorder().generate(2, first_sample=2**32 - 2, num_steps=1, seed=2**64 - 1)
+    assert (made[1] == Recorder().generate(1, first_sample=2**32 - 1, num_steps=1, seed=2**64 - 1)).all()
+    with pytest.raises(
+        ValueError, match="`first_sample`: expected an integer from 0 to 4294967294. Received: 4294967295"
+    ):
+        Recorder().generate(2, first_sample=2**32 - 1, num_steps=1)
+
+
 def test_config_tells_everything_but_the_network() -> None:
     config = Recorder().spec.config
     assert ClipSpec(**config["clip"]) == SPEC
@@ -201,6 +278,18 @@ def test_config_tells_everything_but_the_network() -> None:
         (lambda s: s.interpolate(CLIPS[:, :1], CLIPS[:, :1], -1), ValueError, "`num_frames`.*Received: -1"),
         (lambda s: s.infill(CLIPS, masks.first(6, 6)), ValueError, "`known`: .*Received: all frames known"),
         (lambda s: s.infill(CLIPS, np.ones(6)), TypeError, "`known`: expected booleans.*Received: dtype float64"),
+        (lambda s: s.rollout(0), ValueError, "`num_frames`: expected an integer >= 1. Received: 0"),
+        (lambda s: s.rollout(8.5), TypeError, "`num_frames`: expected an integer >= 1. Received: 8.5"),
+        (lambda s: s.rollout(8, num_clips=0), ValueError, "`num_clips`: .*Received: 0"),
+        (lambda s: s.rollout(2, CLIPS[:, :2]), ValueError, "`num_frames`: .*the 2 frames of `past`. Received: 2"),
+        (lambda s: s.rollout(8, 2 * CLIPS), ValueError, "`past`: expected values in"),
+        (lambda s: s.increase_frame_rate(CLIPS, 2.5), TypeError, "`factor`: .* from 2 to 5. Received: 2.5"),
+        (lambda s: s.increase_frame_rate(CLIPS, 6), ValueError, "`factor`: .* from 2 to 5. Received: 6"),
+        (lambda s: s.increase_frame_rate(CLIPS[:, :1], 2), ValueError, "`frames of `clip``: .*Received: 1"),
+        (lambda s: s.increase_frame_rate(2 * CLIPS, 2), ValueError, "`clip`: expected values in"),
+        (lambda s: s.infill(2 * CLIPS, masks.first(6, 2)), ValueError, "`clip`: expected values in"),
+        (lambda s: s.interpolate(CLIPS[:, :1], 2 * CLIPS[:, :1]), ValueError, "`after`: expected values in"),
+        (lambda s: s.interpolate(2 * CLIPS[:, :1], CLIPS[:, :1]), ValueError, "`before`: expected values in"),
         (lambda s: ClipSpec(6, 4, 0, 1), ValueError, "`width`: .*Received: 0"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from kvdiff.diffusion import NoiseLevels, Prediction, StepTable, step, step_table
 from kvdiff.diffusion.solvers import ddpm
-from kvdiff.diffusion.solvers.rows import Row
+from kvdiff.diffusion.solvers.rows import KnownLevel, Row
 from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
 from kvdiff.diffusion.transforms.clamps import clamp_to
 from tests.diffusion.helpers import schedule
@@ -145,3 +145,47 @@ def test_known_frames_are_still_where_the_variance_is_learned() -> None:
     x = np.ones((1, 2, 1, 1, 1), np.float32)
     moved, _ = step(of, x, np.ones((1, 2, 1, 1, 2), np.float32), (np.zeros_like(x),), 9.0 * x, UNIT)
     assert moved[0, 0] == 1.0 and moved[0, 1] != 1.0
+
+
+LONG = step_table(schedule("cosine", 40), Prediction("v"), solver="dpmpp_3m_sde", num_steps=6)
+
+
+@pytest.mark.parametrize("level", [None, KnownLevel(0.9, 0.4, 0.8, 0.3, 0.7, 0.6)])
+def test_every_frame_goes_through_its_own_rows(level: KnownLevel | None) -> None:
+    """Three rows of: finished, from the first, from the middle, to the end, waiting half-way, waiting to begin."""
+    start, stop = np.array([6, 0, 2, 3, 4, 0]), np.array([6, 3, 5, 6, 4, 0])
+    table, held = LONG.for_frames(start, stop, level), level or KnownLevel()
+    assert table.num_steps == 3 and table.memory == 3 and table.init_std == LONG.init_std
+    for frame, (first, moves) in enumerate(zip(start, stop > start, strict=True)):
+        for i in range(3):
+            row = first + i * moves
+            for name in ("c_in", "c_noise", "c_skip", "c_out"):
+                expected = getattr(held, name) if first == 6 else getattr(LONG, name)[row, 0]
+                assert getattr(table, name)[i, frame] == expected
+            assert table.a[i, frame] == (LONG.a[row, 0] if moves else 1.0)
+            assert table.std[i, frame] == (LONG.std[row, 0] if moves else 0.0)
+            assert table.b[i, :, frame].tolist() == (LONG.b[row, :, 0].tolist() if moves else [0.0] * 3)
+        for i in range(4):
+            row = first + i * moves
+            for name in ("alpha", "sigma"):
+                expected = getattr(held, name) if first == 6 else getattr(LONG, name)[row, 0]
+                assert getattr(table, name)[i, frame] == expected
+
+
+def test_every_clip_has_its_own_frames() -> None:
+    start = np.array([[0, 3], [3, 3], [6, 0]])
+    stop = np.where(start == 6, 6, start + 3)
+    table = LONG.for_frames(start, stop)
+    assert table.a.shape == (3, 3, 2) and table.b.shape == (3, 3, 3, 2)
+    for clip in range(3):
+        alone = LONG.for_frames(start[clip], stop[clip])
+        for name in (*StepTable.COLUMNS, "alpha", "sigma"):
+            np.testing.assert_array_equal(getattr(table, name)[..., clip, :], getattr(alone, name))
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "received"), [([0, 1], [2, 2], r"\[2 1\]"), ([1, 6], [1, 6], r"\[0 0\]"), ([3, 2], [2, 2], "-1")]
+)
+def test_frames_that_move_take_equally_many_rows(start, stop, received: str) -> None:
+    with pytest.raises(ValueError, match=f"StepTable.for_frames: expected frames that move .* Received: .*{received}"):
+        LONG.for_frames(np.array(start), np.array(stop))

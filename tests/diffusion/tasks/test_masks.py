@@ -39,3 +39,6 @@ def test_a_mask_says_its_task() -> None:
     assert masks.task_of(masks.ends(5, 2, 1)) == "interpolate"
     for other in (masks.last(4, 2), masks.every(5, 2), np.array([masks.first(4, 2), masks.ends(4, 1, 1)])):
         assert masks.task_of(other) == "infill"
+    assert masks.task_of(np.array([False, True, False, True])) == "infill"
+    assert masks.task_of(np.array([masks.ends(5, 2, 1), masks.ends(5, 1, 1)])) == "interpolate"
+    assert masks.task_of(np.array([masks.ends(5, 1, 1), masks.every(5, 2)])) == "infill"  # One gap, and two.

@@ -14,10 +14,9 @@ import pytest
 
 from kvdiff.diffusion import ClipSpec, Prediction, Sampler, masks, plans
 from kvdiff.diffusion.process.schedules import logsnr
-from kvdiff.diffusion.sampling import engine
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.diffusion.tasks.plan import Plan, Window
-from tests.diffusion.helpers import wrapped
+from tests.diffusion.helpers import moments, wrapped
 
 FRAMES, KNOWN = 12, 2
 SHAPE = (FRAMES, 1, 1, 1)
@@ -30,23 +29,6 @@ PAST = np.array([0.5, 0.2], np.float32).reshape(1, KNOWN, 1, 1, 1)
 
 def markov_sampler() -> Sampler:
     return OracleSampler(MARKOV, ClipSpec(6, 1, 1, 1), logsnr(1000), Prediction("v"))
-
-
-def moments(monkeypatch, run) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, covariance) of what `run(num_clips)` makes: row 0 has no noise, each further row one unit of it."""
-    draws: dict[tuple[int, int], np.ndarray] = {}
-
-    def unit_noise(seed, step, sample, clip_shape, stream=engine.SAMPLING):
-        size = int(np.prod(clip_shape))
-        first = draws.setdefault((step, stream), sum(v.size for v in draws.values()) + np.arange(size))
-        noise = (np.asarray(sample)[:, None] == 1 + first).astype(np.float64)
-        return noise.reshape(len(noise), *clip_shape)
-
-    monkeypatch.setattr(engine, "video_noise", unit_noise)
-    run(1)  # Finds out how many draws there are.
-    made = run(1 + sum(v.size for v in draws.values()))
-    flat = made.reshape(len(made), -1)
-    return flat[0], (flat[1:] - flat[0]).T @ (flat[1:] - flat[0])
 
 
 def rollout(plan: Plan, **sampling):

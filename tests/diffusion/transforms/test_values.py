@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 import warnings
 
 import numpy as np
@@ -63,6 +64,48 @@ def test_numbers_come_back(values) -> None:
     assert values_from_config(values.config) == values
 
 
+@pytest.mark.parametrize(("values", "slack"), [(PIXELS, 1e-4), (Linear(-1.0, 1.0), 1e-4), (Linear(0.0, 40.0), 2e-3)])
+def test_rounding_may_overshoot_the_range_by_a_20000th(values, slack: float) -> None:
+    low, high = values.limits
+    for sign, end in ((-1, low), (1, high)):
+        clip = np.full((1, 1, *FRAME), (low + high) / 2)
+        clip[0, 0, 1, 2] = end + sign * 0.8 * slack
+        assert values.checked("clip", clip, FRAME)[0, 0, 1, 2] == np.float32(end + sign * 0.8 * slack)
+        clip[0, 0, 1, 2] = end + sign * 1.25 * slack
+        with pytest.raises(ValueError, match="`clip`: expected values in"):
+            values.checked("clip", clip, FRAME)
+
+
+@pytest.mark.parametrize("values", [PIXELS, Unbounded(), Linear(-1.0, 1.0)])
+def test_what_the_network_sees_is_float32_whatever_comes_in(values) -> None:
+    for kind in (np.float16, np.float32, np.float64):
+        x_0 = values.encode(np.array([0.5, -0.25], kind))
+        assert x_0.dtype == np.float32 and x_0.tolist() == [0.5, -0.25]
+    assert values.decode(np.array([0.5, -0.25], np.float32)).tolist() == [0.5, -0.25]
+
+
+def test_uint8_alone_are_pixels() -> None:
+    assert PIXELS.encode(np.array([0, 51, 255], np.uint8)).tolist() == [-1.0, pytest.approx(-0.6), 1.0]
+    assert Unbounded().encode(np.array([0, 255], np.uint8)).tolist() == [-1.0, 1.0]
+    assert PIXELS.encode(np.array([0, 255], np.uint16)).tolist() == [0.0, 255.0]
+    assert Linear(0.0, 510.0).encode(np.array([0, 255], np.uint8)).tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize("values", [PIXELS, Linear(0.0, 510.0)])
+def test_a_runtimes_arrays_are_cast_by_its_own_means(values) -> None:
+    asked = []
+    xp = types.SimpleNamespace(cast=lambda array, dtype: asked.append(dtype) or array.astype(dtype))
+    pixels = np.array([0, 51, 255], np.uint8)
+    assert (values.encode(pixels, xp) == values.encode(pixels)).all() and asked == ["float32"]
+
+
+def test_a_configuration_stays_as_it_is_when_it_is_read() -> None:
+    config = Linear(0.0, 2.0).config
+    assert config == {"values": "linear", "low": 0.0, "high": 2.0}
+    assert values_from_config(config) == values_from_config(config) == Linear(0.0, 2.0)
+    assert values_from_config(PIXELS) is PIXELS
+
+
 def test_counts_of_sixteen_bits_are_exact() -> None:
     values, counts = Linear(0.0, 65535.0), np.arange(65536, dtype=np.uint16).reshape(1, 1, 256, 256, 1)
     numbers = values.checked("clip", counts, (256, 256, 1))
@@ -77,7 +120,10 @@ def test_counts_of_sixteen_bits_are_exact() -> None:
         (Linear(0, 100), CLIP - 1, ValueError, "Received: minimum -1.0, maximum -1.0"),
         (Linear(0, 100), CLIP + np.nan, ValueError, "no NaN"),
         (Linear(0, 100), CLIP.astype(complex), TypeError, "`clip`: expected real numbers. Received: dtype complex128"),
+        (Linear(0, 100), CLIP > 0, TypeError, "`clip`: expected real numbers. Received: dtype bool"),
+        (Linear(0, 100), CLIP.astype(str), TypeError, "`clip`: expected real numbers. Received: dtype <U"),
         (Unbounded(), CLIP + np.inf, ValueError, "no NaN. Received: minimum inf"),
+        (Unbounded(), one_pixel(-np.inf), ValueError, "no NaN. Received: minimum -inf"),
     ],
 )
 def test_numbers_out_of_range_are_refused(values, clip, error, message: str) -> None:
@@ -88,6 +134,8 @@ def test_numbers_out_of_range_are_refused(values, clip, error, message: str) -> 
 def test_a_range_rises() -> None:
     with pytest.raises(ValueError, match="`high`: expected a number in .5.0, 1e.30.. Received: 5"):
         Linear(5.0, 5)
+    with pytest.raises(ValueError, match="`low`: expected a number in .* Received: -inf"):
+        Linear(-np.inf, 5)
 
 
 def test_an_unknown_kind_is_named() -> None:
