@@ -32,8 +32,8 @@ from kvdiff.diffusion.tasks.known_frames import First
 from kvdiff.evaluation import blend_known, conditioning_accuracy, psnr
 from kvdiff.evaluation.pictures import GENERATED, KNOWN, PLAIN
 from kvdiff.media import enlarge, framed, grid, labelled, side_by_side, write_clip
+from kvdiff.system.environment import versions
 from kvdiff.training import ClipBatches, TrainingCheckpoint
-from kvdiff.training.environment import versions
 
 HEIGHT, WIDTH, PAST, FUTURE = 24, 32, 3, 5
 TICS, DEGREES, SPEED = 4, 2.0, 8.0  # A frame is 4 of the game's 35 tics a second; a tic turns 2° or walks.

@@ -27,8 +27,8 @@ from kvdiff.data import moving_digits
 from kvdiff.demo.recipe import SHIPPED, held_out_clips
 from kvdiff.evaluation import RealClips, estimate_frechet, evaluate, protocol_for
 from kvdiff.media import enlarge, grid, labelled, side_by_side, write_clip
+from kvdiff.system.environment import machine, versions
 from kvdiff.training import ClipBatches, ProgressiveDistillation, TrainingCheckpoint, distillation_stages
-from kvdiff.training.environment import machine, versions
 
 UNDISTILLED = {
     "the model, ddim": {"solver": "ddim", "spacing": "trailing"},

@@ -22,7 +22,8 @@ from kvdiff.evaluation.protocols import DEMO, Protocol, half_and_half, protocol_
 from kvdiff.evaluation.real import real_clips
 from kvdiff.evaluation.report import Training, write_report
 from kvdiff.evaluation.result import aligned, model_record, result_of, write_result
-from kvdiff.training.environment import machine, versions, write_json
+from kvdiff.system.environment import machine, versions
+from kvdiff.training.environment import write_json
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion

@@ -15,7 +15,8 @@ from kvdiff.evaluation.i3d_weights import SHA256
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
 from kvdiff.runtime.manifest import file_record
-from kvdiff.training.environment import machine, versions, write_json
+from kvdiff.system.environment import machine, versions
+from kvdiff.training.environment import write_json
 
 __all__ = [
     "FORMAT",

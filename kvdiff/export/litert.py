@@ -16,12 +16,13 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
-from kvdiff.export.manifest import staging, versions, write_manifest
+from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.parity import cases, check_parity, measure
 from kvdiff.models.denoiser import input_shapes
 from kvdiff.runtime.litert import LITERT, SIGNATURE
 from kvdiff.runtime.manifest import METADATA, canonical_json
 from kvdiff.runtime.opening import LiteRtSampler
+from kvdiff.system.environment import versions
 
 if TYPE_CHECKING:
     import keras

@@ -6,14 +6,11 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-import kvdiff
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import flush
 from kvdiff.runtime.manifest import (
@@ -27,15 +24,9 @@ from kvdiff.runtime.manifest import (
 )
 from kvdiff.runtime.saved_model import versions as version_folders
 
-__all__ = ["staging", "staging_version", "versions", "write_manifest"]
+__all__ = ["staging", "staging_version", "write_manifest"]
 
 _ON_WINDOWS = os.name == "nt"
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """The versions of Python, kvdiff and the named distributions: what made an artefact."""
-    made_with = {"python": platform.python_version(), "kvdiff": kvdiff.__version__}
-    return made_with | {name: metadata.version(name) for name in packages}
 
 
 def write_manifest(artefact: pathlib.Path, kind: str, files: Sequence[str] | None = None, **sections: Any) -> None:

@@ -15,13 +15,14 @@ from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, noise_input, optio
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
-from kvdiff.export.manifest import staging, versions, write_manifest
+from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import bfloat16_weights, float16, int8
 from kvdiff.export.parity import cases, check_parity, measure
 from kvdiff.runtime.manifest import FORMAT, FORMAT_VERSION, METADATA, canonical_json
 from kvdiff.runtime.opening import OrtSampler
 from kvdiff.runtime.ort import ONNX, open_session
+from kvdiff.system.environment import versions
 
 if TYPE_CHECKING:
     import keras

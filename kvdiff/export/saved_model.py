@@ -16,7 +16,7 @@ from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin
 from kvdiff.export.how_to_sample import how_to_sample
-from kvdiff.export.manifest import staging_version, versions, write_manifest
+from kvdiff.export.manifest import staging_version, write_manifest
 from kvdiff.export.parity import ParityError, cases, check_parity, measure, sample_differences
 from kvdiff.export.signatures import PIXELS, Signatures
 from kvdiff.export.warmup import write_warmup
@@ -24,6 +24,7 @@ from kvdiff.runtime.manifest import canonical_json, manifest_path
 from kvdiff.runtime.opening import SavedModelSampler
 from kvdiff.runtime.saved_model import SAVED_MODEL
 from kvdiff.runtime.saved_model_file import SAMPLER
+from kvdiff.system.environment import versions
 
 if TYPE_CHECKING:
     import keras

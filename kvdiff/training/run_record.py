@@ -15,7 +15,8 @@ import keras
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import write_bytes
-from kvdiff.training.environment import arithmetic, machine, warning_if_unwritten, write_json
+from kvdiff.system.environment import machine
+from kvdiff.training.environment import arithmetic, warning_if_unwritten, write_json
 from kvdiff.training.replicas import updates_done
 
 __all__ = ["RunRecord", "Throughput", "peak_memory_mib"]

@@ -20,7 +20,7 @@ from keras import ops
 
 from kvdiff.layers.factorised_attention import LinearSpaceAttention, TimeAttention
 from kvdiff.layers.fused_norm import modulated_norm
-from kvdiff.training.environment import machine, versions
+from kvdiff.system.environment import machine, versions
 from tests.benchmarks.answering import Call, timed
 from tests.benchmarks.results import RESULTS, Row, compared, load, write_document
 from tests.benchmarks.rounds import Contestant, measure_rounds

@@ -122,7 +122,7 @@ def about() -> dict[str, Any]:
     import jax
     import jaxlib
 
-    from kvdiff.training.environment import machine, versions
+    from kvdiff.system.environment import machine, versions
 
     found = {**versions(), "jax": jax.__version__, "jaxlib": jaxlib.__version__}
     threads = os.environ.get("OMP_NUM_THREADS")

@@ -231,7 +231,7 @@ def export(folder: str, size: dict[str, Any], precisions: Sequence[str]) -> None
 
 def about() -> dict[str, Any]:
     """The machine and the versions of everything."""
-    from kvdiff.training.environment import machine, versions
+    from kvdiff.system.environment import machine, versions
     from tests.benchmarks.runtimes import threads
 
     return {"machine": machine(), "versions": versions(), "threads": threads()}

@@ -27,7 +27,8 @@ import kvdiff
 from kvdiff.demo.recipe import SHIPPED, held_out_clips
 from kvdiff.evaluation import estimate_frechet, frechet_distance, psnr
 from kvdiff.media import to_pixels
-from kvdiff.training.environment import machine, versions, write_json
+from kvdiff.system.environment import machine, versions
+from kvdiff.training.environment import write_json
 from tests.benchmarks.digit_features import DigitFeatures
 from tests.benchmarks.feature_cache import caching_sampler
 

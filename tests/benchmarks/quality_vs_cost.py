@@ -25,7 +25,8 @@ import kvdiff
 from kvdiff.demo.recipe import RECIPE, held_out_clips
 from kvdiff.evaluation import estimate_frechet, psnr
 from kvdiff.media import to_pixels
-from kvdiff.training.environment import machine, versions, write_json
+from kvdiff.system.environment import machine, versions
+from kvdiff.training.environment import write_json
 from tests.benchmarks.digit_features import DigitFeatures
 
 RESULTS = pathlib.Path(__file__).parent / "results"

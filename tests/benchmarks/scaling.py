@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from kvdiff.cli.workers import worker_environments
-from kvdiff.training.environment import machine, versions
+from kvdiff.system.environment import machine, versions
 from tests.benchmarks.results import Row, load, write_document
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "scaling.json"

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 import kvdiff
-from kvdiff.training.environment import machine, versions
+from kvdiff.system.environment import machine, versions
 from tests.benchmarks.results import load, write_document
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "train_on_gpu.json"

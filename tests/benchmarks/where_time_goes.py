@@ -16,7 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from kvdiff.training.environment import machine, versions, write_json
+from kvdiff.system.environment import machine, versions
+from kvdiff.training.environment import write_json
 from tests.benchmarks.networks import PEERS
 from tests.benchmarks.ours import train_step
 from tests.benchmarks.results import RESULTS, load

@@ -112,7 +112,7 @@ def test_a_table_is_aligned():
 def test_the_machine_is_described_without_its_name():
     import platform
 
-    from kvdiff.training.environment import machine
+    from kvdiff.system.environment import machine
 
     described = machine()
     assert described["cores"] >= 1
