@@ -36,7 +36,7 @@ def train(
     ],
     output: Annotated[
         pathlib.Path,
-        typer.Option("--output", "-o", metavar="RUN", help="Folder for the trained model; made if need be."),
+        typer.Option("--output", "-o", metavar="RUN", help="Folder for the trained model; created if need be."),
     ],
     frames: Annotated[
         int, typer.Option(metavar="N", min=2, help="Frames of a training clip; longer files are cut into windows.")

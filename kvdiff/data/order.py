@@ -27,7 +27,7 @@ def _numbers(seed: int, epoch: int, num_samples: int, stream: int) -> np.ndarray
 
 
 def held_out(names: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """Which of the distinct `names` belong to the held-out share: bool [names].
+    """Which of the distinct `names` belong to the unseen share: bool [names].
 
     The names with the smallest hashes of (seed, name) do. So equal names stay together, and one more file moves hardly
     any other from one side to the other, whatever the order of the files.

@@ -51,7 +51,7 @@ def run_demo(
     Args:
         directory: where to; created if need be. Files of an earlier demo are replaced.
         from_scratch: train the whole recipe in place of training the shipped model on for a little.
-        num_clips: held-out clips to predict, interpolate and generate.
+        num_clips: unseen clips to predict, interpolate and generate.
         num_steps, seed: of sampling.
         bars: what the numbers are held to; by default `Bars()`.
         command: what the record says was run.

@@ -74,7 +74,7 @@ def conditioning_accuracy(
 
     Args:
         sampler: of any runtime, e.g. `model.sampler`.
-        clips: held-out clips, [clips, frames, height, width, channels] in [-1, 1], or uint8.
+        clips: unseen clips, [clips, frames, height, width, channels] in [-1, 1], or uint8.
         conditions: the clips' own, by the sampler's names.
         past: how many first frames are known.
         others: conditions to compare with, k - 1.

@@ -52,7 +52,7 @@ def float32_twin(denoiser: keras.Model) -> keras.Model:
 
 
 def in_keras(denoiser: keras.Model) -> Callable[..., np.ndarray]:
-    """F(noisy_clip, noise_label, inputs) as Keras answers on the CPU."""
+    """F(noisy_clip, noise_label, inputs) as Keras computes it on the CPU."""
     import keras
 
     def network(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:

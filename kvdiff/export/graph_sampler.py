@@ -1,6 +1,6 @@
 """The sampling loop as a TensorFlow graph: `step` over the rows of a table that is an input, one for each clip.
 
-Every clip of a batch is made from its own inputs alone. The noise is the counter-based one of
+Every clip of a batch depends on its own inputs alone. The noise is the counter-based one of
 `kvdiff.diffusion.process.noise`, drawn inside the graph, and a row is applied by `kvdiff.diffusion.step`: nothing of
 the mathematics is written again.
 """

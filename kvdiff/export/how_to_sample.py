@@ -1,6 +1,6 @@
 """How to sample with an exported network where there is no kvdiff: the section `how_to_sample` of a manifest.
 
-What a network is told of the noise is not to be guessed: a loop that tells it t / T runs, and makes clips that are
+What a network knows of the noise is not to be guessed: a loop that passes t / T runs, and makes clips that are
 several dB worse.
 """
 

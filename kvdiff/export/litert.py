@@ -64,7 +64,7 @@ def export_litert(
 
     Raises:
         FileExistsError: there is an artefact of that name already and `overwrite` is False.
-        ParityError: a float32 network that does not answer as Keras does.
+        ParityError: a float32 network that does not agree with Keras.
         ImportError: a converter is missing.
     """
     check_choice("precision", precision, LITERT.precisions)

@@ -54,7 +54,7 @@ def staging(directory: pathlib.Path, kind: str, name: str, *, overwrite: bool) -
 
     Raises:
         FileExistsError: `directory` holds an artefact of that name and `overwrite` is False.
-        OSError: `directory` cannot be made or written to.
+        OSError: `directory` cannot be created or written to.
     """
     target = directory / name
     taken = [path.name for path in (target, manifest_path(target)) if path.exists()]
@@ -84,7 +84,7 @@ def staging_version(
 
     Raises:
         FileExistsError: the version is there already.
-        OSError: `directory` cannot be made or written to.
+        OSError: `directory` cannot be created or written to.
     """
     others = version_folders(directory)
     version = max(others, default=0) + 1 if version is None else check_count("version", version)

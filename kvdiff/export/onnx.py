@@ -56,7 +56,7 @@ def export_onnx(
 
     Args:
         model: the model to export, with the weights it has now.
-        directory: where to; made if need be. It may hold other artefacts.
+        directory: where to; created if need be. It may hold other artefacts.
         precision: "float32"; "float16", for GPUs, with sums and angles in float32; "bfloat16" weights, computing in
             float32; or "int8" convolutions, calibrated on the model's own samples. All but float32 carry it in the
             file's name, e.g. `denoiser.float16.onnx`. Inputs and outputs are float32. The difference from Keras is
@@ -69,7 +69,7 @@ def export_onnx(
     Raises:
         FileExistsError: there is an artefact of that name already and `overwrite` is False.
         OSError: `directory` cannot be written to.
-        ParityError: the converted network does not answer as Keras does.
+        ParityError: the converted network does not agree with Keras.
         ImportError: a converter is missing.
     """
     check_choice("precision", precision, ONNX.precisions)

@@ -62,7 +62,7 @@ def export_onnx_sampler(
     Raises:
         FileExistsError: `directory` holds an artefact and `overwrite` is False.
         ArtefactError: `denoiser` is missing, foreign or changed.
-        ParityError: the fused loop does not answer as the loop on the host does.
+        ParityError: the fused loop does not agree with the loop on the host.
     """
     import onnx
 

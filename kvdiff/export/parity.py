@@ -20,7 +20,7 @@ Shape = tuple[int, int, int, int]
 
 
 class ParityError(RuntimeError):
-    """The converted network does not answer as Keras does; nothing was written."""
+    """The converted network does not agree with Keras; nothing was written."""
 
 
 @dataclasses.dataclass(frozen=True)

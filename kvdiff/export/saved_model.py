@@ -64,7 +64,7 @@ def export_saved_model(
 
     Args:
         model: the model to export, with the weights it has now.
-        directory: the model's base directory; made if need be.
+        directory: the model's base directory; created if need be.
         precision: "float32", the only one that servers take.
         version: its number, one that is not taken; by default the highest there is, plus 1. A version never changes,
             because a server that has loaded it would not look again.
@@ -82,7 +82,7 @@ def export_saved_model(
     Raises:
         FileExistsError: the version is there already.
         OSError: `directory` cannot be written to.
-        ParityError: the exported sampler does not answer as Keras does.
+        ParityError: the exported sampler does not agree with Keras.
         ImportError: a package of the extra "export" is missing.
     """
     check_choice("precision", precision, SAVED_MODEL.precisions)

@@ -1,7 +1,7 @@
 """The sampler as TensorFlow functions for a model server: every input and output has the batch on axis 0.
 
-A server puts rows of different requests into one batch. So whatever a row is made from is the row's own: known frames,
-step table, conditions, guidance, seed and sample number; its video is the one that any other runtime makes of them.
+A server puts rows of different requests into one batch. So whatever a row depends on is the row's own: known frames,
+step table, conditions, guidance, seed and sample number; its video is that of any other runtime.
 """
 
 from __future__ import annotations

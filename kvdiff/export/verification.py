@@ -110,15 +110,15 @@ def verify(
 ) -> list[Verdict]:
     """Sample every task with every artefact and with Keras, from the same seeds, and compare.
 
-    Prediction and interpolation go by frames that the model itself has made, so no data is needed.
+    Prediction and interpolation go by frames that the model itself generated, so no data is needed.
 
     Args:
-        model: the Keras model that the artefacts were made from.
+        model: the Keras model of the artefacts.
         run: the folder that holds them.
         num_steps: of every sampling.
         batches, solvers: what to try; a clip has the same number, hence noise, in every batch.
         paths: the artefacts, by default all in `run`.
-        progress: told the name of each artefact before its turn.
+        progress: called with the name of each artefact before its turn.
 
     Raises:
         FileNotFoundError: there is nothing to verify.
@@ -175,7 +175,7 @@ class _Sampling:
     calls: int = 0
 
     def run(self, task: str, batch: int, solver: str) -> np.ndarray:
-        """The frames that a task makes."""
+        """The frames that a task generates."""
 
         def count(done: int, total: int) -> None:
             self.calls += batch * (done == total) * total

@@ -56,7 +56,7 @@ class ProgressiveDistillation(DiffusionTrainer):
             for.
         num_steps: of the student, at most half of the timesteps.
         guidance: the weight at which the teacher is guided, which the student then needs no more (Meng et al. 2023,
-            arXiv:2210.03142, for one weight); clips that are told nothing are not.
+            arXiv:2210.03142, for one weight); clips without conditions are not.
 
     Attributes:
         teacher, student: a copy each of the given model; the teacher's is frozen.

@@ -84,7 +84,7 @@ class PostHocEMA(keras.callbacks.Callback):
     weights; some tens over a training are enough.
 
     Args:
-        folder: of the snapshots; made if need be.
+        folder: of the snapshots; created if need be.
         every: updates between snapshots. The last step of `fit` is always one.
         sigma_rels: relative standard deviations of the two averages.
     """

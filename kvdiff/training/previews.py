@@ -26,7 +26,7 @@ class Previews(keras.callbacks.Callback):
     written, on a full disk for example, is warned of.
 
     Args:
-        folder: of the GIFs; made if need be.
+        folder: of the GIFs; created if need be.
         every: epochs between previews.
         num_clips: clips to generate, side by side.
         past: first frames of clips, [batch, frames, height, width, channels]; a second row shows them and what is
@@ -107,7 +107,7 @@ class SampleMonitor(keras.callbacks.Callback):
 
     - `diversity`: the root mean square distance between two generated clips over that between two training clips. 1 is
       as diverse as the data; towards 0 the samples collapse.
-    - `nearest`: the mean distance of a generated clip to the nearest training clip over that of a held-out clip. 1 is
+    - `nearest`: the mean distance of a generated clip to the nearest training clip over that of a unseen clip. 1 is
       as far from the training clips as new data; towards 0 the samples are copies of them.
 
     Distances are between pixels: they tell copies and collapse, not quality.

@@ -75,7 +75,7 @@ class RunRecord(keras.callbacks.Callback):
     cannot be written, on a full disk for example, is warned of, and written with the next.
 
     Args:
-        folder: made if need be.
+        folder: created if need be.
         **config: what else decided the training, JSON-able, for `config.json`; model and optimizer are there anyway.
 
     Attributes:
