@@ -36,6 +36,7 @@ def test_a_mask_says_its_task() -> None:
     assert masks.task_of(masks.none(4)) == "generate"
     assert masks.task_of(masks.first(4, 2)) == "predict"
     assert masks.task_of(np.array([masks.first(4, 2), masks.first(4, 3)])) == "predict"
+    assert masks.task_of(np.array([masks.none(4), masks.first(4, 1)])) == "predict"
     assert masks.task_of(masks.ends(5, 2, 1)) == "interpolate"
     for other in (masks.last(4, 2), masks.every(5, 2), np.array([masks.first(4, 2), masks.ends(4, 1, 1)])):
         assert masks.task_of(other) == "infill"
