@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-import kvdiff
 from kvdiff.diffusion.checks import check_count
 from kvdiff.media import flush
 from kvdiff.runtime.manifest import (
@@ -26,6 +25,7 @@ from kvdiff.runtime.manifest import (
     sealed,
 )
 from kvdiff.runtime.saved_model import versions as version_folders
+from kvdiff.system import __version__
 
 __all__ = ["staging", "staging_version", "versions", "write_manifest"]
 
@@ -34,7 +34,7 @@ _ON_WINDOWS = os.name == "nt"
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """The versions of Python, kvdiff and the named distributions: what made an artefact."""
-    made_with = {"python": platform.python_version(), "kvdiff": kvdiff.__version__}
+    made_with = {"python": platform.python_version(), "kvdiff": __version__}
     return made_with | {name: metadata.version(name) for name in packages}
 
 

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from kvdiff import __version__
 from kvdiff.media import write_bytes
+from kvdiff.system import __version__
 
 __all__ = ["arithmetic", "machine", "versions", "warning_if_unwritten", "write_json"]
 
