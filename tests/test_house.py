@@ -18,11 +18,12 @@ MODULES = {
 }
 # A room of kvdiff/diffusion may import itself and those of lower floors.
 INNER_FLOORS = {
-    "checks": 0,
-    **dict.fromkeys(["process", "tasks", "transforms"], 1),
-    **dict.fromkeys(["conditions", "solvers"], 2),
-    "spec": 3,
-    "sampling": 4,
+    "limits": 0,
+    "checks": 1,
+    **dict.fromkeys(["process", "tasks", "transforms"], 2),
+    **dict.fromkeys(["conditions", "solvers"], 3),
+    "spec": 4,
+    "sampling": 5,
 }
 # The loop of sampling, wherever it runs: their methods take at most five arguments.
 LOOPS = {
@@ -37,7 +38,7 @@ LOOPS = {
     "kvdiff.export.graph_sampler": ["GraphSampler"],
     "kvdiff.export.onnx_sampler": ["_Loop"],
 }
-KINDS = {kind.__name__ for kind in CONDITIONS.values()} | {"Condition"}
+KINDS = {kind.__name__ for kind in CONDITIONS.values()}
 WHERE_KINDS_ARE = "kvdiff.diffusion.conditions.kinds"
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.kinds import Condition, condition_from_config
+from kvdiff.diffusion.conditions import condition_from_config
+from kvdiff.diffusion.conditions.kinds import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule

@@ -61,6 +61,8 @@ def GuidedSampler(
 def _compared(sampler: Sampler) -> dict[str, Any]:
     """What two samplers must share for their networks' answers to be comparable."""
     if not isinstance(sampler, Sampler):
-        raise TypeError(f"GuidedSampler: expected samplers, such as `model.sampler`. Received: {type(sampler).__name__}")
+        raise TypeError(
+            f"GuidedSampler: expected samplers, such as `model.sampler`. Received: {type(sampler).__name__}"
+        )
     config = sampler.spec.config
     return {name: config.get(name) for name in ("clip", "values", "codec", "schedule", "prediction", "conditions")}

@@ -17,7 +17,7 @@ from kvdiff.diffusion.checks import check_choice, check_count, check_known
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.diffusion.sampling.engine import denoise_of
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.solvers.bound_table import all_steps
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow
 from kvdiff.diffusion.tasks import masks
@@ -117,8 +117,7 @@ def bits_per_dim(
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """
     check_choice("variance", variance, ("small", "large", "learned"))
-    if not isinstance(sampler, Sampler):
-        raise TypeError(f"bits_per_dim: expected a sampler, such as `model.sampler`. Received: {type(sampler).__name__}")
+    check_sampler("bits_per_dim", sampler)
     if sampler.spec.codec is not None:
         raise ValueError("bits_per_dim: expected a model without a codec, whose latent has no pixels. Received: one")
     clips = sampler.spec.encode(sampler.spec.checked("clips", clips)).astype(sampler.dtype)
