@@ -27,7 +27,7 @@ from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window, network_calls
 from kvdiff.diffusion.tasks.plans import frame_rate, plan_for
 
-__all__ = ["Progress", "Sampler"]
+__all__ = ["Progress", "Sampler", "check_sampler"]
 
 _PIXELS = (..., None, None, None)
 
@@ -297,3 +297,9 @@ class Sampler:
             begun[:, at] = True
             draw += 1 + of_window.num_steps
         return x
+
+
+def check_sampler(what: str, sampler: Any) -> None:
+    """Raise TypeError for what is no `Sampler`: a model, which has one, or a `Cascade`, which has several."""
+    if not isinstance(sampler, Sampler):
+        raise TypeError(f"{what}: expected a sampler, such as `model.sampler`. Received: {type(sampler).__name__}")
