@@ -29,7 +29,7 @@ FIRST_ORDER = [("ddim", {}), ("euler", {}), ("deis", {"order": 1})]
 
 
 def adds_noise(solver: str, options: dict) -> bool:
-    levels = dict(schedule=schedules.logsnr(1000), prediction=Prediction("v"), spacing="uniform_logsnr", num_steps=20)
+    levels = dict(schedule=schedule("logsnr"), prediction=Prediction("v"), spacing="uniform_logsnr", num_steps=20)
     return bool(step_table(**levels, solver=solver, **options).std.any())
 
 
