@@ -57,7 +57,7 @@ class KerasEngine:
             noise = ops.convert_to_tensor(np.broadcast_to(draws.fresh(index, row), x.shape))
             here = conditioning.at(row.c_noise)
             asked = (here.inputs, here.guidance, here.rescale)  # A tuple, for what `spread` says of objects.
-            state, memory = self._compiled_step(type(row), spread(row, x.shape), state, memory, noise, asked)
+            state, memory = self._compiled_step(type(row), spread(row, x.shape), (state, memory), noise, asked)
             draws.report(1)
         return ops.convert_to_numpy(state), np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
 
@@ -65,12 +65,11 @@ class KerasEngine:
         self,
         row_type: type[Row],
         columns: dict[str, Any],
-        x: Any,
-        history: tuple[Any, ...],
+        state: tuple[Any, tuple[Any, ...]],
         noise: Any,
         asked: tuple[dict[str, Any], Any, float],
     ) -> Any:
-        row, (inputs, guidance, rescale) = row_type(**columns), asked
+        row, (x, history), (inputs, guidance, rescale) = row_type(**columns), state, asked
         conditioning = Conditioning(self._conditions, inputs, guidance, rescale=rescale)
         out = guided_output(ops, self.call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
         return step(row, x, out, history, noise, self.clamp, ops.exp)
@@ -95,6 +94,9 @@ class ReconstructionEngine(KerasEngine):
     denoise = None  # type: ignore[assignment]  # A single call would leave the guidance out.
 
     def __init__(self, denoiser: keras.Model, spec: ModelSpec, *, weight: float = 2.0) -> None:
+        if not isinstance(denoiser, keras.Model):
+            received = type(denoiser).__name__
+            raise TypeError(f"ReconstructionSampler: expected a Keras model, for its gradient. Received: {received}")
         super().__init__(denoiser, spec)
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError("ReconstructionSampler: expected the TensorFlow backend, for its gradient.")
@@ -111,8 +113,9 @@ class ReconstructionEngine(KerasEngine):
         for index, row in enumerate(table.rows()):
             alpha, sigma = (np.float32(column[index, 0]) for column in (table.alpha, table.sigma))
             state = ops.where(given, alpha * video + sigma * draws(index), state)
-            tensors = (alpha, state, memory, ops.convert_to_tensor(draws(index + 1)), video, given)
-            state, memory = self._compiled_guided_step(type(row), spread(row, x.shape), *tensors)
+            noise = ops.convert_to_tensor(draws(index + 1))
+            goal = (alpha, video, given)
+            state, memory = self._compiled_guided_step(type(row), spread(row, x.shape), (state, memory), noise, goal)
             draws.report(1)
         clip = np.where(given, video, ops.convert_to_numpy(state))
         return clip, np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
@@ -125,9 +128,8 @@ class ReconstructionEngine(KerasEngine):
             ValueError: conditions, noisy known frames, or frames that are at different levels.
         """
         moves = np.broadcast_to(table.b.any(axis=(0, 1)), shape[:2])
-        levels = np.unique(
-            np.moveaxis(np.broadcast_to(table.sigma, (len(table.sigma), *shape[:2])), 0, 2)[moves], axis=0
-        )
+        sigma = np.moveaxis(table.sigma, 0, -1)  # [frames or 1, rows], or with the batch before it.
+        levels = np.unique(np.broadcast_to(sigma, (*shape[:2], sigma.shape[-1]))[moves], axis=0)
         noisy = np.broadcast_to(table.sigma[0], shape[:2])[~moves].any()
         if draws.conditioning.inputs or noisy or len(levels) > 1:
             raise ValueError(
@@ -143,16 +145,13 @@ class ReconstructionEngine(KerasEngine):
         self,
         row_type: type[Row],
         columns: dict[str, Any],
-        alpha: Any,
-        x: Any,
-        history: tuple[Any, ...],
+        state: tuple[Any, tuple[Any, ...]],
         noise: Any,
-        clip: Any,
-        known: Any,
+        goal: tuple[Any, Any, Any],
     ) -> Any:
         import tensorflow as tf
 
-        row = row_type(**columns)
+        row, (x, history), (alpha, clip, known) = row_type(**columns), state, goal
         with tf.GradientTape() as tape:
             tape.watch(x)
             out = self.call(row.c_in * x, row.c_noise[:, :, 0, 0, 0], {})

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kvdiff.cli.runs import load_keras
 from kvdiff.cli.verify import print_verdicts
 from kvdiff.runtime import FORMATS
-from kvdiff.runtime.format import resolved
-
-if TYPE_CHECKING:
-    from kvdiff.models.video_diffusion import VideoDiffusion
 
 __all__ = ["export"]
 
@@ -48,7 +44,9 @@ def export(
     """
     wanted = _parsed(to)
     model, folder = load_keras(run), output or run
-    paths = [_exported(model, folder, name, precision, overwrite) for name, precision in wanted]
+    from kvdiff.export import export_model
+
+    paths = [export_model(model, folder, name, precision=precision, overwrite=overwrite) for name, precision in wanted]
     for path in paths:
         typer.echo(f"Wrote {path} and its manifest. Both are needed where it is to run.")
     if check:
@@ -75,8 +73,3 @@ def _parsed(to: str) -> list[tuple[str, str]]:
             )
         wanted.append((name, precision or "float32"))
     return wanted
-
-
-def _exported(model: VideoDiffusion, folder: pathlib.Path, name: str, precision: str, overwrite: bool) -> pathlib.Path:
-    form = FORMATS[name]
-    return resolved(form.export)(model, folder / form.folder, precision=precision, overwrite=overwrite)

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.kinds import Condition, condition_from_config
+from kvdiff.diffusion.conditions import condition_from_config
+from kvdiff.diffusion.conditions.kinds import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
+from kvdiff.diffusion.tasks.masks import TASKS
 from kvdiff.diffusion.transforms.clamps import Bounds
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 
-__all__ = ["FORMAT_VERSION", "MAX_KNOWN_NOISE", "TASKS", "ModelSpec"]
+__all__ = ["FORMAT_VERSION", "MAX_KNOWN_NOISE", "ModelSpec"]
 
 FORMAT_VERSION = 1
 """Of `ModelSpec.config`. A reader takes it and older ones; fields that those lack have the default below."""
 MAX_KNOWN_NOISE = 0.99
 """The highest noise label of known frames: of pure noise nothing is known."""
-TASKS = ("generate", "predict", "interpolate", "infill", "rollout", "frame_rate")
-"""The tasks for which a model may have sampling defaults of its own."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -46,25 +46,23 @@ class GraphSampler:
 
     def _sampled(
         self,
-        row_type: type[Row],
-        columns: tuple[str, ...],
-        start: Any,
-        start_std: Any,
-        table: Any,
-        b: Any,
-        num_calls: Any,
+        of: tuple[type[Row], tuple[str, ...]],
+        begin: tuple[Any, Any],
+        rows: tuple[Any, Any, Any],
         address: Tensors,
         given: Tensors,
-        *,
-        adds_noise: bool = False,
     ) -> Any:
         """The clips after all rows; where one's rows have ended before another's, it waits unchanged.
 
-        `adds_noise`: to conditions whose label says that they carry some; a `Sampler` has added it.
+        Args:
+            of: the type of rows, and the columns of the table by name.
+            begin: what is there before the first row, and the standard deviation of the noise that comes to it.
+            rows: the table, b, and how many of their rows count.
+            address: what numbers the noise of a clip: seed, sample, first_draw.
+            given: the inputs of conditions, and `guidance`.
         """
+        (row_type, columns), (start, start_std), (table, b, num_calls) = of, begin, rows
         tf, shape = self._tf, tuple(start.shape[1:])
-        if adds_noise:
-            given = self._with_noise(given, **address)
 
         def row_at(i: Any) -> Row:
             fields = dict(zip(columns, tf.unstack(_pixelwise(tf.gather(table, i, axis=1)), axis=1), strict=True))
@@ -74,11 +72,11 @@ class GraphSampler:
             row = row_at(i)
             out = self._answer(row.c_in * x, row.c_noise[..., 0, 0, 0], given)
             drawn = tf.reduce_any(row.std != 0.0)
-            fresh = tf.cond(drawn, lambda: self._noise(i + 1, shape, **address), lambda: tf.zeros_like(x))
+            fresh = tf.cond(drawn, lambda: self._noise(i + 1, shape, address), lambda: tf.zeros_like(x))
             moved, history = step(row, x, out, history, fresh, self._clamp, tf.exp)
             return i + 1, tf.where((i < num_calls)[:, None, None, None, None], moved, x), history
 
-        x = start + start_std[:, :, None, None, None] * self._noise(0, shape, **address)
+        x = start + start_std[:, :, None, None, None] * self._noise(0, shape, address)
         history = tuple(tf.zeros_like(start) for _ in range(MEMORY))
         last = tf.reduce_max(num_calls)
         return tf.while_loop(lambda i, *_: i < last, body, (0, x, history))[1]
@@ -101,22 +99,21 @@ class GraphSampler:
             inputs[name] = condition.in_range(self._ops, inputs[name])
         return self._tf.cast(self._denoiser(inputs, training=False), self._tf.float32)
 
-    def _with_noise(self, given: Tensors, seed: Any, sample: Any, first_draw: Any) -> Tensors:
+    def with_noise(self, given: Tensors, address: Tensors) -> Tensors:
         """As `Conditioning.with_noise`: conditions with the noise that their label says."""
-        noisy = {}
+        noisy, address = {}, {**address, "first_draw": 0}
         for number, (name, condition) in enumerate(self._conditions.items()):
             if condition.has_noise:
                 clip = given[name]
-                noise = self._noise(number, clip.shape[1:], seed, sample, stream=AUGMENTATION)
+                noise = self._noise(number, clip.shape[1:], address, AUGMENTATION)
                 noisy[name] = augmented(self._ops, clip, given[noise_input(name)], noise)
         return {**given, **noisy}
 
-    def _noise(
-        self, draw: Any, shape: tuple[int, ...], seed: Any, sample: Any, first_draw: Any = 0, *, stream: int = SAMPLING
-    ) -> Any:
+    def _noise(self, draw: Any, shape: tuple[int, ...], address: Tensors, stream: int = SAMPLING) -> Any:
         """As `video_noise`, with a seed (its 64 bits as an int64) and a first draw for each row."""
-        words = (_word(self._tf, seed, 0), _word(self._tf, seed, 32))
-        drawn = normal(self._ops, words, draw + first_draw, sample, math.prod(shape), stream)
+        words = tuple(_word(self._tf, address["seed"], shift) for shift in (0, 32))
+        draw += address["first_draw"]
+        drawn = normal(self._ops, words, draw, address["sample"], math.prod(shape), stream)
         return self._tf.reshape(drawn, [-1, *shape])
 
 

@@ -171,9 +171,8 @@ class Signatures:
         Noise is numbered: draw `first_draw` for the start, one more for each row.
         """
         num_calls = self._tf.minimum(num_calls, self._max_calls)
-        return {
-            "clip": self._sampler.make(Row, SERVED_COLUMNS, start, start_std, table, b, num_calls, **_split(address))
-        }
+        begin, rows = (start, start_std), (table, b, num_calls)
+        return {"clip": self._sampler.make((Row, SERVED_COLUMNS), begin, rows, *_split(address))}
 
     def _filled(self, clip: Any, known: Any, seed: Any, sample: Any, given: Tensors) -> Tensors:
         """The frames of `clip` that are not `known`, by the table that was chosen at export."""
@@ -182,16 +181,16 @@ class Signatures:
         rows = {name: tf.where(known[:, None, None, :], fixed[name], free[name]) for name in free}
         pixels = known[:, :, None, None, None]
         numbers = clip if self._pixels == "float32" else self._spec.values.encode(clip, self._ops)
+        address = dict(first_draw=tf.zeros_like(seed, tf.int32), seed=seed, sample=sample)
         x_0 = self._sampler.make(
-            table.ROW,
-            columns,
-            tf.where(pixels, self._spec.encode(numbers, self._ops), 0.0),
-            tf.where(known, 0.0, np.float32(table.init_std)),
-            rows["table"],
-            rows["b"],
-            tf.fill(tf.shape(seed), table.num_steps),
-            **_split(dict(first_draw=tf.zeros_like(seed, tf.int32), seed=seed, sample=sample, **given)),
-            adds_noise=True,
+            (table.ROW, columns),
+            (
+                tf.where(pixels, self._spec.encode(numbers, self._ops), 0.0),
+                tf.where(known, 0.0, np.float32(table.init_std)),
+            ),
+            (rows["table"], rows["b"], tf.fill(tf.shape(seed), table.num_steps)),
+            address,
+            self._sampler.with_noise(given, address),
         )
         return self._encoded(tf.where(pixels, numbers, self._spec.decode(x_0, self._ops)))
 
@@ -205,11 +204,11 @@ class Signatures:
         return {"frames_bytes": tf.io.encode_png(pixels)}  # Of such a name a server's REST answer is in base64.
 
 
-def _split(address: Tensors) -> dict[str, Tensors]:
+def _split(address: Tensors) -> tuple[Tensors, Tensors]:
     """What numbers a row's noise, and the inputs of its conditions."""
     numbers = ("seed", "sample", "first_draw")
     given = {name: value for name, value in address.items() if name not in numbers}
-    return {"address": {name: address[name] for name in numbers}, "given": given}
+    return {name: address[name] for name in numbers}, given
 
 
 def _constant_rows(table: StepTable, frames: int) -> tuple[tuple[str, ...], Tensors, Tensors]:

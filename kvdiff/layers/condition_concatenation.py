@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, ClipVector, Condition, condition_from_config
+from kvdiff.diffusion.conditions import condition_from_config
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, ClipVector, Condition
 
 __all__ = ["ConditionConcatenation"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, condition_from_config, optional_names
+from kvdiff.diffusion.conditions import condition_from_config
+from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, optional_names
 
 __all__ = ["ConditionEmbedding"]
 

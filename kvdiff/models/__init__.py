@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
-    from kvdiff.models.denoiser import DenoiserContract
+    from kvdiff.models.denoiser import DenoiserContract, condition_inputs
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.loading import load_model
     from kvdiff.models.torch_weights import load_torch_weights
@@ -22,6 +22,7 @@ _HOMES = {
     "FactorisedUNet3D": "factorised_unet3d",
     "UNet3D": "unet3d",
     "VideoDiffusion": "video_diffusion",
+    "condition_inputs": "denoiser",
     "load_model": "loading",
     "load_torch_weights": "torch_weights",
 }
@@ -31,6 +32,7 @@ __all__ = [
     "FactorisedUNet3D",
     "UNet3D",
     "VideoDiffusion",
+    "condition_inputs",
     "load_model",
     "load_torch_weights",
 ]

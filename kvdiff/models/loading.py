@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pathlib
+import pkgutil
 from typing import Any
 
 import keras
 
-import kvdiff.models.factorised_unet3d  # noqa: F401 - Keras finds the classes that were imported.
 from kvdiff.models.video_diffusion import VideoDiffusion
 from kvdiff.training.averaging import averages
 from kvdiff.training.checkpoint_facts import check_facts
@@ -33,6 +34,8 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDi
         FileNotFoundError: no such file, or a folder without checkpoints.
         ValueError: a file that is not a saved `VideoDiffusion`, or a damaged one.
     """
+    for module in pkgutil.iter_modules([str(pathlib.Path(__file__).parent)]):  # Keras finds classes that were imported.
+        importlib.import_module(f"kvdiff.models.{module.name}")
     path = pathlib.Path(path)
     if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
         model: Any = _of_checkpoint(path)

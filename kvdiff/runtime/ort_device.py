@@ -58,7 +58,7 @@ class DeviceLoop:
             buffers["noise_label"].update_inplace(labels[index])
             self._call_denoiser(graph, buffers)
             fresh = self._value(draws.fresh(index, row))
-            state, predicted = self._call_step(buffers, state, memory, fresh, row, following[index])
+            state, predicted = self._call_step(buffers, (state, memory), fresh, row, following[index])
             memory = [predicted, *memory[:-1]]
             draws.report(1)
         return state.numpy(), [predicted.numpy() for predicted in memory[: len(history)]]
@@ -87,9 +87,10 @@ class DeviceLoop:
         self.denoiser.run_with_iobinding(binding, options)
 
     def _call_step(
-        self, buffers: Mapping[str, Any], x: Any, memory: Sequence[Any], noise: Any, row: Row, c_in_next: np.ndarray
+        self, buffers: Mapping[str, Any], state: tuple[Any, Sequence[Any]], noise: Any, row: Row, c_in_next: np.ndarray
     ) -> tuple[Any, Any]:
         """The next x and the new prediction; the next noisy clip is written into the denoiser's buffer."""
+        x, memory = state
         values = {"x": x, "raw_output": buffers["raw_output"], "noise": noise}
         values |= {f"history_{k}": remembered for k, remembered in enumerate(memory)}
         columns = {name: getattr(row, name) for name in STEP_COLUMNS} | {"c_in_next": c_in_next}

@@ -8,20 +8,18 @@ they were spread over replicas and over parts of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from kvdiff.layers.sample_dropout import dropout_keys
 from kvdiff.training.replicas import sum_over_replicas
 
-if TYPE_CHECKING:
-    from kvdiff.training.trainer import DiffusionTrainer
-
 __all__ = ["distributed_function", "leave_reduction_to_us", "mean_gradients"]
 
 
-def mean_gradients(model: DiffusionTrainer, batch: tuple[Any, ...], parts: int) -> list[Any]:
+def mean_gradients(model: keras.Model, batch: tuple[Any, ...], parts: int) -> list[Any]:
     """The gradients of the (scaled) mean loss over the global batch, dense, one for each trainable variable.
 
     Args:
@@ -37,7 +35,7 @@ def mean_gradients(model: DiffusionTrainer, batch: tuple[Any, ...], parts: int) 
 
 
 def _in_parts(
-    model: DiffusionTrainer, summed: Callable[[Any], list[Any]], batch: tuple[Any, ...], count: Any, parts: int
+    model: keras.Model, summed: Callable[[Any], list[Any]], batch: tuple[Any, ...], count: Any, parts: int
 ) -> list[Any]:
     """The sum of what `summed` makes of the parts, in a loop that holds the activations of one part at a time."""
     size = -(-count // parts)
@@ -50,7 +48,7 @@ def _in_parts(
     return list(tf.while_loop(lambda index, _: index < parts, add_part, start, parallel_iterations=1)[1])
 
 
-def _summed(model: DiffusionTrainer, total: Any) -> Callable[[Any], list[Any]]:
+def _summed(model: keras.Model, total: Any) -> Callable[[Any], list[Any]]:
     """The function from samples to the gradients of the sum of their losses over `total`, the global batch's size.
 
     The loss is divided in place of its gradients, each of which would be read and written once more. With XLA, on one
@@ -79,7 +77,7 @@ def leave_reduction_to_us(optimizer: Any) -> None:
     inner._all_reduce_sum_gradients = list
 
 
-def distributed_function(model: DiffusionTrainer, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def distributed_function(model: keras.Model, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What `fit` and `evaluate` call under `tf.distribute` to run `steps_per_execution` steps.
 
     Keras' own fails there with several steps and with several machines. The logs are the metrics over all replicas.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kvdiff.diffusion.conditions.kinds import CONDITIONS, condition_from_config
+from kvdiff.diffusion.conditions import CONDITIONS, condition_from_config
 from kvdiff.diffusion.limits import MAX_CLIP, MAX_FEATURES, MAX_TIMESTEPS
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction

@@ -2,7 +2,7 @@
 
 A condition is a value of a few fields that answers for itself: which array it takes, how training finds it, what the
 network reads of it. The network, the samplers and the exported files ask the condition and never what kind it is, so a
-new kind is one class here, or in a file of its own, and its entry in `CONDITIONS`.
+new kind is one class in a file of its own, and its entry in `kvdiff.diffusion.conditions.CONDITIONS`.
 
 Every condition but those that are always present may also be *absent*, which classifier-free guidance needs (Ho &
 Salimans 2022, arXiv:2207.12598): the denoiser's input `CONDITION_MASK`, float32 [batch, conditions], is 1 where a
@@ -24,7 +24,6 @@ from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.diffusion.transforms.values import Values
 
 __all__ = [
-    "CONDITIONS",
     "CONDITION_MASK",
     "ClassLabel",
     "ClipVector",
@@ -32,7 +31,6 @@ __all__ = [
     "FrameTimes",
     "FrameVectors",
     "LowResolution",
-    "condition_from_config",
     "names_of",
     "noise_input",
     "optional_names",
@@ -323,24 +321,8 @@ class LowResolution(Condition):
         return _waves(xp, inputs[noise_input(name)], np.pi * np.arange(1, _LEVEL_WAVES + 1))
 
 
-CONDITIONS: dict[str, type[Condition]] = {
-    kind.name: kind for kind in (ClassLabel, ClipVector, FrameVectors, FrameTimes, LowResolution)
-}
-"""Kinds of conditions by name, as a stored configuration has them."""
-
 _LEVEL_WAVES = 8
 _TIME_WAVES = 10
-
-
-def condition_from_config(config: Mapping[str, Any] | Condition) -> Condition:
-    """A condition from its `config`."""
-    if isinstance(config, Condition):
-        return config
-    arguments = dict(config)
-    kind = arguments.pop("condition", None)
-    if kind not in CONDITIONS:
-        raise ValueError(f"`condition`: expected one of {sorted(CONDITIONS)}. Received: {kind!r}")
-    return CONDITIONS[kind](**arguments)
 
 
 def optional_names(conditions: Mapping[str, Condition]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_interval, check_real
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, denoise_of
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 
 __all__ = ["GuidedSampler"]
 
@@ -60,5 +60,6 @@ def GuidedSampler(
 
 def _compared(sampler: Sampler) -> dict[str, Any]:
     """What two samplers must share for their networks' answers to be comparable."""
+    check_sampler("GuidedSampler", sampler)
     config = sampler.spec.config
     return {name: config.get(name) for name in ("clip", "values", "codec", "schedule", "prediction", "conditions")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from kvdiff.diffusion.checks import check_choice, check_count, check_known
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import video_noise
 from kvdiff.diffusion.sampling.engine import denoise_of
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.solvers.bound_table import all_steps
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow
 from kvdiff.diffusion.tasks import masks
@@ -95,7 +96,13 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    sampler: Sampler, clips: np.ndarray, known: np.ndarray | None = None, *, variance: str = "small", seed: int = 0
+    sampler: Sampler,
+    clips: np.ndarray,
+    known: np.ndarray | None = None,
+    *,
+    variance: str = "small",
+    conditions: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> BitsPerDim:
     """The variational bound of `clips`, with one draw of noise a timestep (improved-diffusion's `calc_bpd_loop`).
 
@@ -105,14 +112,18 @@ def bits_per_dim(
         known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by
             default.
         variance: of the sampler: "small", "large", or "learned" where the network has the channels for it.
+        conditions: what the clips are conditioned on, as in sampling: the bound is then of clips given those too. What
+            is not given is absent.
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """
     check_choice("variance", variance, ("small", "large", "learned"))
+    check_sampler("bits_per_dim", sampler)
     if sampler.spec.codec is not None:
         raise ValueError("bits_per_dim: expected a model without a codec, whose latent has no pixels. Received: one")
     clips = sampler.spec.encode(sampler.spec.checked("clips", clips)).astype(sampler.dtype)
     known = masks.none(clips.shape[1]) if known is None else known
     known = check_known("known", known, *clips.shape[:2])
+    inputs = Conditioning.of(sampler.spec.conditions, conditions, clips.shape, values=sampler.spec.values).inputs
     schedule = sampler.spec.schedule
     table = all_steps(schedule, sampler.spec.prediction)
     terms = []
@@ -121,18 +132,22 @@ def bits_per_dim(
         noise = video_noise(seed, t, np.arange(len(clips)), clips.shape[1:])
         noisy = np.where(_pixels(known), clips, schedule.alpha[t] * clips + schedule.sigma[t] * noise)
         assert isinstance(row, LearnedVarianceRow)
-        terms.append(_frame_means(_term_bits(sampler, row, clips, noisy, t, variance), known))
+        terms.append(_frame_means(_term_bits(sampler, row, clips, (noisy, inputs), t, variance), known))
     prior = prior_divergence(clips, schedule.alpha[-1], schedule.sigma[-1], table.init_std)
     return BitsPerDim(_frame_means(_BITS_PER_NAT * prior, known), np.stack(terms[::-1]))
 
 
 def _term_bits(
-    sampler: Sampler, row: LearnedVarianceRow, clips: np.ndarray, noisy: np.ndarray, t: int, variance: str
+    sampler: Sampler,
+    row: LearnedVarianceRow,
+    clips: np.ndarray,
+    shown: tuple[np.ndarray, Mapping[str, np.ndarray]],
+    t: int,
+    variance: str,
 ) -> np.ndarray:
     """L_0 or L_{t-1} of every pixel, in bits; known frames hold numbers without meaning."""
+    noisy, inputs = shown[0].astype(sampler.dtype), shown[1]
     label = np.broadcast_to(row.c_noise[..., 0, 0, 0], noisy.shape[:2])
-    noisy = noisy.astype(sampler.dtype)
-    inputs = Conditioning.of(sampler.spec.conditions, None, clips.shape).inputs
     out = np.asarray(denoise_of(sampler.engine, "bits_per_dim")(row.c_in * noisy, label, inputs))
     raw, log_var = out[..., : clips.shape[-1]], row.log_var_min if variance == "small" or t == 0 else row.log_var_max
     if variance == "learned":

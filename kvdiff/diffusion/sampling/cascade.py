@@ -23,6 +23,9 @@ from kvdiff.diffusion.transforms.codec import reduced
 
 __all__ = ["Cascade", "Spatial", "Stage", "Temporal"]
 
+_BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise")
+"""The keywords of a call that say something of one model: of what it knows, and of its own windows."""
+
 
 class Stage(Protocol):
     """What follows the base model in a `Cascade`."""
@@ -150,10 +153,10 @@ class Cascade:
         Args:
             num_clips: how many.
             num_frames: frames of the base's clips; by default its training length.
-            **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. The base alone
-                has `conditions` and `guidance`.
+            **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. `conditions`,
+                `guidance`, `plan`, `at_a_time` and `known_noise` are the base's alone.
         """
-        base_only = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        base_only = {name: sampling.pop(name) for name in _BASE_ONLY if name in sampling}
         return self._run(self.base.generate(num_clips, num_frames=num_frames, **base_only, **sampling), sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
@@ -168,7 +171,7 @@ class Cascade:
             The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames.
         """
         past = self.base.spec.values.checked("past", past, self.clip_spec.frame_shape)
-        base_only = {name: sampling.pop(name) for name in ("conditions", "guidance") if name in sampling}
+        base_only = {name: sampling.pop(name) for name in _BASE_ONLY if name in sampling}
         small = reduced(past, self.clip_spec.height // self.base.spec.clip.height)
         return self._run(self.base.predict_frames(small, num_frames, **base_only, **sampling), sampling)
 

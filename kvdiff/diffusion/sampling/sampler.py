@@ -9,8 +9,7 @@ runs every plan on every engine:
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from kvdiff.diffusion.checks import check_count, check_known, check_real
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
-from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
+from kvdiff.diffusion.sampling.keywords import Keywords, Progress, with_defaults
+from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import KnownLevel
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import MAX_KNOWN_NOISE, ModelSpec
@@ -27,9 +27,7 @@ from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window, network_calls
 from kvdiff.diffusion.tasks.plans import frame_rate, plan_for
 
-__all__ = ["Progress", "Sampler"]
-
-Progress = Callable[[int, int], None]
+__all__ = ["Progress", "Sampler", "check_sampler"]
 
 _PIXELS = (..., None, None, None)
 
@@ -122,7 +120,8 @@ class Sampler:
         plan = frame_rate((clip.shape[1] - 1) * factor + 1, length, factor=factor)
         video = np.zeros((len(clip), plan.num_frames, *clip.shape[2:]), np.float32)
         video[:, ::factor] = clip
-        return self._fill(video, plan.known, "frame_rate", **{"plan": plan, **sampling})
+        own_plan = {} if "at_a_time" in sampling else {"plan": plan}
+        return self._fill(video, plan.known, "frame_rate", **{**own_plan, **sampling})
 
     def rollout(
         self, num_frames: int, past: np.ndarray | None = None, *, num_clips: int = 1, **sampling: Any
@@ -207,63 +206,49 @@ class Sampler:
                 raise ValueError("`plan`, `at_a_time`: expected the same known frames in every clip of the batch.")
             times = any(condition.tells_time for condition in self.spec.conditions.values())
             windows = plan_for(plan, at_a_time, known, self.spec.clip.num_frames, gaps=times).windows
-        return self._run(video, mask, windows, **sampling)
+        return self._run(video, mask, windows, sampling)
 
     def _run(
-        self,
-        video: np.ndarray,
-        known: np.ndarray,
-        windows: Sequence[Window],
-        *,
-        num_steps: int = DEFAULT_NUM_STEPS,
-        solver: str = DEFAULT_SOLVER,
-        spacing: str | Sequence[int] | np.ndarray | None = None,
-        seed: int = 0,
-        first_sample: int = 0,
-        batch_size: int = 32,
-        progress: Progress | None = None,
-        conditions: Mapping[str, Any] | None = None,
-        guidance: Any = 1.0,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
-        guidance_rescale: float = 0.0,
-        known_noise: float = 0.0,
-        augmentation: float = 0.0,
-        **options: Any,
+        self, video: np.ndarray, known: np.ndarray, windows: Sequence[Window], sampling: Mapping[str, Any]
     ) -> np.ndarray:
         """Check everything, then run `windows` over `video`, `batch_size` clips at a time; see `infill`."""
-        check_count("batch_size", batch_size)
-        check_count("seed", seed, at_least=0, at_most=2**64 - 1)
-        check_count("first_sample", first_sample, at_least=0, at_most=2**32 - len(video))
+        asked, of_table = Keywords.split(sampling)
+        check_count("batch_size", asked.batch_size)
+        check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
+        check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - len(video))
         schedule, prediction = self.spec.schedule, self.spec.prediction
-        table = step_table(schedule, prediction, solver=solver, num_steps=num_steps, spacing=spacing, **options)
-        level = KnownLevel.of(schedule, prediction, self._known_noise(known_noise))
+        table = step_table(schedule, prediction, **of_table)
+        level = KnownLevel.of(schedule, prediction, self._known_noise(asked.known_noise))
         conditioning = Conditioning.of(
             self.spec.conditions,
-            conditions,
+            asked.conditions,
             (*video.shape[:2], *self.spec.latent.frame_shape),
             values=self.spec.values,
-            guidance=guidance,
-            guidance_interval=guidance_interval,
-            guidance_rescale=guidance_rescale,
-            augmentation=augmentation,
+            guidance=asked.guidance,
+            guidance_interval=asked.guidance_interval,
+            guidance_rescale=asked.guidance_rescale,
+            augmentation=asked.augmentation,
         )
-        starts = range(0, len(video), batch_size)
+        starts = range(0, len(video), asked.batch_size)
         total, done = len(starts) * network_calls(windows, table.num_steps), 0
 
         def report(rows: int) -> None:
             nonlocal done
             done += rows
-            if progress is not None:
-                progress(done, total)
+            if asked.progress is not None:
+                asked.progress(done, total)
 
         chunks = []
         for start in starts:
-            rows = slice(start, start + batch_size)
-            samples = first_sample + start + np.arange(len(video[rows]))
-            of_chunk = conditioning.rows(rows).with_noise(seed, samples)
-            draws = Draws(seed, samples, 0, video.shape[1:], of_chunk, self.spec.bounds, report)
+            rows = slice(start, start + asked.batch_size)
+            samples = asked.first_sample + start + np.arange(len(video[rows]))
+            of_chunk = conditioning.rows(rows).with_noise(asked.seed, samples)
+            draws = Draws(asked.seed, samples, 0, video.shape[1:], of_chunk, self.spec.bounds, report)
             of_rows = [window.of_clips(rows) for window in windows]
-            chunks.append(self._run_windows(table, of_rows, video[rows], known[rows], draws, level))
+            x = self.spec.encode(video[rows]).astype(self.dtype)
+            x = self._run_windows((table, level), of_rows, x, known[rows], draws)
+            pixels = known[rows][_PIXELS]
+            chunks.append(np.where(pixels, video[rows].astype(self.dtype), self.spec.decode(x)))
         return np.concatenate(chunks)
 
     def _known_noise(self, asked: float) -> float:
@@ -275,18 +260,17 @@ class Sampler:
 
     def _run_windows(
         self,
-        table: StepTable,
+        steps: tuple[StepTable, KnownLevel],
         windows: Sequence[Window],
-        video: np.ndarray,
+        x: np.ndarray,
         known: np.ndarray,
         draws: Draws,
-        level: Any,
     ) -> np.ndarray:
-        """Run the windows one after the other; frames and remembered predictions wait on the host in between.
+        """Run the windows over x one after the other; frames and remembered predictions wait on the host in between.
 
         Noise is numbered along the run: a window's first draw starts its new frames, one more belongs to each row.
         """
-        x = self.spec.encode(video).astype(self.dtype)
+        table, level = steps
         history = np.zeros((table.memory, *x.shape), x.dtype)
         begun, draw = known.copy(), 0
         for window in windows:
@@ -312,19 +296,10 @@ class Sampler:
             history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
             begun[:, at] = True
             draw += 1 + of_window.num_steps
-        return np.where(known[_PIXELS], video.astype(self.dtype), self.spec.decode(x))
+        return x
 
 
-def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a call: those asked for, and of a model's own defaults what goes with them.
-
-    A default plan does not mix with another plan, nor a solver's spacing and options with another solver.
-    """
-    own = dict(own)
-    if "plan" in asked or "at_a_time" in asked:
-        own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
-    mine = own.get("solver", DEFAULT_SOLVER)
-    if asked.get("solver", mine) != mine:
-        keywords = {"plan", "at_a_time", *inspect.signature(Sampler._run).parameters}  # Others are options.
-        own = {name: value for name, value in own.items() if name in keywords - {"spacing"}}
-    return {**own, **asked}
+def check_sampler(what: str, sampler: Any) -> None:
+    """Raise TypeError for what is no `Sampler`: a model, which has one, or a `Cascade`, which has several."""
+    if not isinstance(sampler, Sampler):
+        raise TypeError(f"{what}: expected a sampler, such as `model.sampler`. Received: {type(sampler).__name__}")

@@ -6,7 +6,10 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["ends", "every", "first", "last", "none", "task_of"]
+__all__ = ["TASKS", "ends", "every", "first", "last", "none", "task_of"]
+
+TASKS = ("generate", "predict", "interpolate", "infill", "rollout", "frame_rate")
+"""The tasks for which a model may have sampling defaults of its own."""
 
 
 def none(frames: int) -> np.ndarray:
