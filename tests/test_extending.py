@@ -22,7 +22,7 @@ from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.transforms import CODECS
 from kvdiff.export import export_litert, export_model, export_onnx, export_onnx_sampler, export_saved_model, verify
-from kvdiff.export.manifest import staging, versions, write_manifest
+from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.parity import cases, check_parity, measure
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.models.denoiser import condition_inputs
@@ -37,6 +37,7 @@ from kvdiff.runtime import (
     open_sampler,
 )
 from kvdiff.runtime.manifest import Artefact
+from kvdiff.system.environment import versions
 
 SHAPE = (4, 8, 8, 1)
 CLIPS = np.random.default_rng(3).uniform(-1, 1, (2, *SHAPE)).astype(np.float32)
