@@ -276,7 +276,7 @@ def main() -> None:
     found = versions() | {"vizdoom": importlib.metadata.version("vizdoom")}
     record = results | {"steps trained": int(model.optimizer.iterations), "settings": settings, "versions": found}
     write_clip(args.output / "controllable_game.gif", picture(truth, generated), fps=4)
-    (args.output / "controllable_game.json").write_text(json.dumps(record, indent=2) + "\n")
+    (args.output / "controllable_game.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     print(json.dumps(results, indent=2))
     print(f"Wrote {args.output}/model.keras, controllable_game.gif and .json")
 

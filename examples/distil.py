@@ -174,7 +174,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    (args.output / "distillation.json").write_text(json.dumps(results, indent=1) + "\n")
+    (args.output / "distillation.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     chart(rows, floor and floor["distance"], args.output / "distillation.png")
     picture(generated, args.output / "distillation.gif")
     print(f"Wrote {args.output}/distillation.json, .png and .gif, and the students")

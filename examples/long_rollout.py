@@ -108,7 +108,7 @@ def main() -> None:
     numbers["statistics"] = report(video, data)
     chart(video, data, args.output / "long_rollout.png")
     write_clip(args.output / "long_rollout.gif", grid(list(video[:8]), 4), fps=8, scale=2)
-    (args.output / "long_rollout.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    (args.output / "long_rollout.json").write_text(json.dumps(numbers, indent=2) + "\n", "utf-8")
     print(f"Wrote {args.output}/long_rollout.png, .gif and .json")
 
 

@@ -80,7 +80,7 @@ def main() -> None:
             args.output / f"{task.split(':')[0].replace(' ', '_')}_{known.sum()}.gif", grid(rows, 3), fps=4, scale=3
         )
     chart(curves, args.output / "every_task.png")
-    (args.output / "every_task.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    (args.output / "every_task.json").write_text(json.dumps(numbers, indent=2) + "\n", "utf-8")
     print(f"Wrote {args.output}/every_task.png and .json, and a GIF a task")
 
 

@@ -141,7 +141,7 @@ def main() -> None:
     chart(scores, args.output / "real_camera.png")
     whole = [truth, *(np.concatenate([truth[:, :PAST], frames], axis=1) for frames in futures.values())]
     write_clip(args.output / "real_camera.gif", grid([v[i] for i in range(6) for v in whole], 4), fps=4, scale=3)
-    (args.output / "real_camera.json").write_text(json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n")
+    (args.output / "real_camera.json").write_text(json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n", "utf-8")
     print(f"Wrote {args.output}/model.keras, real_camera.png, .gif and .json")
 
 

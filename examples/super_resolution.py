@@ -120,7 +120,9 @@ def main() -> None:
     ]
     write_clip(args.output / "super_resolution.gif", grid(pictures, len(_COLUMNS)), fps=8, scale=3)
     del numbers["truth"]["psnr"]
-    (args.output / "super_resolution.json").write_text(json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n")
+    (args.output / "super_resolution.json").write_text(
+        json.dumps(numbers | {"steps": args.steps}, indent=2) + "\n", "utf-8"
+    )
     print(f"Wrote {args.output}/model.keras, super_resolution.gif and .json")
 
 

@@ -257,7 +257,7 @@ def test_two_call_solvers_run_on_what_train_makes(run, tmp_path, solver):
     expected = kvdiff.runtime.open_sampler(run).generate(1, solver=solver, num_steps=8, spacing="karras")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
     message = refused("generate", run, "-o", tmp_path / "y.npy", *how, 5)
-    assert f"`num_steps`: expected more, so that '{solver}' takes small enough steps" in message
+    assert f"`--num-steps`: expected more, so that '{solver}' takes small enough steps" in message
     assert "Use at least 8 with spacing 'karras', or at least 6 with spacing 'uniform_logsnr'" in message
     call("generate", run, "-o", tmp_path / "z.npy", *how, 6, "--spacing", "uniform_logsnr")
 
@@ -304,12 +304,12 @@ def test_runtime_and_precision_choose_and_what_runs_is_printed(run, tmp_path):
     assert "Runtime: keras, model.keras." in keras_file.output
     refusal = refused("generate", folder, "-o", tmp_path / "n.npy", "--precision", "int8")
     assert "asked for: precision 'int8'" in refusal and "denoiser.float16.onnx (onnx, float16)" in refusal
-    assert "`runtime`: expected one of" in refused("generate", folder, "-o", tmp_path / "n.npy", "--runtime", "tpu")
+    assert "`--runtime`: expected one of" in refused("generate", folder, "-o", tmp_path / "n.npy", "--runtime", "tpu")
 
 
 def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
     message = refused("predict", run, clips / "long.gif", "-o", tmp_path / "x.npy", "--known-noise", 0.1)
-    assert "`known_noise`: expected a number in [0.0, 0.0]. Received: 0.1" in message
+    assert "`--known-noise`: expected a number in [0.0, 0.0]. Received: 0.1" in message
 
 
 @pytest.fixture(scope="module")
@@ -470,8 +470,8 @@ def test_unknown_export_formats(run):
 
 def test_bad_sampling_arguments(run, clips, tmp_path):
     out = ("-o", tmp_path / "x.gif")
-    assert "`solver`: expected one of" in refused("generate", run, *out, "--solver", "magic")
-    assert "`num_steps`: expected an integer from 1 to 1000. Received: 1001" in refused(
+    assert "`--solver`: expected one of" in refused("generate", run, *out, "--solver", "magic")
+    assert "`--num-steps`: expected an integer from 1 to 1000. Received: 1001" in refused(
         "generate", run, *out, "--num-steps", 1001
     )
     assert "expected options among" in refused("generate", run, *out, "--solver", "ddpm", "--option", "eta=0.5")
@@ -482,13 +482,12 @@ def test_bad_sampling_arguments(run, clips, tmp_path):
         "generate", run, *out, "--label", 1
     )
     infill = ("infill", run, clips / "long.gif", *out, "--known")
-    assert "`known`: expected frames from 0 to 5 such as" in refused(*infill, "2-9")
+    assert "`--known`: expected frames from 0 to 5 such as" in refused(*infill, "2-9")
     assert "all frames known" in refused(*infill, "0-5")
-    assert "`num_frames`: expected an integer" not in refused(
-        "rollout", run, *out, "--num-frames", 8, "--plan", "spiral"
-    )
-    assert "`overlap of plan`: expected one of" in refused(
-        "rollout", run, *out, "--num-frames", 8, "--plan", "hierarchical", "--overlap", 1
+    assert "`--plan`: expected one of" in refused("rollout", run, *out, "--num-frames", 8, "--plan", "spiral")
+    assert (
+        "`--overlap`: expected only with a `--plan` among ['autoregressive', 'rolling']. Received: plan 'hierarchical'"
+        in refused("rollout", run, *out, "--num-frames", 8, "--plan", "hierarchical", "--overlap", 1)
     )
     np.save(tmp_path / "wide.npy", np.zeros((4, 8, 12, 1), np.uint8))
     assert "expected shape [batch, frames, 8, 8, 1]" in refused("predict", run, tmp_path / "wide.npy", *out)
@@ -570,7 +569,7 @@ def test_the_demo_command_returns_the_demos_verdict(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("output", "fps", "message"),
     [
-        ("new.gif", "60", "`fps`: expected a number"),
+        ("new.gif", "60", "`--fps`: expected a number"),
         ("none/new.gif", "8", "no such folder"),
         ("new.jpg", "8", "ending in"),
     ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect as inspection
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -33,6 +35,33 @@ app = typer.Typer(
 )
 
 
+_EXTRAS = {
+    **dict.fromkeys(("tensorflow", "keras", "tf_keras", "tensorflow_probability", "filelock"), "train"),
+    **dict.fromkeys(("onnx", "tf2onnx", "ai_edge_quantizer", "tensorflow_serving"), "export"),
+    **dict.fromkeys(("matplotlib", "sklearn"), "demo"),
+    **dict.fromkeys(("av", "PIL"), "media"),
+}
+"""What to install for a package that is missing."""
+
+_WHOLE = {"export": "export", "verify": "export", "demo": "demo"}
+"""What a command needs all of, whatever it misses first."""
+
+
+def _said(error: Exception, command: Callable[..., None]) -> str:
+    """One line: what to install for a package that is missing; arguments of functions by their options' names."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in _EXTRAS:
+        extra = _WHOLE.get(command.__name__, _EXTRAS[package])
+        return f'kvdiff {command.__name__} needs {package}: pip install "keras-video-diffusion[{extra}]"'
+    options = {}
+    for name, parameter in inspection.signature(command, eval_str=True).parameters.items():
+        declared = [each for each in getattr(parameter.annotation, "__metadata__", ()) if hasattr(each, "param_decls")]
+        if declared and not isinstance(declared[0], typer.models.ArgumentInfo):
+            long = [each for each in declared[0].param_decls or () if each.startswith("--")]
+            options[name] = long[0] if long else f"--{name.replace('_', '-')}"
+    return re.sub("`([a-z_]+)`", lambda found: f"`{options.get(found[1], found[1])}`", " ".join(str(error).split()))
+
+
 def _reported(command: Callable[..., None]) -> Callable[..., None]:
     """The command with its foreseeable errors as one line on stderr and exit code 2; KVDIFF_DEBUG=1 shows the rest."""
 
@@ -43,7 +72,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
         except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, typer.Exit) or os.environ.get("KVDIFF_DEBUG"):  # typer.Exit is a RuntimeError.
                 raise
-            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"Error: {_said(error, command)}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped

@@ -170,7 +170,7 @@ class Sampling:
                     f"{option}: expected a model with one condition of kind {kind.name}. "
                     f"Received: one with conditions {sorted(conditions) or 'none'}"
                 )
-            given[names[0]] = np.load(value, allow_pickle=False) if isinstance(value, pathlib.Path) else value
+            given[names[0]] = _array(option, value) if isinstance(value, pathlib.Path) else value
         return given
 
 
@@ -181,8 +181,20 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
             raise ValueError(f"`{option}`: expected NAME=VALUE. Received: {text!r}")
-        pairs[name] = np.load(value, allow_pickle=False) if value.endswith(".npy") else _number(value)
+        pairs[name] = _array(option, value) if value.endswith(".npy") else _number(value)
     return pairs
+
+
+def _array(option: str, path: str | pathlib.Path) -> np.ndarray:
+    """The array in a .npy file that an option names."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "other content"
+        raise ValueError(f"`{option}`: expected a .npy file. Received: {path}, {reason}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"`{option}`: expected a .npy file. Received: {path}, several arrays")
+    return array
 
 
 def _number(text: str) -> Any:

@@ -136,7 +136,11 @@ def save_keras(model: VideoDiffusion, run: pathlib.Path) -> pathlib.Path:
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
     """Import TensorFlow without the lines it writes on stderr before its log level counts."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # A process without stderr has nothing to quieten.
+        yield
+        return
     os.dup2(null, 2)
     try:
         if importlib.util.find_spec("tensorflow"):

@@ -216,6 +216,9 @@ def rollout(
     known, source = (None, None) if clip is None else last_frames(clip, sampler, past, links)
     keywords = sampling.keywords(sampler)
     count = 0 if known is None else known.shape[1]
+    if count >= num_frames:
+        past_frames = f"the {count} frames of the past (--past says how many)"
+        raise ValueError(f"`num_frames`: expected more than {past_frames}, for they count. Received: {num_frames}")
     plan = _plan(
         sampler, num_frames, count, window, overlap, keywords.pop("plan", None), keywords.pop("at_a_time", None)
     )
@@ -247,12 +250,14 @@ def _plan(
     mask = masks.first(num_frames, known)
     if name is None and at_a_time is not None and overlap is None:
         return plan_for(None, at_a_time, mask, length, gaps=False)
-    name = name or "autoregressive"
+    name = check_choice("plan", name or "autoregressive", PLANS)
     options: dict[str, Any] = {} if at_a_time is None else {"at_a_time": at_a_time}
     if overlap is not None:
         names = {"autoregressive": "overlap", "rolling": "context"}
-        options[names[check_choice("overlap of plan", name, names)]] = overlap
-    return PLANS[check_choice("plan", name, PLANS)](num_frames, length, known=known, **options)
+        if name not in names:
+            raise ValueError(f"`overlap`: expected only with a `plan` among {sorted(names)}. Received: plan {name!r}")
+        options[names[name]] = overlap
+    return PLANS[name](num_frames, length, known=known, **options)
 
 
 def known_frames(text: str, frames: int) -> np.ndarray:

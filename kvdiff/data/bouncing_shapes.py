@@ -30,8 +30,9 @@ def bouncing_shapes(
     """
     check_count("num_clips", num_clips)
     check_count("num_frames", num_frames)
+    check_count("seed", seed, at_least=0)
     check_count("size", size, at_least=8)
-    check_choice("channels", str(channels), ("1", "3"))
+    check_choice("channels", str(check_count("channels", channels)), ("1", "3"))
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, len(SHAPES), num_clips)
     colours = rng.integers(128, 256, (num_clips, 3)) if channels == 3 else np.full((num_clips, 1), 255)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -15,7 +14,7 @@ from kvdiff.data.batches import VideoBatches
 from kvdiff.data.listing import Listing
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_can, check_choice, check_count, check_flag, check_kind, check_path, check_real
 from kvdiff.media import ClipReader, ReadLimits, check_size
 
 __all__ = ["COLOR_MODES", "ClipOptions", "clip_dataset", "video_batches"]
@@ -69,7 +68,9 @@ def clip_dataset(
         raise ValueError(
             f"`validation_split`, `subset`: expected both or neither. Received: {validation_split!r}, {subset!r}"
         )
-    _announce_listing(listing, verbose)
+    for name, flag in (("drop_remainder", drop_remainder), ("verbose", verbose)):
+        check_flag(name, flag)
+    _announce_listing(check_kind("listing", listing, Listing), verbose)
     if validation_split is None or subset is None:
         return _dataset(listing, seed, drop_remainder, verbose, options)
     check_choice("subset", subset, ("training", "validation", "both"))
@@ -109,7 +110,22 @@ def video_batches(
     announce: Callable[[str], None] | None = None,
 ) -> VideoBatches:
     """The batches of a listing; options as in `video_dataset_from_directory`."""
+    check_kind("listing", listing, Listing)
     check_choice("color_mode", color_mode, COLOR_MODES)
+    for name, flag in (("shuffle", shuffle), ("crop_to_aspect_ratio", crop_to_aspect_ratio)):
+        check_flag(name, flag)
+    if label_mode is not None:
+        check_choice("label_mode", label_mode, _LABEL_MODES)
+    if default_fps is not None:
+        check_real("default_fps", default_fps, above=0.0)
+    if report is not None:
+        check_path("report", report)
+    if announce is not None:
+        check_can("announce", announce, "a function of a line of text")
+    if num_workers is not None:
+        check_count("num_workers", num_workers)
+    if limits is not None:
+        check_kind("limits", limits, ReadLimits)
     _check_cache(cache, listing)
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
@@ -154,7 +170,7 @@ def _check_cache(cache: str | os.PathLike[str] | None, listing: Listing) -> None
     """Refuse a cache among the data: its arrays would be taken for clips the next time."""
     if cache is None or cache == "memory":
         return
-    folder = pathlib.Path(cache).resolve()
+    folder = check_path("cache", cache).resolve()
     for root in {root.resolve() for root in listing.roots}:
         if folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts):
             raise ValueError(f"`cache`: expected a folder outside {root}, or a hidden one. Received: {cache}")
@@ -164,7 +180,6 @@ def label_encoder(listing: Listing, label_mode: str | None) -> Callable[[int], n
     """What a batch holds of an integer label: "int" int32 [], "categorical" float32 [classes], "binary" float32 [1]."""
     if label_mode is None or listing.labels is None:
         return None
-    check_choice("label_mode", label_mode, _LABEL_MODES)
     classes = len(listing.class_names) if listing.class_names else int(listing.labels.max()) + 1
     if label_mode == "int":
         return lambda label: np.array(label, np.int32)

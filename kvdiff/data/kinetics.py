@@ -10,6 +10,7 @@ from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import Listing
 from kvdiff.data.tables import read_table
 from kvdiff.data.ucf101 import present_listing
+from kvdiff.diffusion.checks import check_path
 from kvdiff.media import check_links, find_clips
 
 __all__ = ["kinetics", "list_kinetics"]
@@ -48,8 +49,8 @@ def list_kinetics(
     links: str | os.PathLike[str] | None = None,
 ) -> Listing:
     """The clips that are listed and there, and their labels; arguments as in `kinetics`."""
-    root = pathlib.Path(directory)
-    rows = read_table(pathlib.Path(path), ("youtube_id", "time_start", "time_end"))
+    root = check_path("directory", directory)
+    rows = read_table(check_path("path", path), ("youtube_id", "time_start", "time_end"))
     there = {clip.stem: clip for clip in find_clips(root, links=check_links(links))}
     paths = [_find(row, there, root) for row in rows]
     names = tuple(sorted({row["label"] for row in rows if row.get("label")}))

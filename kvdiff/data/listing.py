@@ -5,13 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from kvdiff.data.order import held_out
-from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.checks import (
+    check_array,
+    check_choice,
+    check_count,
+    check_path,
+    check_real,
+    check_words,
+    received,
+)
 from kvdiff.media import ANYWHERE, check_links, find_clips, list_clip_files, list_folders, num_clips
 
 __all__ = ["Listing", "Video", "Videos", "list_directory", "list_paths", "listing_of"]
@@ -110,6 +118,7 @@ class Listing:
 
     def split(self, validation_split: float, subset: str, seed: int) -> Listing:
         """The "training" or "validation" part; a file is in one of them, whole."""
+        check_count("seed", seed, at_least=0)
         check_real("validation_split", validation_split, above=0.0, below=1.0)
         check_choice("subset", subset, ("training", "validation"))
         out = held_out(self.names(), validation_split, seed)
@@ -145,12 +154,16 @@ def list_directory(
         NotADirectoryError: no such folder.
         ValueError: no videos, or labels that do not fit.
     """
-    directory, allowed = pathlib.Path(directory), check_links(links)
+    directory, allowed = check_path("directory", directory), check_links(links)
     if not directory.is_dir():
-        raise NotADirectoryError(f"{directory}: expected a folder. Received: no such folder")
+        raise NotADirectoryError(
+            f"{directory}: expected a folder. Received: {'a file' if directory.exists() else 'no such folder'}"
+        )
     if isinstance(labels, str):
         check_choice("labels", labels, ("inferred",))
         return _by_folder(directory, class_names, allowed)
+    if class_names is not None:
+        class_names = check_words("class_names", class_names)
     if class_names is not None and labels is None:
         raise ValueError(f"`class_names`: expected None where there are no labels. Received: {class_names!r}")
     paths = find_clips(directory, links=allowed)
@@ -172,12 +185,18 @@ def list_paths(paths: Sequence[str | os.PathLike[str]], *, links: str | os.PathL
     """
     allowed = check_links(links)
     files: list[Video] = []
-    for path in map(pathlib.Path, paths):
+    for path in _paths(paths):
         if path.is_dir() and (inside := find_clips(path, links=allowed)):
             files += [Video(clip, path, links=allowed) for clip in inside]
         else:
             files += [Video(clip, path.parent, links=ANYWHERE) for clip in list_clip_files([path])]
     return _listing(files, None, None)
+
+
+def _paths(paths: Any) -> list[pathlib.Path]:
+    if isinstance(paths, (str, bytes, os.PathLike)) or not isinstance(paths, Iterable):
+        raise TypeError(f"`paths`: expected a list of paths. Received: {received(paths)}")
+    return [check_path("paths", path) for path in paths]
 
 
 def listing_of(
@@ -214,7 +233,7 @@ def _members(file: Video) -> int:
 
 def _by_folder(directory: pathlib.Path, class_names: Any, links: str | None) -> Listing:
     inside = list_folders(directory)
-    names = inside if class_names is None else list(class_names)
+    names = inside if class_names is None else list(check_words("class_names", class_names))
     if class_names is not None and set(names) - set(inside):
         raise ValueError(
             f"`class_names`: expected folders in {directory}. Received: {sorted(set(names) - set(inside))}"
@@ -226,12 +245,12 @@ def _by_folder(directory: pathlib.Path, class_names: Any, links: str | None) -> 
     found = [
         (path, label) for label, name in enumerate(names) for path in find_clips(directory / name, directory, links)
     ]
-    found.sort()
+    found.sort(key=lambda row: row[0].parts)
     return listing_of([path for path, _ in found], directory, [label for _, label in found], names, links=links)
 
 
 def _integers(labels: Any, count: int) -> list[int]:
-    array = np.asarray(labels)
+    array = check_array("labels", labels, "integers, one a file")
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
         shape = f"{array.dtype} {list(array.shape)}"
         raise ValueError(f"`labels`: expected one integer >= 0 a file, {count} in all. Received: {shape}")

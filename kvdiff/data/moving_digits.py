@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.checks import check_choice, check_count, check_flag, check_real
 
 __all__ = ["NUM_TRAIN_DIGITS", "bicubic", "moving_digits"]
 
@@ -65,7 +65,9 @@ def moving_digits(
     """
     check_count("num_clips", num_clips)
     check_count("num_frames", num_frames)
+    check_count("seed", seed, at_least=0)
     check_count("size", size, at_least=_DIGIT)
+    check_flag("return_labels", return_labels)
     check_choice("split", split, ("train", "test"))
     check_real("max_speed", max_speed, above=0.0)
     check_real("min_speed", min_speed, above=0.0, below=max_speed, closed=True)

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.checks import check_choice, check_count, check_path, check_real
 
 __all__ = ["moving_mnist"]
 
@@ -51,6 +51,7 @@ def moving_mnist(
     """
     check_count("num_clips", num_clips)
     check_count("num_frames", num_frames)
+    check_count("seed", seed, at_least=0)
     check_count("num_digits", num_digits)
     check_count("size", size, at_least=_DIGIT)
     check_real("velocity", velocity, above=0.0, below=np.inf)
@@ -78,7 +79,7 @@ def _reflected(places: np.ndarray) -> np.ndarray:
 
 def _digits(path: str | os.PathLike[str] | None, split: str) -> np.ndarray:
     """The images of a split, uint8 [images, 28, 28]."""
-    path = pathlib.Path(path) if path is not None else pathlib.Path.home() / ".keras" / "datasets" / "mnist.npz"
+    path = check_path("path", path) if path is not None else pathlib.Path.home() / ".keras" / "datasets" / "mnist.npz"
     if not path.is_file():
         hint = "pass `path`, or have keras.datasets.mnist.load_data() download it once"
         raise FileNotFoundError(f"{path}: no such file of MNIST's images; {hint}")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kvdiff.data.listing import Video
+from kvdiff.diffusion.checks import check_path
 from kvdiff.media import (
     Clip,
     ClipReader,
@@ -59,7 +60,7 @@ class VideoStore:
     ) -> None:
         self.reader = reader
         self.options: dict[str, Any] = dict(size=image_size, crop=crop, channels=channels)
-        self._folder = None if cache in (None, "memory") else pathlib.Path(str(cache))
+        self._folder = None if cache in (None, "memory") else check_path("cache", cache)
         self._in_memory = cache == "memory"
         self._caches = cache is not None
         self._default_fps = default_fps

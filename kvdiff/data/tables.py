@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import Listing, listing_of
+from kvdiff.diffusion.checks import check_path
 
 __all__ = ["read_table", "video_dataset_from_csv"]
 
@@ -38,10 +39,10 @@ def video_dataset_from_csv(
     Raises:
         ValueError: a column that is missing, or a class that `class_names` lacks.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     wanted = [path_column] if label_column is None else [path_column, label_column]
     rows = read_table(path, wanted)
-    root = path.parent if directory is None else pathlib.Path(directory)
+    root = path.parent if directory is None else check_path("directory", directory)
     paths = [root / row[path_column] for row in rows]
     if label_column is None:
         return clip_dataset(listing_of(paths, root, None, None, links=links), **options)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import Listing, listing_of
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_choice, check_count, check_path
 
 __all__ = ["list_ucf101", "ucf101"]
 
@@ -57,7 +57,7 @@ def list_ucf101(
     """The videos of one part of one split, and their labels; arguments as in `ucf101`."""
     check_count("split", split, at_least=1, at_most=3)
     check_choice("part", part, ("train", "test"))
-    root, lists = pathlib.Path(directory), pathlib.Path(splits)
+    root, lists = check_path("directory", directory), check_path("splits", splits)
     names = _class_names(lists / "classInd.txt")
     entries = [_entry(line, names, lists) for line in _lines(lists / f"{part}list{split:02d}.txt")]
     paths, labels = [root / name for name, _ in entries], [label for _, label in entries]

@@ -175,7 +175,7 @@ def _training(recipe: Recipe, record: dict[str, Any]) -> Training:
     losses = [LossCurve("this run", recipe.steps_per_epoch, tuple(record["loss"]))]
     shipped = recipes.SHIPPED.with_name("record.json")
     if not record["from_scratch"] and shipped.is_file():
-        before = json.loads(shipped.read_text())
+        before = json.loads(shipped.read_text("utf-8"))
         losses.insert(0, LossCurve("the shipped model's run", before["recipe"]["steps_per_epoch"], before["loss"]))
     how = "trained from scratch" if record["from_scratch"] else "loaded as shipped and trained on"
     words = (

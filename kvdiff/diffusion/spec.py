@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import built_from, check_count, check_kind, check_mapping, check_real
 from kvdiff.diffusion.conditions import condition_from_config
 from kvdiff.diffusion.conditions.kinds import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
@@ -18,7 +18,7 @@ from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.tasks.masks import TASKS
 from kvdiff.diffusion.transforms.clamps import Bounds
-from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
+from kvdiff.diffusion.transforms.codec import Codec, check_codec, codec_from_config
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 
 __all__ = ["FORMAT_VERSION", "MAX_KNOWN_NOISE", "ModelSpec"]
@@ -58,14 +58,21 @@ class ModelSpec:
     sampling: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        kinds = {"clip": ClipSpec, "schedule": NoiseSchedule, "prediction": Prediction, "values": Values}
+        for name, kind in kinds.items():
+            check_kind(name, getattr(self, name), kind)
+        if self.codec is not None:
+            check_codec(self.codec)
+        check_mapping("conditions", self.conditions, Condition, "conditions")
+        if self.known_frames is not None:
+            check_kind("known_frames", self.known_frames, FrameMask)
+        check_mapping("sampling", self.sampling, Mapping, "arguments, one for each task,")
         if self.known_noise is not None:
             check_real("known_noise", self.known_noise, above=0.0, below=MAX_KNOWN_NOISE, closed=True)
         if self.independent_noise is not None:
             check_real("independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
         if unknown := sorted(set(self.sampling) - set(TASKS)):
             raise ValueError(f"`sampling`: expected tasks among {list(TASKS)}. Received: {unknown}")
-        if not all(isinstance(each, Mapping) for each in (self.sampling, *dict(self.sampling).values())):
-            raise TypeError(f"`sampling`: expected a dict of arguments for each task. Received: {self.sampling!r}")
         latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale]
         if latent:
             raise ValueError(f"`codec`: expected none with conditions that are clips. Received: one, and {latent}")
@@ -122,18 +129,22 @@ class ModelSpec:
         """Rebuild from `config`, of this version or an older one.
 
         Raises:
-            KeyError, TypeError, ValueError: a field that is missing, or not what it should be.
+            KeyError: a field that is missing.
+            TypeError, ValueError: one that is not what it should be.
         """
+        check_mapping("config", config)
+        conditions = check_mapping("conditions", config.get("conditions", {}))
+        conditions = check_mapping("conditions", config.get("conditions", {}))
         version = check_count("format_version", config.get("format_version", 1))
         if version > FORMAT_VERSION:
             raise ValueError(f"`format_version`: expected at most {FORMAT_VERSION}; a newer kvdiff wrote {version}")
         return cls(
-            clip=ClipSpec(**config["clip"]),
+            clip=built_from("clip", config["clip"], ClipSpec),
             schedule=NoiseSchedule.from_config(config["schedule"]),
             prediction=Prediction.from_config(config["prediction"]),
             values=values_from_config(config.get("values", PIXELS)),
             codec=codec_from_config(config.get("codec")),
-            conditions={name: condition_from_config(c) for name, c in config.get("conditions", {}).items()},
+            conditions={name: condition_from_config(c) for name, c in conditions.items()},
             known_frames=None if config.get("known_frames") is None else mask_from_config(config["known_frames"]),
             known_noise=config.get("known_noise"),
             independent_noise=config.get("independent_noise"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.checks import check_choice, check_count, check_mapping, check_words
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 
 __all__ = ["ConditioningScore", "conditioning_accuracy"]
 
@@ -85,14 +85,18 @@ def conditioning_accuracy(
     Raises:
         ValueError: some clip does not find `others` different conditions, or an argument is wrong.
     """
-    clips = sampler.spec.checked("clips", clips)
+    clips = check_sampler("sampler", sampler).spec.checked("clips", clips)
+    check_mapping("conditions", conditions, wanted="arrays")
+    check_count("seed", seed, at_least=0)
+    check_count("others", others)
     check_count("past", past, at_least=0, at_most=clips.shape[1] - 1)
+    swapped = None if swapped is None else check_words("swapped", swapped)
     own = _checked(sampler, conditions, clips)
     names = list(own) if swapped is None else [check_choice("swapped", name, own) for name in swapped]
     kept = {name: past if sampler.spec.conditions[name].per_frame else 0 for name in names}
     known = np.arange(clips.shape[1]) < past
     errors = []
-    for rows in (np.arange(len(clips)), *_rivals(own, kept, check_count("others", others), seed)):
+    for rows in (np.arange(len(clips)), *_rivals(own, kept, others, seed)):
         chosen = {name: _taken(value, rows, kept[name]) if name in kept else value for name, value in own.items()}
         made = sampler.infill(clips, known, conditions=chosen, seed=seed, **sampling)
         difference = np.asarray(made[:, past:], np.float64) - clips[:, past:]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_kind
 from kvdiff.diffusion.sampling.bound import bits_per_dim
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.evaluation.appearance import Classifier
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
@@ -83,6 +83,9 @@ def evaluate(
         ValueError: a model of other frames or of too few of them, clips of another shape than the protocol's, or an
             unknown task in `by_task`.
     """
+    check_sampler("sampler", sampler)
+    check_kind("protocol", protocol, Protocol)
+    check_kind("clips", clips, RealClips)
     _check_model(sampler, protocol)
     if list(clips.truth.shape) != [protocol.num_clips, *protocol.clip_shape]:
         wanted = [protocol.num_clips, *protocol.clip_shape]

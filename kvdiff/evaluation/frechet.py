@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_array, check_count
 
 __all__ = ["FrechetEstimate", "estimate_frechet", "frechet_distance"]
 
@@ -80,6 +80,7 @@ def estimate_frechet(a: np.ndarray, b: np.ndarray, *, bootstrap: int = 100, seed
     """
     a, b = (_features(name, value, at_least=8) for name, value in (("a", a), ("b", b)))
     check_count("bootstrap", bootstrap, at_least=2)
+    check_count("seed", seed, at_least=0)
     rng = np.random.default_rng(seed)
     distance = frechet_distance(a, b)
     redrawn = [frechet_distance(_redrawn(rng, a), _redrawn(rng, b)) for _ in range(bootstrap)]
@@ -99,7 +100,7 @@ def estimate_frechet(a: np.ndarray, b: np.ndarray, *, bootstrap: int = 100, seed
 
 
 def _features(name: str, value: np.ndarray, at_least: int = 2) -> np.ndarray:
-    value = np.asarray(value, np.float64)
+    value = check_array(name, value).astype(np.float64)
     if value.ndim != 2 or len(value) < at_least or not value.shape[1]:
         raise ValueError(f"`{name}`: expected features of [{at_least} clips or more, size]. Received: {value.shape}")
     if not np.isfinite(value).all():

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_array, check_count
 from kvdiff.evaluation.quality import floats
 
 __all__ = ["ManifoldScore", "Memorisation", "manifold_score", "memorisation", "nearest"]
@@ -35,9 +35,9 @@ class ManifoldScore:
 def manifold_score(real: np.ndarray, generated: np.ndarray, *, k: int = 5) -> ManifoldScore:
     """Precision, recall, density and coverage of features [num_real, size] and [num_made, size], each more than k."""
     for name, features in (("real", real), ("generated", generated)):
+        if check_array(name, features).ndim != 2:
+            raise ValueError(f"`{name}`: expected features [clips, size]. Received: {list(np.shape(features))}")
         check_count("k", k, at_most=len(features) - 1)
-        if features.ndim != 2:
-            raise ValueError(f"`{name}`: expected features [clips, size]. Received: {list(features.shape)}")
     apart = _distances(real, generated)
     real_reach, made_reach = (np.sort(_distances(own, own), axis=1)[:, k] for own in (real, generated))  # 0 is itself.
     inside_real = apart <= real_reach[:, None]
@@ -80,6 +80,12 @@ def memorisation(generated: np.ndarray, training: np.ndarray, unseen: np.ndarray
     Args:
         generated, training, unseen: pixels in [-1, 1] or uint8, [clips, …], of one shape but for the number of clips.
     """
+    for name, clips in (("generated", generated), ("training", training), ("unseen", unseen)):
+        shape = check_array(name, clips).shape
+        if len(shape) < 2 or shape[1:] != np.shape(generated)[1:]:
+            raise ValueError(
+                f"`{name}`: expected clips [clips, …] of the shape of `generated`. Received: {list(shape)}"
+            )
     distance, index = nearest(generated, training)
     return Memorisation(distance, index, nearest(unseen, training)[0])
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_clip_shape, check_count
+from kvdiff.diffusion.checks import check_array, check_choice, check_clip_shape, check_count, check_kind
 from kvdiff.diffusion.tasks import masks
 
 __all__ = ["DEMO", "PROTOCOLS", "ClipRule", "Protocol", "Task", "half_and_half", "protocol_for", "protocol_named"]
@@ -158,6 +158,8 @@ def half_and_half(frames: int) -> tuple[Task, ...]:
 
 def protocol_for(clips: np.ndarray, name: str = "own-clips") -> Protocol:
     """A protocol of your own clips, [clips, frames, height, width, channels]: all of them, by `half_and_half`."""
+    check_kind("name", name, str)
+    clips = check_array("clips", clips)
     shape = check_clip_shape("clips", clips.shape[1:])
     rule, tasks = ClipRule("array", "your own clips"), half_and_half(shape[0])
     return Protocol(name, 1, rule, shape, len(clips), tasks, "the demo", psnr_of="clips")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kvdiff.diffusion.checks import check_array, check_flag
+
 __all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "check_pair", "decibels", "floats", "psnr", "ssim"]
 
 MAX_PSNR = 100.0
@@ -35,6 +37,7 @@ def psnr(generated: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -
     Returns:
         float64 [batch], or [batch, frames].
     """
+    check_flag("per_frame", per_frame)
     check_pair(generated, truth)
     error = np.square(floats(generated) - floats(truth))
     return decibels(error.mean(axis=(2, 3, 4) if per_frame else (1, 2, 3, 4)))
@@ -85,6 +88,7 @@ def _windowed(clips: np.ndarray) -> np.ndarray:
 
 def check_pair(generated: np.ndarray, truth: np.ndarray) -> None:
     """Raise unless both are clips of one shape."""
+    generated, truth = check_array("generated", generated), check_array("truth", truth)
     if generated.shape != truth.shape or generated.ndim != 5 or 0 in generated.shape:
         raise ValueError(
             "`generated`, `truth`: expected one shape [batch, frames, height, width, channels]. "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.data.moving_digits import moving_digits
+from kvdiff.diffusion.checks import check_kind, check_path
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.media import check_links, list_clip_files, read_clip
 from kvdiff.media.pixels import with_channels
@@ -75,6 +76,9 @@ def real_clips(
     Raises:
         ValueError, FileNotFoundError: no data where it is needed, or too little, or of another shape.
     """
+    check_kind("protocol", protocol, Protocol)
+    data = None if data is None else check_path("data", data)
+    training = None if training is None else check_path("training", training)
     rule, count = protocol.clips, protocol.num_clips
     trained = None if training is None else _array(training, protocol, at_least=1)
     if rule.source == "moving_digits":

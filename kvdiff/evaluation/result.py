@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kvdiff.diffusion.checks import check_path
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.evaluation.bars import Bars
 from kvdiff.evaluation.evaluation import Evaluation
@@ -153,6 +154,7 @@ def read_result(path: pathlib.Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: a file of something else, or of another version.
     """
+    path = check_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected the result of an evaluation. Received: no such file")
     try:

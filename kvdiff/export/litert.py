@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_path
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
@@ -70,7 +70,7 @@ def export_litert(
     check_choice("precision", precision, LITERT.precisions)
     check_tools("export_litert", ("ai_edge_litert", "ai_edge_quantizer"))
     check_model(model)
-    directory, file = pathlib.Path(directory), LITERT.file_name(precision)
+    directory, file = check_path("directory", directory), LITERT.file_name(precision)
     with staging(directory, LITERT.kind, file, overwrite=overwrite) as stage:
         denoiser, config = float32_twin(model.denoiser), model.spec.config
         content = _quantised(at_most_4d(_convert(model, denoiser, stage / "saved_model", precision)), precision)

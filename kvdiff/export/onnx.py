@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_path
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
@@ -75,7 +75,7 @@ def export_onnx(
     check_choice("precision", precision, ONNX.precisions)
     check_tools("export_onnx", _PACKAGES)
     check_model(model)
-    directory, file = pathlib.Path(directory), ONNX.file_name(precision)
+    directory, file = check_path("directory", directory), ONNX.file_name(precision)
     with staging(directory, ONNX.kind, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
         sections: dict[str, Any] = {"sampler": model.spec.config, "versions": versions(_PACKAGES)}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from kvdiff.diffusion.checks import check_path
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
 from kvdiff.diffusion.process.noise import SAMPLING, normal
@@ -68,7 +69,7 @@ def export_onnx_sampler(
 
     host = OrtSampler(denoiser, providers=["CPUExecutionProvider"])
     source = host.engine.artefact  # type: ignore[attr-defined]
-    directory = pathlib.Path(directory)
+    directory = check_path("directory", directory)
     precision = source.manifest.get("precision", "float32")
     file = ONNX_SAMPLER.file_name(precision)
     with staging(directory, ONNX_SAMPLER.kind, file, overwrite=overwrite) as stage:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_choice, check_count, check_path
 from kvdiff.diffusion.sampling.engine import denoise_of
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
@@ -99,7 +99,7 @@ def export_saved_model(
     denoiser = float32_twin(model.denoiser)
     served: dict[str, Any] = dict(max_calls=max_calls, pixels=pixels)
     signatures = Signatures(denoiser, spec, table, **served)
-    with staging_version(pathlib.Path(directory), version, overwrite=overwrite) as (stage, target):
+    with staging_version(check_path("directory", directory), version, overwrite=overwrite) as (stage, target):
         concrete = signatures.concrete()
         _save(denoiser, concrete, dict(spec.config), stage)
         write_warmup(stage, {name: signatures.example(name) for name in concrete})

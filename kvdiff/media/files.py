@@ -6,12 +6,19 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 
 from kvdiff.media.errors import printable
 
 __all__ = ["check_file_writable", "check_folder_writable", "flush", "write_bytes"]
+
+_ON_WINDOWS = os.name == "nt"
+_NOT_ON_WINDOWS = re.compile(
+    r'.*[<>:"|?*\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com[0-9]|lpt[0-9])\s*(\..*)?', re.I | re.S
+)
+"""Names that Windows takes for devices or for streams of another file, or shortens: what is written there is lost."""
 
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
 """What `fsync` says on file systems that cannot: some network shares and buckets mounted as folders."""
@@ -76,7 +83,7 @@ def check_file_writable(path: str | os.PathLike[str]) -> None:
         finally:
             for name in (temporary, renamed):
                 pathlib.Path(name).unlink(missing_ok=True)
-    if path.exists() and not os.access(path, os.W_OK) and os.name == "nt":  # There, what is read-only is not replaced.
+    if path.exists() and not os.access(path, os.W_OK) and _ON_WINDOWS:  # There, what is read-only is not replaced.
         raise PermissionError(f"{path}: no permission to replace it")
 
 
@@ -113,6 +120,8 @@ def _check_place(path: pathlib.Path) -> None:
         raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected a file. Received: a folder")
+    if _ON_WINDOWS and _NOT_ON_WINDOWS.fullmatch(path.name):
+        raise ValueError(f"{path}: expected a name that Windows has for files. Received: {path.name!r}")
 
 
 def _temporary(path: pathlib.Path) -> tuple[int, str]:

@@ -63,7 +63,8 @@ def find_clips(folder: pathlib.Path, root: pathlib.Path | None = None, links: st
     Raises:
         OSError: a folder cannot be listed.
     """
-    return sorted(_found(folder, folder if root is None else root, links, (folder.resolve(),)))
+    found = _found(folder, folder if root is None else root, links, (folder.resolve(),))
+    return sorted(found, key=lambda path: path.parts)  # Windows' paths would be sorted regardless of case.
 
 
 def list_folders(folder: pathlib.Path) -> list[str]:
@@ -76,23 +77,25 @@ def _found(
 ) -> Iterator[pathlib.Path]:
     """The clips at or below a folder; `above`: it and those on the way to it, without links."""
     with os.scandir(folder) as entries:
-        shown = [(pathlib.Path(entry.path), _is_folder(entry), entry.is_symlink()) for entry in entries]
+        shown = [(pathlib.Path(entry.path), _is_folder(entry)) for entry in entries]
     shown = [row for row in shown if not is_litter(row[0].name)]
-    files = [path for path, is_folder, _ in shown if not is_folder]
+    files = [path for path, is_folder in shown if not is_folder]
     films = [path for path in files if path.suffix.lower() in READABLE and path.suffix.lower() not in _COMPANIONS]
     others = [path for path in files if path.suffix.lower() in _COMPANIONS]
     clips = [*films, *_without_companions(others, films)]
     yield from clips
     if _are_frames([path for path in files if path.suffix.lower() in STILLS], clips):
         yield folder
-    for path, is_folder, is_link in shown:
-        if not is_folder or (is_link and path.resolve() in above):  # The latter leads in a circle.
+    for path in (path for path, is_folder in shown if is_folder):
+        real = path.resolve()
+        is_link = real != above[-1] / path.name  # Or one of Windows' junctions, which are no symbolic links.
+        if is_link and real in above:  # It leads in a circle.
             continue
         if is_link and leads_out(path, root, links):
             if _may_hold_clips(path):
                 yield path
         else:
-            yield from _found(path, root, links, (*above, path.resolve()))
+            yield from _found(path, root, links, (*above, real))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

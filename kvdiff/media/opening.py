@@ -7,6 +7,7 @@ import pathlib
 import stat
 from typing import BinaryIO
 
+from kvdiff.diffusion.checks import check_path
 from kvdiff.media.containers import VIDEO_SUFFIXES
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
@@ -45,7 +46,7 @@ def check_links(links: str | os.PathLike[str] | None) -> str | None:
     """Return where links may lead besides the root: nowhere (None), "anywhere", or into a folder, which must exist."""
     if links is None or links == ANYWHERE:
         return links
-    if not pathlib.Path(links).is_dir():
+    if not check_path("links", links).is_dir():
         raise NotADirectoryError(f'`links`: expected None, "{ANYWHERE}" or a folder. Received: {links}')
     return os.fspath(links)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_array, check_choice
 
 __all__ = ["check_single_clip", "is_grey", "on_white", "to_pixels", "with_channels"]
 
@@ -18,7 +18,7 @@ def check_single_clip(name: str, clip: Any) -> np.ndarray:
         ValueError: wrong rank or channels, an empty axis, NaN, or floats outside [-1, 1].
         TypeError: neither floating point nor uint8.
     """
-    clip = np.asarray(clip)
+    clip = check_array(name, clip)
     if clip.ndim != 4 or clip.shape[-1] not in (1, 3) or 0 in clip.shape:
         raise ValueError(f"`{name}`: expected shape [frames, height, width, 1 or 3]. Received: {list(clip.shape)}")
     if clip.dtype == np.uint8:

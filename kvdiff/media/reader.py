@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, check_kind
 from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
@@ -46,12 +46,21 @@ class ClipReader:
 
     def __init__(self, num_workers: int | None = None, limits: ReadLimits | None = None) -> None:
         self.num_workers = check_count("num_workers", num_workers) if num_workers is not None else _num_cpus()
-        self.limits = limits or ReadLimits()
+        self.limits = ReadLimits() if limits is None else check_kind("limits", limits, ReadLimits)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Without workers."""
+        self._process = os.getpid()
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()  # None: a worker not started yet.
         for _ in range(self.num_workers):
             self._idle.put(None)
         self._running: set[_Worker] = set()
-        self._finalizer = weakref.finalize(self, _stop_all, self._running)
+        self._finalizer = weakref.finalize(self, _stop_all, self._running, self._process)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets a reader with workers of its own."""
+        return ClipReader, (self.num_workers, self.limits)
 
     def __enter__(self) -> ClipReader:
         return self
@@ -61,7 +70,7 @@ class ClipReader:
 
     def close(self) -> None:
         """Stop all workers; the next `read` starts new ones."""
-        _stop_all(self._running)
+        _stop_all(self._running, self._process)
 
     def read(self, request: ClipRequest) -> Clip:
         """Decode one clip; waits for a free worker.
@@ -70,6 +79,9 @@ class ClipReader:
             VideoError: whatever is wrong with the file, or decoding it killed the worker or took too long.
             ImportError: PyAV or Pillow is not installed.
         """
+        if os.getpid() != self._process:  # A copy that `fork` made: the pipes are those of the other process.
+            self._finalizer.detach()
+            self._begin()
         worker = self._idle.get()
         try:
             if worker is None or not worker.is_alive():
@@ -126,7 +138,7 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         for pipe in (self._requests, self._answers):
-            with contextlib.suppress(BrokenPipeError):  # What was still to be written has nobody to go to.
+            with contextlib.suppress(OSError):  # What was still to be written has nobody to go to.
                 pipe.close()
 
     def read(self, request: ClipRequest) -> Clip:
@@ -148,8 +160,11 @@ class _Worker:
         self._process.kill()
 
     def _ask(self, message: dict[str, Any]) -> None:
-        self._requests.write(json.dumps(message).encode() + b"\n")
-        self._requests.flush()
+        try:
+            self._requests.write(json.dumps(message).encode() + b"\n")
+            self._requests.flush()
+        except OSError as error:  # Windows says of a pipe without reader that the argument is invalid.
+            raise BrokenPipeError(*error.args) from error
 
     def _answer(self, request: ClipRequest) -> Clip:
         line = self._answers.readline(_MAX_HEAD)
@@ -183,6 +198,7 @@ def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _stop_all(workers: set[_Worker]) -> None:
-    while workers:
+def _stop_all(workers: set[_Worker], process: int) -> None:
+    """Stop the workers that `process` has started, where this is it."""
+    while workers and process == os.getpid():
         workers.pop().stop()

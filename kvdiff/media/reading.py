@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_count, check_kind, check_path, check_real
 from kvdiff.media.arrays import array_shape, read_array
 from kvdiff.media.clocks import num_ticks, rate_of, shown_at
 from kvdiff.media.decoding import Clip, ClipFacts, decode_video
@@ -110,7 +110,7 @@ def num_clips(path: str | pathlib.Path, root: str | pathlib.Path | None = None, 
     Raises:
         VideoError: an array file that is not one.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     if path.suffix.lower() not in ARRAYS or path.is_dir():
         return 1
     with open_regular(path, root, links=links) as file:
@@ -209,7 +209,8 @@ def _clips(
 ) -> TimedClips:
     if max_frames is not None:
         check_count("max_frames", max_frames)
-    if not pathlib.Path(path).exists():
+    limits = ReadLimits() if limits is None else check_kind("limits", limits, ReadLimits)
+    if not check_path("path", path).exists():
         raise FileNotFoundError(f"{path}: no such file")
     request = ClipRequest(
         path=str(path),
@@ -219,7 +220,6 @@ def _clips(
         channels=3,
         max_frames=max_frames,
     )
-    limits = limits or ReadLimits()
     members = [dataclasses.replace(request, member=member) for member in range(num_clips(path))]
     clips = [decode_clip(member, limits) for member in members]
     for note in dict.fromkeys(note for clip in clips for note in clip.facts.notes):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, received
 from kvdiff.media.libraries import import_av
 from kvdiff.media.orientation import Orientation, orientation_of
 from kvdiff.media.pixels import on_white
@@ -18,9 +18,12 @@ __all__ = ["FrameScaler", "check_size"]
 
 def check_size(name: str, size: Any) -> tuple[int, int]:
     """Return `size` as (height, width), two integers >= 1; a single integer stands for both."""
-    pair = (size, size) if np.ndim(size) == 0 else tuple(size)
+    try:
+        pair = tuple(size) if isinstance(size, (Sequence, np.ndarray)) and not isinstance(size, str) else (size, size)
+    except TypeError:  # An array without axes.
+        pair = (size, size)
     if len(pair) != 2:
-        raise ValueError(f"`{name}`: expected (height, width). Received: {size!r}")
+        raise ValueError(f"`{name}`: expected (height, width). Received: {received(size)}")
     return check_count(name, pair[0]), check_count(name, pair[1])
 
 

@@ -56,7 +56,11 @@ def read_stills(
             sequences with the same numbers.
     """
     paths = list_stills(folder)[:max_frames]
-    if not paths or len(paths) > limits.frames:
+    if not paths:
+        others = sorted(path.name for path in folder.iterdir() if not is_litter(path.name))
+        there = f"one with {len(others)} other entries, e.g. {others[0]}" if others else "an empty one"
+        raise VideoError(folder, f"expected one clip: a file, or a folder of pictures. Received: {there}")
+    if len(paths) > limits.frames:
         raise VideoError(folder, f"expected 1 to {limits.frames} pictures. Received: {len(paths)}")
     _check_one_sequence(folder, paths)
     order = range(len(paths)) if wanted is None else wanted

@@ -74,11 +74,14 @@ def _confine(limits: ReadLimits) -> None:
         import resource
     except ImportError:  # Windows.
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    most = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
+    if sys.platform == "linux":  # macOS refuses a limit that the libraries it shares between all processes exceed.
+        most[resource.RLIMIT_AS] = limits.memory_bytes
+    for kind, number in most.items():
+        hard = resource.getrlimit(kind)[1]  # Whoever started this process may have set less.
+        number = number if hard == resource.RLIM_INFINITY else min(number, hard)
+        resource.setrlimit(kind, (number, number))
 
 
 def _alarm(seconds: float) -> None:

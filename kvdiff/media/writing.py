@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_real, unit_range
+from kvdiff.diffusion.checks import check_array, check_choice, check_path, check_real, unit_range
 from kvdiff.media.files import check_file_writable, write_bytes
 from kvdiff.media.layout import enlarge, grid
 from kvdiff.media.libraries import import_av, import_pillow
@@ -43,7 +43,7 @@ def write_clip(path: str | pathlib.Path, clip: np.ndarray, *, fps: float = 8.0, 
         ValueError, TypeError: a suffix, clip, `fps` or `scale` that is not as above.
         FileNotFoundError, PermissionError: the folder does not exist or cannot be written to.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     return write_bytes(path, encode_clip(clip, _check_suffix(path, fps), fps=fps, scale=scale))
 
 
@@ -54,7 +54,10 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
         path, fps, scale: as in `write_clip`.
         clips: [clips, frames, height, width, 1 or 3], uint8 or floats in [-1, 1].
     """
-    path = pathlib.Path(path)
+    path, clips = check_path("path", path), check_array("clips", clips)
+    if clips.ndim != 5 or not len(clips):
+        wanted = "[clips, frames, height, width, 1 or 3]"
+        raise ValueError(f"`clips`: expected shape {wanted}. Received: {list(clips.shape)}")
     if len(clips) == 1 and path.suffix.lower() != ".npy":
         return write_clip(path, clips[0], fps=fps, scale=scale)
     _check_suffix(path, fps)
@@ -73,7 +76,7 @@ def check_writable(path: str | pathlib.Path, *, fps: float = 8.0) -> None:
         ImportError: what encodes such files is not installed.
         OSError: no such folder, or nothing can be written there.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
     suffix = _check_suffix(path, fps)
     if suffix != ".npy":
         codec = "gif" if suffix == ".gif" else _CODECS[suffix]
@@ -99,7 +102,7 @@ def encode_clip(clip: np.ndarray, suffix: str, *, fps: float = 8.0, scale: int =
 def encode_png(picture: np.ndarray) -> bytes:
     """A PNG file's bytes from one picture, uint8 or floats in [-1, 1], [height, width, 1 or 3]."""
     pillow = import_pillow()
-    pixels = with_channels(to_pixels(check_single_clip("picture", np.asarray(picture)[None])[0]), None)
+    pixels = with_channels(to_pixels(check_single_clip("picture", check_array("picture", picture)[None])[0]), None)
     buffer = io.BytesIO()
     pillow.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -120,7 +123,10 @@ def _check_suffix(path: pathlib.Path, fps: float) -> str:
 
 
 def _check_rate(suffix: str, fps: float) -> None:
-    check_real("fps", fps, above=0.0, below=50.0 + 1e-9 if suffix == ".gif" else 1000.0)
+    if check_real("fps", fps, above=0.0, below=1000.0) > 50.0 and suffix == ".gif":
+        raise ValueError(
+            f"`fps`: expected a number up to 50 for a .gif, which players slow down above. Received: {fps}"
+        )
 
 
 def _encode_gif(clip: np.ndarray, suffix: str, fps: float) -> bytes:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.checks import check_choice, check_kind, check_path
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert import LITERT
@@ -42,7 +42,7 @@ FORMATS: dict[str, Format] = {each.name: each for each in (ONNX, LITERT, ONNX_SA
 
 def find_artefacts(run: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The exported files in the folder `run`, and the newest version of each SavedModel, by name."""
-    run, suffix = pathlib.Path(run), ".manifest.json"
+    run, suffix = check_path("run", run), ".manifest.json"
     described_files = [path.with_name(path.name.removesuffix(suffix)) for path in run.glob(f"*{suffix}")]
     files = [path for path in described_files if path.exists()]
     newest = [newest_version(folder) for folder in (run, *run.glob("*")) if folder.is_dir()]
@@ -57,7 +57,9 @@ def choose(
     Raises:
         ArtefactError: nothing there that is asked for, or a file that is no export.
     """
-    path = pathlib.Path(path)
+    path = check_path("path", path)
+    if precision is not None:
+        check_kind("precision", precision, str, "a name")
     if runtime is not None:
         check_choice("runtime", runtime, FORMATS)
     alone = is_a(path, os.path.isfile) or is_a(manifest_path(path), os.path.isfile)
@@ -151,7 +153,7 @@ def SavedModelSampler(path: str | os.PathLike[str]) -> Sampler:
 
 
 def _opened(form: Format, path: str | os.PathLike[str], options: dict[str, Any]) -> Sampler:
-    artefact = _loaded(form, pathlib.Path(path))
+    artefact = _loaded(form, check_path("path", path))
     return Sampler(artefact.spec, form.engine(artefact, **options))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from typing import Any
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, check_flag, check_path
 
 __all__ = ["CPU", "cuda", "tensorrt"]
 
@@ -22,7 +21,7 @@ def cuda(*, device_id: int = 0, cuda_graph: bool = False) -> tuple[str, dict[str
             launches; for `OrtSampler` alone, since a graph with a loop cannot be recorded.
     """
     options = {"device_id": str(check_count("device_id", device_id, at_least=0))}
-    if cuda_graph:
+    if check_flag("cuda_graph", cuda_graph):
         options["enable_cuda_graph"] = "1"
     return "CUDAExecutionProvider", options
 
@@ -39,9 +38,9 @@ def tensorrt(
         cuda_graph: as for `cuda`.
     """
     options = {"device_id": str(check_count("device_id", device_id, at_least=0)), "trt_engine_cache_enable": "1"}
-    options["trt_engine_cache_path"] = str(pathlib.Path(cache))
-    if float16:
+    options["trt_engine_cache_path"] = str(check_path("cache", cache))
+    if check_flag("float16", float16):
         options["trt_fp16_enable"] = "1"
-    if cuda_graph:
+    if check_flag("cuda_graph", cuda_graph):
         options["trt_cuda_graph_enable"] = "1"
     return "TensorrtExecutionProvider", options

@@ -47,7 +47,7 @@ def _memory_gib() -> float | None:
 def _first_value(path: str, key: str) -> str | None:
     """The value of the first `key: value` line of a file under /proc, if there is one."""
     try:
-        lines = pathlib.Path(path).read_text().splitlines()
+        lines = pathlib.Path(path).read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key) and ":" in line), None)

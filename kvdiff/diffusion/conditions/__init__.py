@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kvdiff.diffusion.checks import built_from, check_choice, check_mapping
 from kvdiff.diffusion.conditions.kinds import (
     ClassLabel,
     ClipVector,
@@ -35,8 +36,6 @@ def condition_from_config(config: Mapping[str, Any] | Condition) -> Condition:
     """A condition from its `config`."""
     if isinstance(config, Condition):
         return config
-    arguments = dict(config)
-    kind = arguments.pop("condition", None)
-    if kind not in CONDITIONS:
-        raise ValueError(f"`condition`: expected one of {sorted(CONDITIONS)}. Received: {kind!r}")
-    return CONDITIONS[kind](**arguments)
+    arguments = dict(check_mapping("condition", config, wanted="arguments"))
+    kind = check_choice("condition", arguments.pop("condition", None), CONDITIONS)
+    return built_from("condition", arguments, CONDITIONS[kind])

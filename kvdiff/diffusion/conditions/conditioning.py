@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_interval, check_real
+from kvdiff.diffusion.checks import check_array, check_interval, check_mapping, check_real
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
@@ -52,8 +52,9 @@ class Conditioning:
 
         Conditions that are not given are absent. `augmentation` is the noise label of conditions that have noise.
         """
-        if given is not None and not isinstance(given, Mapping):
-            raise TypeError(f"`conditions`: expected arrays by name. Received: {type(given).__name__}")
+        if given is not None:
+            check_mapping("conditions", given, wanted="arrays")
+        check_real("augmentation", augmentation, above=0.0, below=1.0, closed=True)
         given = {name: value for name, value in (given or {}).items() if value is not None}
         if unknown := sorted(set(given) - set(conditions)):
             raise ValueError(f"`conditions`: expected names among {sorted(conditions)}. Received: {unknown}")
@@ -146,8 +147,8 @@ def guided_output(
 
 def _check_guidance(guidance: Any, batch: int) -> np.ndarray | None:
     """float32 [batch], or None where every weight is 1."""
-    value = np.asarray(guidance)
-    if value.shape not in ((), (batch,)) or not np.issubdtype(value.dtype, np.number):
+    value = check_array("guidance", guidance, "a number, or one a clip")
+    if value.shape not in ((), (batch,)) or value.dtype == np.bool_:
         raise ValueError(f"`guidance`: expected a number, or one for each of the {batch} clips. Received: {guidance!r}")
     if not (np.isfinite(value).all() and (value >= 0).all()):
         raise ValueError(f"`guidance`: expected finite weights >= 0. Received: {guidance!r}")

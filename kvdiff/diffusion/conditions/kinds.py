@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_array, check_count, check_real
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.diffusion.transforms.values import Values
@@ -80,7 +80,7 @@ class Condition(abc.ABC):
             ValueError: wrong shape or range.
             TypeError: wrong kind of number.
         """
-        value = np.asarray(value)
+        value = check_array(name, value)
         shape = self.shape(frames, frame_shape)
         if value.shape not in (shape, (batch, *shape)):
             one, many = list(shape), [batch, *shape]

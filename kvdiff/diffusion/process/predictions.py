@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.checks import built_from, check_choice, check_real
 from kvdiff.diffusion.process.levels import noise_label
 
 __all__ = ["PREDICTIONS", "Preconditioning", "Prediction", "noise_label"]
@@ -101,7 +101,7 @@ class Prediction:
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str) -> Prediction:
         """Rebuild from `config`; a bare name will do."""
-        return cls(config) if isinstance(config, str) else cls(**config)
+        return cls(config) if isinstance(config, str) else built_from("prediction", config, cls)
 
     def preconditioning(self, alpha: np.ndarray, sigma: np.ndarray) -> Preconditioning:
         """The row at the levels (alpha, sigma), float64 of their shape."""

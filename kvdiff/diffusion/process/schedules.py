@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_mapping, check_real
 from kvdiff.diffusion.limits import MAX_LOGSNR, MAX_TIMESTEPS
 from kvdiff.diffusion.process.levels import PATHS, NoiseLevels, from_label, from_logsnr, half_logsnr, on_path, path_of
 
@@ -47,7 +47,8 @@ class NoiseSchedule:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "sigma"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+            object.__setattr__(self, name, check_array(name, getattr(self, name)).astype(np.float64))
+        check_mapping("config", self.config)
         if self.alpha.ndim != 1 or self.alpha.shape != self.sigma.shape or len(self.alpha) < 1:
             raise ValueError(
                 "NoiseSchedule: expected `alpha` and `sigma` of one shape [num_timesteps]. "
@@ -69,7 +70,7 @@ class NoiseSchedule:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """Rebuild a schedule from its `config`, e.g. `{"name": "cosine", "num_timesteps": 1000}`."""
-        arguments = dict(config)
+        arguments = dict(check_mapping("schedule", config, wanted="arguments"))
         name = arguments.pop("name", None)
         shift, zero_terminal = arguments.pop("logsnr_shift", 0.0), arguments.pop("zero_terminal_snr", False)
         if name not in SCHEDULES:
@@ -87,7 +88,7 @@ class NoiseSchedule:
     @classmethod
     def from_betas(cls, betas: np.ndarray, config: Mapping[str, Any] | None = None) -> NoiseSchedule:
         """The chain q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I), variance preserving: equation (2)."""
-        betas = np.asarray(betas, np.float64)
+        betas = check_array("betas", betas).astype(np.float64)
         if betas.ndim != 1 or not ((betas > 0) & (betas < 1)).all():
             raise ValueError(f"NoiseSchedule: expected `betas` [num_timesteps] inside (0, 1). Received: {_ends(betas)}")
         log_alphas_cumprod = np.cumsum(np.log1p(-betas))
@@ -161,7 +162,7 @@ class NoiseSchedule:
 
     def levels_at(self, logsnr: np.ndarray) -> NoiseLevels:
         """The levels at rising finite `logsnr` [num_steps], on or between the training levels, then the clean clip."""
-        logsnr = np.asarray(logsnr, np.float64)
+        logsnr = check_array("logsnr", logsnr).astype(np.float64)
         if logsnr.ndim != 1 or not np.isfinite(logsnr).all():
             raise ValueError(f"NoiseSchedule.levels_at: expected finite `logsnr` [num_steps]. Received: {logsnr}")
         alpha, sigma = from_logsnr(self.path, logsnr)
@@ -169,7 +170,7 @@ class NoiseSchedule:
 
     def levels(self, timesteps: np.ndarray) -> NoiseLevels:
         """The levels at falling `timesteps` (int [num_steps]), followed by the clean clip."""
-        timesteps = np.asarray(timesteps)
+        timesteps = check_array("timesteps", timesteps, "integers")
         if timesteps.ndim != 1 or not np.issubdtype(timesteps.dtype, np.integer) or len(timesteps) == 0:
             raise ValueError(f"NoiseSchedule.levels: expected integer `timesteps` [num_steps]. Received: {timesteps!r}")
         if timesteps.min() < 0 or timesteps.max() >= self.num_timesteps or (np.diff(timesteps) >= 0).any():

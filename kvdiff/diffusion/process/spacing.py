@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_kind, received
 from kvdiff.diffusion.process.schedules import NoiseLevels, NoiseSchedule
 
 __all__ = [
@@ -79,7 +79,7 @@ SPACINGS: tuple[str, ...] = (*TIMESTEP_SPACINGS, *_LEVEL_SPACINGS)
 
 def timesteps(num_timesteps: int, num_steps: int, spacing: str = "trailing") -> np.ndarray:
     """The timesteps of the named spacing, int [num_steps], falling strictly inside 0 … num_timesteps - 1."""
-    check_count("num_steps", num_steps, at_most=num_timesteps)
+    check_count("num_steps", num_steps, at_most=check_count("num_timesteps", num_timesteps))
     return TIMESTEP_SPACINGS[check_choice("spacing", spacing, TIMESTEP_SPACINGS)](num_timesteps, num_steps)
 
 
@@ -93,13 +93,15 @@ def sampling_levels(
         num_steps: 1 … num_timesteps, whatever the spacing.
         spacing: a name in `SPACINGS`, or your own timesteps, `num_steps` integers falling strictly.
     """
+    check_kind("schedule", schedule, NoiseSchedule)
     check_count("num_steps", num_steps, at_most=schedule.num_timesteps)
     if not isinstance(spacing, str):
-        if len(spacing) != num_steps:
+        spacing = check_array("spacing", spacing, "a name, or timesteps")
+        if spacing.dtype.kind not in "iu" or spacing.shape != (num_steps,):
             raise ValueError(
-                f"`spacing`: expected `num_steps` = {num_steps} timesteps. Received: {len(spacing)} of them"
+                f"`spacing`: expected `num_steps` = {num_steps} timesteps, integers. Received: {received(spacing)}"
             )
-        return schedule.levels(np.asarray(spacing))
+        return schedule.levels(spacing)
     if check_choice("spacing", spacing, SPACINGS) in _LEVEL_SPACINGS:
         return _LEVEL_SPACINGS[spacing](schedule, num_steps)
     return schedule.levels(timesteps(schedule.num_timesteps, num_steps, spacing))

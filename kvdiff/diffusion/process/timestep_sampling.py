@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_kind, check_real
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
 __all__ = ["TimestepDistribution", "by_loss", "lognormal", "timestep_distribution", "uniform"]
@@ -25,7 +25,7 @@ class TimestepDistribution:
     probabilities: np.ndarray
 
     def __post_init__(self) -> None:
-        p = np.asarray(self.probabilities, np.float64)
+        p = check_array("probabilities", self.probabilities).astype(np.float64)
         object.__setattr__(self, "probabilities", p)
         if p.ndim != 1 or len(p) == 0 or not (np.isfinite(p) & (p > 0)).all() or abs(p.sum() - 1.0) > 1e-9:
             raise ValueError(f"`probabilities`: expected [num_timesteps] numbers above 0 that sum to 1. Received: {p}")
@@ -66,6 +66,7 @@ def lognormal(schedule: NoiseSchedule, mean: float = -1.2, std: float = 1.2) -> 
         schedule: the noise levels of training, each given the mass between the middles to its neighbours.
         mean, std: of the natural logarithm of sigma/alpha.
     """
+    check_kind("schedule", schedule, NoiseSchedule)
     check_real("mean", mean)
     check_real("std", std, above=0.0)
     log_s = -0.5 * schedule.logsnr
@@ -100,7 +101,7 @@ def by_loss(second_moments: np.ndarray, uniform_share: float = 0.001) -> Timeste
 
     Train on the losses times `importance_weights`.
     """
-    second_moments = np.asarray(second_moments, np.float64)
+    second_moments = check_array("second_moments", second_moments).astype(np.float64)
     if second_moments.ndim != 1 or not (np.isfinite(second_moments) & (second_moments >= 0)).all():
         raise ValueError(f"`second_moments`: expected [num_timesteps] finite numbers >= 0. Received: {second_moments}")
     if not check_real("uniform_share", uniform_share, above=0.0, below=1.0, closed=True):
@@ -113,5 +114,6 @@ def by_loss(second_moments: np.ndarray, uniform_share: float = 0.001) -> Timeste
 
 def timestep_distribution(schedule: NoiseSchedule, name: str = "uniform", **options: Any) -> TimestepDistribution:
     """The named distribution over the timesteps of `schedule`: "uniform", or "lognormal" with its `mean` and `std`."""
+    check_kind("schedule", schedule, NoiseSchedule)
     check_choice("name", name, ("lognormal", "uniform"))
     return lognormal(schedule, **options) if name == "lognormal" else uniform(schedule.num_timesteps, **options)

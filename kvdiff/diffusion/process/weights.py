@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.checks import check_choice, check_kind, check_real
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
@@ -73,4 +73,6 @@ WEIGHTS: dict[str, Callable[..., np.ndarray]] = {
 
 def loss_weights(schedule: NoiseSchedule, prediction: Prediction, name: str = "simple", **options: Any) -> np.ndarray:
     """The named weight of |F - F*|² at every timestep, float64 [num_timesteps]."""
+    check_kind("schedule", schedule, NoiseSchedule)
+    check_kind("prediction", prediction, Prediction)
     return WEIGHTS[check_choice("name", name, WEIGHTS)](schedule, prediction, **options)

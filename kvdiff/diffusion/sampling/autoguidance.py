@@ -38,7 +38,7 @@ def GuidedSampler(
         ValueError: a guide for something else.
         TypeError: an engine that answers no single network calls.
     """
-    mine, its = _compared(main), _compared(guide)
+    mine, its = (_compared(check_sampler(name, each)) for name, each in (("main", main), ("guide", guide)))
     if mine != its:
         raise ValueError(
             f"`guide`: expected the clip, schedule and prediction of `main`. Received: {its}, expected: {mine}"
@@ -60,6 +60,5 @@ def GuidedSampler(
 
 def _compared(sampler: Sampler) -> dict[str, Any]:
     """What two samplers must share for their networks' answers to be comparable."""
-    check_sampler("GuidedSampler", sampler)
     config = sampler.spec.config
     return {name: config.get(name) for name in ("clip", "values", "codec", "schedule", "prediction", "conditions")}

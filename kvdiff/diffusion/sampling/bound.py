@@ -116,8 +116,9 @@ def bits_per_dim(
             is not given is absent.
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """
+    check_sampler("sampler", sampler)
+    check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     check_choice("variance", variance, ("small", "large", "learned"))
-    check_sampler("bits_per_dim", sampler)
     if sampler.spec.codec is not None:
         raise ValueError("bits_per_dim: expected a model without a codec, whose latent has no pixels. Received: one")
     clips = sampler.spec.encode(sampler.spec.checked("clips", clips)).astype(sampler.dtype)

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_can, check_count, check_mapping, check_real
 from kvdiff.diffusion.conditions.kinds import LowResolution, names_of
 from kvdiff.diffusion.process.clip_spec import ClipSpec
-from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.transforms.codec import reduced
 
 __all__ = ["Cascade", "Spatial", "Stage", "Temporal"]
@@ -55,6 +55,8 @@ class Spatial:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_sampler("sampler", self.sampler)
+        check_mapping("sampling", self.sampling, wanted="keywords")
         check_real("augmentation", self.augmentation, above=0.0, below=self.condition[1].max_noise, closed=True)
 
     @property
@@ -109,6 +111,8 @@ class Temporal:
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_sampler("sampler", self.sampler)
+        check_mapping("sampling", self.sampling, wanted="keywords")
         check_count("factor", self.factor, at_least=2, at_most=self.sampler.spec.clip.num_frames - 1)
 
     def enlarged(self, spec: ClipSpec) -> ClipSpec:
@@ -139,7 +143,9 @@ class Cascade:
     """
 
     def __init__(self, base: Sampler, *stages: Stage) -> None:
-        self.base, self.stages = base, stages
+        self.base, self.stages = check_sampler("base", base), stages
+        for stage in stages:
+            check_can("stages", stage, "stages, Spatial or Temporal", "enlarged", "run")
         self.clip_spec = self._enlarged(base.spec.clip)
 
     def _enlarged(self, spec: ClipSpec) -> ClipSpec:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kvdiff.diffusion.checks import check_choice
+from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.solvers.by_name import DEFAULT_SOLVER
 
 __all__ = ["Keywords", "Progress", "with_defaults"]
@@ -45,7 +47,7 @@ def with_defaults(own: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
     if "plan" in asked or "at_a_time" in asked:
         own = {name: value for name, value in own.items() if name not in ("plan", "at_a_time")}
     mine = own.get("solver", DEFAULT_SOLVER)
-    if asked.get("solver", mine) != mine:
+    if check_choice("solver", asked.get("solver", mine), SOLVERS) != mine:
         kept = {"plan", "at_a_time", "num_steps", *(field.name for field in dataclasses.fields(Keywords))}
         own = {name: value for name, value in own.items() if name in kept}  # Others are of the solver.
     return {**own, **asked}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_known, check_real
+from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_known, check_real
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
@@ -49,6 +49,10 @@ class Sampler:
     spec: ModelSpec
     engine: Engine
     dtype: Any = np.float32
+
+    def __post_init__(self) -> None:
+        check_kind("spec", self.spec, ModelSpec)
+        check_can("engine", self.engine, "an engine, with `run_window`", "run_window")
 
     def generate(self, num_clips: int = 1, *, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
         """New clips from noise alone: float32 [num_clips, frames, height, width, channels]."""
@@ -214,6 +218,8 @@ class Sampler:
         """Check everything, then run `windows` over `video`, `batch_size` clips at a time; see `infill`."""
         asked, of_table = Keywords.split(sampling)
         check_count("batch_size", asked.batch_size)
+        if asked.progress is not None:
+            check_can("progress", asked.progress, "a function of (done, total)")
         check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
         check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - len(video))
         schedule, prediction = self.spec.schedule, self.spec.prediction
@@ -299,7 +305,6 @@ class Sampler:
         return x
 
 
-def check_sampler(what: str, sampler: Any) -> None:
-    """Raise TypeError for what is no `Sampler`: a model, which has one, or a `Cascade`, which has several."""
-    if not isinstance(sampler, Sampler):
-        raise TypeError(f"{what}: expected a sampler, such as `model.sampler`. Received: {type(sampler).__name__}")
+def check_sampler(name: str, value: Any) -> Sampler:
+    """Return `value` when it is a `Sampler`, else raise: a model has one, and a `Cascade` several."""
+    return check_kind(name, value, Sampler, "a sampler, such as `model.sampler`")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_real
+from kvdiff.diffusion.checks import check_choice, check_kind, check_real
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.process.spacing import sampling_levels
@@ -52,6 +52,8 @@ def step_table(
         init_std: the standard deviation of the starting noise; by default the schedule's own.
         **options: of the solver: its keyword-only arguments.
     """
+    check_kind("schedule", schedule, NoiseSchedule)
+    check_kind("prediction", prediction, Prediction)
     make = SOLVERS[check_choice("solver", solver, SOLVERS)]
     if unknown := sorted(set(options) - set(options_of(solver))):
         raise TypeError(f"solver {solver!r}: expected options among {options_of(solver)}. Received: {unknown}")

@@ -7,12 +7,12 @@ Mixture({First(2, 4): 3, Every((2, 4)): 1})         # mask objects, with weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_real
+from kvdiff.diffusion.checks import built_from, check_choice, check_kind, check_mapping, check_real
 from kvdiff.diffusion.tasks.mask_kinds import (
     Block,
     Ends,
@@ -52,6 +52,7 @@ class Mixture(FrameMask):
     name: ClassVar[str] = "mixture"
 
     def __init__(self, weights: Mapping[FrameMask, float]) -> None:
+        check_kind("weights", weights, Mapping, "a dict of weights by mask")
         for mask, weight in weights.items():
             if not isinstance(mask, FrameMask):
                 raise TypeError(f"`weights`: expected masks, e.g. First(). Received: {mask!r}")
@@ -130,7 +131,7 @@ class KnownFrames(Mixture):
     ) -> None:
         kinds = (Nothing(), First(), Ends(), Subset(), Last(), Every(), Block(), Gap())
         weights = (none, first, ends, random, last, every, block, gap)
-        named = dict(zip(kinds, weights, strict=True))
+        named = {mask: check_real(mask.name, w, above=0.0, closed=True) for mask, w in zip(kinds, weights, strict=True)}
         super().__init__({mask: w for mask, w in named.items() if mask in kinds[:4] or w != 0})
 
     @property
@@ -144,16 +145,19 @@ MASKS: dict[str, type[FrameMask]] = {
 }
 
 
+def _mixture(parts: Sequence[tuple[Mapping[str, Any], float]]) -> Mixture:
+    return Mixture({mask_from_config(part): weight for part, weight in parts})
+
+
 def mask_from_config(config: Mapping[str, Any] | FrameMask) -> FrameMask:
     """A mask from its `config`, or from weights by kind, as `KnownFrames` takes them."""
     if isinstance(config, FrameMask):
         return config
-    arguments = dict(config)
+    arguments = dict(check_mapping("known_frames", config, wanted="weights"))
     kind = arguments.pop("mask", None)
     if kind is None:
-        return KnownFrames(**arguments)
-    if kind not in MASKS:
-        raise ValueError(f"`mask`: expected one of {sorted(MASKS)}. Received: {kind!r}")
+        return built_from("known_frames", arguments, KnownFrames)
+    check_choice("mask", kind, MASKS)
     if kind == Mixture.name:
-        return Mixture({mask_from_config(part): weight for part, weight in arguments["parts"]})
-    return MASKS[kind](**arguments)
+        return built_from("known_frames", arguments, _mixture)
+    return built_from("known_frames", arguments, MASKS[kind])

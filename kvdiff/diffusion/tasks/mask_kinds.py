@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_array, check_count, received
 from kvdiff.diffusion.limits import MAX_CLIP
 
 __all__ = ["Block", "Ends", "Every", "First", "FrameMask", "Gap", "Last", "Nothing", "Subset"]
@@ -157,7 +157,10 @@ class Every(FrameMask):
     name: ClassVar[str] = "every"
 
     def __post_init__(self) -> None:
-        strides = tuple(check_count("strides", stride, at_least=2, at_most=MAX_CLIP) for stride in self.strides)
+        array = check_array("strides", self.strides, "a list of integers")
+        if array.ndim != 1:
+            raise TypeError(f"`strides`: expected a list of integers. Received: {received(self.strides)}")
+        strides = tuple(check_count("strides", stride, at_least=2, at_most=MAX_CLIP) for stride in array.tolist())
         if not strides:
             raise ValueError("`strides`: expected at least one. Received: none")
         object.__setattr__(self, "strides", strides)

@@ -19,19 +19,19 @@ def none(frames: int) -> np.ndarray:
 
 def first(frames: int, count: int) -> np.ndarray:
     """bool [frames], the first `count` known: prediction."""
-    check_count("count", count, at_least=0, at_most=frames)
+    check_count("count", count, at_least=0, at_most=check_count("frames", frames))
     return np.arange(frames) < count
 
 
 def last(frames: int, count: int) -> np.ndarray:
     """bool [frames], the last `count` known: what came before."""
-    check_count("count", count, at_least=0, at_most=frames)
+    check_count("count", count, at_least=0, at_most=check_count("frames", frames))
     return np.arange(frames) >= frames - count
 
 
 def ends(frames: int, left: int, right: int) -> np.ndarray:
     """bool [frames], the first `left` and the last `right` known: interpolation across a gap."""
-    check_count("left", left, at_least=0, at_most=frames)
+    check_count("left", left, at_least=0, at_most=check_count("frames", frames))
     check_count("right", right, at_least=0, at_most=frames - left)
     index = np.arange(frames)
     return (index < left) | (index >= frames - right)
@@ -40,7 +40,7 @@ def ends(frames: int, left: int, right: int) -> np.ndarray:
 def every(frames: int, stride: int) -> np.ndarray:
     """bool [frames], frames 0, stride, 2 stride, … known: raising the frame rate by `stride`."""
     check_count("stride", stride)
-    return np.arange(frames) % stride == 0
+    return np.arange(check_count("frames", frames)) % stride == 0
 
 
 def task_of(known: np.ndarray) -> str:

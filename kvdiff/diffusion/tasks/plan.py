@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_array, check_count, check_kind, check_known
 
 __all__ = ["Plan", "Window", "network_calls"]
 
@@ -31,7 +31,7 @@ class Window:
     @classmethod
     def of(cls, frames: Iterable[int], new: Iterable[int]) -> Window:
         """The window that generates the frames `new` from noise, the others of `frames` being known."""
-        frames, new = np.array(sorted(frames)), np.array(sorted(new))
+        frames, new = (np.sort(_numbers(name, each)) for name, each in (("frames", frames), ("new", new)))
         return cls(frames, np.where(np.isin(frames, new), 0, 1), np.ones(len(frames), int))
 
     @classmethod
@@ -73,10 +73,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_count("num_frames", self.num_frames)
-        if self.known.shape != (self.num_frames,) or self.known.dtype != np.bool_:
-            raise ValueError(f"`known`: expected booleans [{self.num_frames}]. Received: {self.known!r}")
-        if self.known.all():
-            raise ValueError("`known`: expected at least one frame to make. Received: all frames known")
+        object.__setattr__(self, "known", check_known("known", self.known, 1, self.num_frames)[0])
+        check_kind("windows", self.windows, Sequence, "a list of windows")
+        for window in self.windows:
+            check_kind("windows", window, Window, "windows")
         progress = np.where(self.known, self.parts, 0)
         for number, window in enumerate(self.windows):
             self._check_window(number, window, progress)
@@ -153,6 +153,14 @@ class Plan:
         line = np.full(self.num_frames, "·")
         line[window.frames] = np.where(window.moves, "#", np.where(window.start == self.parts, "o", "~"))
         return "  " + "".join(line)
+
+
+def _numbers(name: str, frames: Iterable[int]) -> np.ndarray:
+    """Numbers of frames, int [frames]."""
+    numbers = check_array(name, list(frames) if isinstance(frames, Iterable) else frames, "numbers of frames")
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+        raise TypeError(f"`{name}`: expected numbers of frames, integers. Received: {numbers!r}")
+    return numbers.astype(int)
 
 
 def network_calls(windows: Sequence[Window], num_rows: int) -> int:

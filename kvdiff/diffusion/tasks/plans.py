@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_choice, check_count, check_known
 from kvdiff.diffusion.tasks.plan import Plan, Window
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
 
 def whole(known: np.ndarray) -> Plan:
     """A clip in one window. Args: known: bool [frames]."""
-    known = np.asarray(known)
+    known = _mask(known)
     frames = np.arange(len(known))
     return Plan(len(known), known, [Window.of(frames, frames[~known])], "whole")
 
@@ -81,7 +81,7 @@ def in_order(known: np.ndarray, window: int, *, at_a_time: int) -> Plan:
         window: frames that go through the network together, more than `at_a_time`.
         at_a_time: frames to generate in a window, neighbours.
     """
-    known = np.asarray(known)
+    known = _mask(known)
     check_count("at_a_time", at_a_time, at_most=check_count("window", window, at_least=2) - 1)
     windows, done = [], known.copy()
     while len(missing := np.flatnonzero(~done)):
@@ -245,6 +245,11 @@ def _check(num_frames: Any, window: Any, known: Any) -> None:
     check_count("num_frames", num_frames)
     check_count("window", window, at_least=2)
     check_count("known", known, at_least=0, at_most=num_frames - 1)
+
+
+def _mask(known: Any) -> np.ndarray:
+    """`known` as bool [frames]."""
+    return check_known("known", known, 1, np.size(known))[0]
 
 
 def _first(num_frames: int, known: int) -> np.ndarray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import built_from, check_can, check_choice, check_count
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.clamps import Bounds
 
-__all__ = ["CODECS", "AveragePool", "Codec", "codec_from_config", "enlarged", "reduced"]
+__all__ = ["CODECS", "AveragePool", "Codec", "check_codec", "codec_from_config", "enlarged", "reduced"]
 
 
 class Codec(Protocol):
@@ -85,15 +85,16 @@ CODECS: dict[str, Callable[..., Codec]] = {AveragePool.name: AveragePool}
 
 def codec_from_config(config: Mapping[str, Any] | Codec | None) -> Codec | None:
     """A codec from its `config`; None stays None."""
-    if isinstance(config, (str, bytes, int, float, Sequence)):
-        raise TypeError(f"`codec`: expected a codec or its `config`. Received: {config!r}")
     if config is None or not isinstance(config, Mapping):
-        return config
+        return None if config is None else check_codec(config)
     arguments = dict(config)
-    kind = arguments.pop("codec", None)
-    if kind not in CODECS:
-        raise ValueError(f"`codec`: expected one of {sorted(CODECS)}. Received: {kind!r}")
-    return CODECS[kind](**arguments)
+    kind = check_choice("codec", arguments.pop("codec", None), CODECS)
+    return built_from("codec", arguments, CODECS[kind])
+
+
+def check_codec(codec: Any) -> Codec:
+    """Return `codec` when it is one, else raise."""
+    return check_can("codec", codec, "a codec or its `config`", "encode", "decode", "latent_shape")
 
 
 def reduced(clip: Any, scale: int, xp: Any = np) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_real, unit_range
+from kvdiff.diffusion.checks import built_from, check_array, check_choice, check_mapping, check_real, unit_range
 from kvdiff.diffusion.limits import MAX_VALUE
 from kvdiff.diffusion.transforms.clamps import Bounds
 
@@ -56,7 +56,7 @@ class Values(abc.ABC):
             ValueError: wrong rank or frame shape, NaN, or numbers out of `limits`.
             TypeError: another kind of number than these values are.
         """
-        clip = np.asarray(clip)
+        clip = check_array(argument, clip)
         if clip.shape[2:] != tuple(frame_shape) or 0 in clip.shape:
             wanted = f"[batch, frames, {', '.join(map(str, frame_shape))}]"
             raise ValueError(f"`{argument}`: expected shape {wanted}. Received: {list(clip.shape)}")
@@ -95,7 +95,7 @@ class Pixels(Values):
 
     def checked(self, argument: str, clip: Any, frame_shape: tuple[int, int, int]) -> np.ndarray:
         """As in `Values`; uint8 pixels have no values out of range. Warns of floats that look like [0, 1]."""
-        clip = np.asarray(clip)
+        clip = check_array(argument, clip)
         checked = super().checked(argument, self.encode(clip) if clip.dtype == np.uint8 else clip, frame_shape)
         if self.bounds is not None and (note := unit_range(clip)):
             warnings.warn(f"`{argument}`: {note}", stacklevel=3)
@@ -176,11 +176,9 @@ def values_from_config(config: Mapping[str, Any] | Values) -> Values:
     """Values from their `config`."""
     if isinstance(config, Values):
         return config
-    arguments = dict(config)
-    kind = arguments.pop("values", None)
-    if kind not in VALUES:
-        raise ValueError(f"`values`: expected one of {sorted(VALUES)}. Received: {kind!r}")
-    return VALUES[kind](**arguments)
+    arguments = dict(check_mapping("values", config, wanted="arguments"))
+    kind = check_choice("values", arguments.pop("values", None), VALUES)
+    return built_from("values", arguments, VALUES[kind])
 
 
 def _float32(xp: Any, array: Any) -> Any:
