@@ -61,12 +61,12 @@ def clips(tmp_path_factory):
     return folder
 
 
-def tiny_model(clip_shape, width, seed):
+def tiny_model(clip, width, seed):
     """In place of the command's network, which takes a minute to trace."""
     import kvdiff
 
-    denoiser = kvdiff.UNet3D(clip_shape[-1], widths=(8,), blocks=1, attention=(None,))
-    return kvdiff.VideoDiffusion(clip_shape, denoiser, seed=seed)
+    denoiser = kvdiff.UNet3D(clip.channels, widths=(8,), blocks=1, attention=(None,))
+    return kvdiff.VideoDiffusion(clip, denoiser, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def run(clips, tmp_path_factory):
 
 def test_a_training_is_resumed_and_leaves_a_record(clips, tmp_path, monkeypatch):
     pytest.importorskip("tensorflow")
-    make = lambda clip_shape, width, seed: kvdiff.VideoDiffusion(clip_shape, tiny_denoiser(), seed=seed)  # noqa: E731
+    make = lambda clip, width, seed: kvdiff.VideoDiffusion(clip, tiny_denoiser(), seed=seed)  # noqa: E731
     monkeypatch.setattr("kvdiff.cli.train._model", make)
     size = ("--frames", 4, "--size", 8, "--channels", 1, "--batch-size", 1)
     call("train", clips, "-o", tmp_path, *size, "--epochs", 1, "--resume")  # Nothing to resume: from the beginning.
