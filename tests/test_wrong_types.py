@@ -423,8 +423,8 @@ def files(folder: pathlib.Path) -> list[Case]:
         *rows("list_directory", data.list_directory, dict(directory=folder, labels="inferred"), class_names="names"),
         *rows("list_paths", data.list_paths, dict(paths=[path]), paths="paths", links="optional_path"),
         *rows(
-            "clip_batches",
-            data.clip_batches,
+            "video_batches",
+            data.video_batches,
             dict(listing=listing, num_frames=2),
             listing="object",
             label_mode="optional_choice",

@@ -80,7 +80,7 @@ def _network(path: pathlib.Path, state: TrainingState) -> dict[str, Any]:
     record = path.parent.parent / "config.json"
     if not record.is_file():
         raise ValueError(f"it is of an earlier version and has no network; expected the run's record, {record}")
-    config = json.loads(record.read_text())["model"]
+    config = json.loads(record.read_text("utf-8"))["model"]
     home = {"module": VideoDiffusion.__module__, "registered_name": "kvdiff>VideoDiffusion"}
     return {**home, "class_name": "VideoDiffusion", "config": config}
 

@@ -147,7 +147,7 @@ def guided_output(
 
 def _check_guidance(guidance: Any, batch: int) -> np.ndarray | None:
     """float32 [batch], or None where every weight is 1."""
-    value = check_array("guidance", guidance, "a number, or one a clip")
+    value = check_array("guidance", guidance, "a number, or one for each clip")
     if value.shape not in ((), (batch,)) or value.dtype == np.bool_:
         raise ValueError(f"`guidance`: expected a number, or one for each of the {batch} clips. Received: {guidance!r}")
     if not (np.isfinite(value).all() and (value >= 0).all()):

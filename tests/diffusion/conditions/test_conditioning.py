@@ -168,13 +168,13 @@ def test_everything_goes_to_the_device() -> None:
     ("keywords", "error", "message"),
     [
         (dict(given={"color": 1}), ValueError, r"`conditions`: expected names among .*'kind'.* Received: \['color'\]"),
-        (dict(given=[1]), TypeError, "`conditions`: expected arrays by name. Received: list"),
+        (dict(given=[1]), TypeError, r"`conditions`: expected a dict of arrays by name. Received: \[1\] \(list\)"),
         (
             dict(guidance=[1, 2, 3]),
             ValueError,
             "`guidance`: expected a number, or one for each of the 4 clips. Received",
         ),
-        (dict(guidance="much"), ValueError, "`guidance`: expected a number, or one for each .* Received: 'much'"),
+        (dict(guidance="much"), TypeError, "`guidance`: expected a number, or one for each clip. Received: 'much'"),
         (dict(guidance=-0.1), ValueError, "`guidance`: expected finite weights >= 0. Received: -0.1"),
         (dict(guidance=[1, 1, 1, np.nan]), ValueError, "`guidance`: expected finite weights >= 0."),
         (dict(given={}, guidance=2), ValueError, "`guidance`: expected 1 where no condition is given to guide by."),
