@@ -131,6 +131,11 @@ class VideoDiffusion(DiffusionTrainer):
             learned_variance=learned_variance,
             name="forward_diffusion",
         )
+        if contract.prediction not in (None, self.forward_diffusion.prediction.name):
+            raise ValueError(
+                f"`prediction`: expected the denoiser's, {contract.prediction!r}. "
+                f"Received: {self.forward_diffusion.prediction.name!r}"
+            )
         self.spec = ModelSpec(
             clip,
             self.forward_diffusion.schedule,
