@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS, _bounced, _digits, _render
+from kvdiff.data.moving_digits import _bounced, _digits, _render
 
 __all__ = ["NUM_VALIDATION_DIGITS", "SIZE", "clips", "identities", "load_classifier", "scaled"]
 
@@ -67,13 +67,11 @@ def identities(classifier: keras.Model, frames: np.ndarray) -> np.ndarray:
 
 
 def _images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    images, labels = _digits("test" if split == "test" else "train"), load_digits().target
+    images, labels = _digits("test" if split == "test" else "train")
     if split == "test":
-        return images, labels[NUM_TRAIN_DIGITS:]
+        return images, labels
     first = len(images) - NUM_VALIDATION_DIGITS
-    part = slice(first) if split == "train" else slice(first, len(images))
+    part = slice(first) if split == "train" else slice(first, None)
     return images[part], labels[part]
 
 

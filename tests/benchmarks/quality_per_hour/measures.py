@@ -11,30 +11,14 @@ import keras
 import numpy as np
 
 import kvdiff
-from kvdiff.diffusion.windows import Plan, Window
+from kvdiff.diffusion import plans
 from kvdiff.evaluation import linear_blend, psnr, repeat_last
 from tests.benchmarks.quality_per_hour.digits import clips, identities, scaled
 
-__all__ = ["STANDARD", "Way", "ahead", "all_ways", "interval", "measure", "pictures"]
+__all__ = ["STANDARD", "Way", "all_ways", "interval", "measure", "pictures"]
 
 PAST, ENDS = 4, 2
 """Known frames of a prediction, and at each end of an interpolation."""
-
-
-def ahead(num_frames: int, known: int, *, window: int, at_a_time: int = 1) -> Plan:
-    """Predict `at_a_time` frames a window, each window looking back as far as its length allows.
-
-    Args:
-        num_frames: of the whole video.
-        known: the first frames, which are known.
-        window: the most frames that go through the network together.
-        at_a_time: how many of them a window generates.
-    """
-    windows = []
-    for first in range(known, num_frames, at_a_time):
-        made = range(first, min(first + at_a_time, num_frames))
-        windows.append(Window.of(range(max(0, made[-1] + 1 - window), made[-1] + 1), made))
-    return Plan(num_frames, np.arange(num_frames) < known, windows, "ahead")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +28,7 @@ class Way:
     Attributes:
         task: "predict" (4 frames after 4), "rollout" (16 after 4) or "interpolate" (4 between 2 and 2).
         calls: network calls a window.
-        window, at_a_time: of `ahead`; interpolation has one window of 8.
+        window, at_a_time: of `plans.autoregressive`; interpolation has one window of 8.
         spacing: of the noise levels.
     """
 
@@ -60,11 +44,11 @@ class Way:
         return 20 if self.task == "rollout" else 8
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> plans.Plan | None:
         """The windows of a prediction; None for an interpolation, which has one."""
         if self.task == "interpolate":
             return None
-        return ahead(self.frames, PAST, window=self.window, at_a_time=self.at_a_time)
+        return plans.autoregressive(self.frames, self.window, at_a_time=self.at_a_time, known=PAST)
 
     @property
     def frame_calls(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import kvdiff
-from kvdiff.diffusion.known_frames import Ends, First, Mixture, Nothing, Subset
+from kvdiff.diffusion import Ends, First, Mixture, Nothing, Subset
 
 __all__ = ["VARIANTS", "Variant"]
 
@@ -64,14 +64,14 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "base": Variant(),
-    "context2": Variant(dict(context=2)),
+    "context2": Variant(dict(known_per_side=2)),
     "context4": Variant(dict(context=4)),
     "masks": Variant(model=dict(known_frames=_MANY)),
-    "context2_masks": Variant(dict(context=2), dict(known_frames=_MANY)),
-    "context2_taps7": Variant(dict(context=2, taps=(7, 3))),
+    "context2_masks": Variant(dict(known_per_side=2), dict(known_frames=_MANY)),
+    "context2_taps7": Variant(dict(known_per_side=2, taps=(7, 3))),
     "context2_patch4": Variant(
-        dict(context=2, patch_size=4, widths=(96,), blocks=2, attention=("space_time",))
+        dict(known_per_side=2, patch_size=4, widths=(96,), blocks=2, attention=("space_time",))
     ),
-    "motion": Variant(dict(context=2, motion=4), dict(prediction="x0")),
-    "context2_x0": Variant(dict(context=2), dict(prediction="x0")),
+    "motion": Variant(dict(known_per_side=2, motion_reach=4), dict(prediction="x0")),
+    "context2_x0": Variant(dict(known_per_side=2), dict(prediction="x0")),
 }
