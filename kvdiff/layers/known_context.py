@@ -29,7 +29,7 @@ class KnownContext(keras.layers.Layer):
 
     Inputs: clip [batch, frames, height, width, channels], noise labels [batch, frames], and optionally times [batch,
     frames], where frames are not neighbours.
-    Output: [batch, frames, height, width, channels + 2 · per_side · (channels + 1)]: the clip; the nearest frame before,
+    Output: [batch, frames, height, width, channels + 2 · per_side · (channels + 1)]: the clip; the nearest before,
     the nearest after, the second before, and so on; and in the same order their nearnesses 1 / (1 + distance in
     frames), 0 where there is none.
     """

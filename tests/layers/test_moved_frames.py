@@ -36,7 +36,9 @@ def test_adds_the_known_frames_weighed_around_every_pixel(rng, per_side):
         kernels = kernels - kernels.mean(1, keepdims=True) + [0.0, 1.0, 0.0]
         share = nearness[t, y, x, :2] ** 2 * np.exp(4.0 * np.tanh(wanted[t, y, x, 12:]))
         for side in range(2):
-            picture = np.pad(context[0, t, ..., 2 + 2 * side : 4 + 2 * side], ((1, 1), (1, 1), (0, 0)), constant_values=-1)
+            picture = np.pad(
+                context[0, t, ..., 2 + 2 * side : 4 + 2 * side], ((1, 1), (1, 1), (0, 0)), constant_values=-1
+            )
             around = picture[y : y + 3, x : x + 3]
             moved = np.einsum("i,j,ijc->c", kernels[2 * side], kernels[2 * side + 1], around)
             expected[t, y, x] += share[side] / share.sum() * moved

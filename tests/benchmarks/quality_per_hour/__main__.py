@@ -1,8 +1,8 @@
 """One row of the table: see README.md.
 
-    python -m tests.benchmarks.quality_per_hour train VARIANT --steps 2000 --work build/quality_per_hour
-    python -m tests.benchmarks.quality_per_hour measure MODEL.keras --work build/quality_per_hour
-    python -m tests.benchmarks.quality_per_hour plans MODEL.keras --work build/quality_per_hour
+python -m tests.benchmarks.quality_per_hour train VARIANT --minutes 10 --work build/quality_per_hour
+python -m tests.benchmarks.quality_per_hour measure MODEL.keras --work build/quality_per_hour
+python -m tests.benchmarks.quality_per_hour plans MODEL.keras --work build/quality_per_hour
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 # One thread, so that processor time is what one core takes. TensorFlow reads these when it is loaded.
@@ -24,7 +25,8 @@ def main() -> None:
     parser.add_argument("verb", choices=("train", "measure", "plans"))
     parser.add_argument("what", help="a variant's name, or a model file")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of checkpoints, models and rows")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time, to train")
+    parser.add_argument("--steps", type=int, help="training steps, in place of minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=2, help="draws of clips and noise, to measure")
     parser.add_argument("--clips", type=int, default=128, help="clips a draw")
@@ -38,12 +40,21 @@ def _train(args: argparse.Namespace) -> None:
     from tests.benchmarks.quality_per_hour import training
     from tests.benchmarks.quality_per_hour.variants import VARIANTS
 
-    name = f"{args.what}_{args.steps}_{args.seed}"
-    model, seconds = training.train(VARIANTS[args.what], args.steps, args.work / name, seed=args.seed)
+    variant = VARIANTS[args.what]
+    name = f"{args.what}_{args.steps or f'{args.minutes:g}min'}_{args.seed}"
+    steps = args.steps or _remembered(args.work / f"{name}.steps", lambda: training.steps_in(variant, args.minutes))
+    model, seconds = training.train(variant, steps, args.work / name, seed=args.seed)
     path = args.work / f"{name}.keras"
     model.save(path)
-    facts = {"variant": args.what, "seed": args.seed, "steps": args.steps, "cpu_s": round(seconds)}
+    facts = {"variant": args.what, "seed": args.seed, "steps": steps, "cpu_s": round(seconds)}
     _write(args, _standard(args, path, facts))
+
+
+def _remembered(path: pathlib.Path, count: Callable[[], int]) -> int:
+    """A number that is measured once: a training that goes on keeps its length."""
+    if not path.exists():
+        path.write_text(str(count()))
+    return int(path.read_text())
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -58,9 +69,7 @@ def _standard(args: argparse.Namespace, path: pathlib.Path, facts: dict[str, Any
     classifier = digits.load_classifier(args.work / "classifier.keras")
     row = {**facts, "weights": model.denoiser.count_params(), "split": args.split}
     for name, way in measures.STANDARD.items():
-        row[name] = measures.measure(
-            model, classifier, way, split=args.split, num_clips=args.clips, seeds=args.seeds
-        )
+        row[name] = measures.measure(model, classifier, way, split=args.split, num_clips=args.clips, seeds=args.seeds)
     measures.pictures(model, args.work / f"{path.stem}.png")
     return row
 

@@ -1,6 +1,6 @@
 """Labelled clips of moving digits, with a validation split, and a classifier that says which digit a frame shows.
 
-Of the 1,500 training images of `kvdiff.data.moving_digits` the last 200 are for validation: whatever is chosen is chosen
+Of the 1,500 training images of `kvdiff.data.moving_digits` the last 200 are for validation: what is chosen is chosen
 on clips of these. The test images are for the last report alone.
 """
 

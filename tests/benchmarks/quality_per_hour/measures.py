@@ -12,7 +12,7 @@ import numpy as np
 
 import kvdiff
 from kvdiff.diffusion import plans
-from kvdiff.evaluation import linear_blend, psnr, repeat_last
+from kvdiff.evaluation import blend_known, psnr
 from tests.benchmarks.quality_per_hour.digits import clips, identities, scaled
 
 __all__ = ["STANDARD", "Way", "all_ways", "interval", "measure", "pictures"]
@@ -64,11 +64,13 @@ class Way:
             return model.interpolate(truth[:, :ENDS], truth[:, -ENDS:], **options)
         return model.rollout(self.frames, truth[:, :PAST], plan=plan, **options)[:, PAST:]
 
-    def target(self, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(what should be generated, the baseline: the last known frame over again, or a cross-fade)."""
+    @property
+    def known(self) -> np.ndarray:
+        """Which frames of the whole video are known: bool [frames]."""
+        frame = np.arange(self.frames)
         if self.task == "interpolate":
-            return truth[:, ENDS:-ENDS], linear_blend(truth[:, :ENDS], truth[:, -ENDS:], self.frames - 2 * ENDS)
-        return truth[:, PAST:], repeat_last(truth[:, :PAST], self.frames - PAST)
+            return (frame < ENDS) | (frame >= self.frames - ENDS)
+        return frame < PAST
 
 
 STANDARD = {
@@ -122,7 +124,7 @@ def measure(
         pixels, digit = clips(num_clips, split, num_frames=way.frames, seed=1000 + seed)
         truth = scaled(pixels)
         made = way.sample(model, truth, seed)
-        target, baseline = way.target(truth)
+        target, baseline = (clip[:, ~way.known] for clip in (truth, blend_known(truth, way.known)))
         at = 1 if way.task == "interpolate" else -1
         error = psnr(made, target)
         row = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,17 +15,19 @@ from kvdiff.training import ClipBatches, TrainingCheckpoint
 from tests.benchmarks.quality_per_hour.digits import clips
 from tests.benchmarks.quality_per_hour.variants import Variant
 
-__all__ = ["train"]
+__all__ = ["steps_in", "train"]
 
 _EPOCH = 100
+_TIMED = 12
 
 
 class _Clock(keras.callbacks.Callback):
-    """Counts processor time, over all runs of a training, and stops in good time for a limit on one run."""
+    """Counts a training's processor time, over all of its runs."""
 
-    def __init__(self, report: Any) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
         super().__init__()
-        self.report, self.seconds = report, []
+        self.report = report
+        self.seconds: list[float] = []
 
     def get_state(self) -> dict[str, Any]:
         return {"seconds": list(self.seconds)}
@@ -40,8 +43,19 @@ class _Clock(keras.callbacks.Callback):
         self.report(f"epoch {epoch + 1}: loss {logs['loss']:.4f}, {self.seconds[-1]:.1f} s of processor time")
 
 
+def steps_in(variant: Variant, minutes: float) -> int:
+    """How many training steps take so many minutes of processor time, in hundreds; measured, compilation left out."""
+    model = variant.build(_EPOCH)
+    batch, seconds = clips(variant.batch_size, "train")[0], []
+    for _ in range(_TIMED):
+        began = time.process_time()
+        model.train_on_batch(batch)
+        seconds.append(time.process_time() - began)
+    return max(1, round(60.0 * minutes / float(np.median(seconds)) / _EPOCH)) * _EPOCH
+
+
 def train(
-    variant: Variant, steps: int, folder: pathlib.Path, *, seed: int = 0, report: Any = print
+    variant: Variant, steps: int, folder: pathlib.Path, *, seed: int = 0, report: Callable[[str], None] = print
 ) -> tuple[kvdiff.VideoDiffusion, float]:
     """Train `variant` for `steps` (rounded to hundreds): (the model with averaged weights, processor seconds)."""
     epochs = max(1, round(steps / _EPOCH))

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import kvdiff
-from kvdiff.diffusion import Ends, First, Mixture, Nothing, Subset
+from kvdiff.diffusion.tasks.known_frames import Ends, First, Mixture, Nothing, Subset
 
 __all__ = ["VARIANTS", "Variant"]
 
@@ -62,16 +62,15 @@ class Variant:
         )
 
 
+_MOTION = dict(known_per_side=2, motion_reach=4)
+
 VARIANTS: dict[str, Variant] = {
     "base": Variant(),
-    "context2": Variant(dict(known_per_side=2)),
-    "context4": Variant(dict(context=4)),
-    "masks": Variant(model=dict(known_frames=_MANY)),
-    "context2_masks": Variant(dict(known_per_side=2), dict(known_frames=_MANY)),
-    "context2_taps7": Variant(dict(known_per_side=2, taps=(7, 3))),
-    "context2_patch4": Variant(
-        dict(known_per_side=2, patch_size=4, widths=(96,), blocks=2, attention=("space_time",))
-    ),
-    "motion": Variant(dict(known_per_side=2, motion_reach=4), dict(prediction="x0")),
-    "context2_x0": Variant(dict(known_per_side=2), dict(prediction="x0")),
+    "two_known": Variant(dict(known_per_side=2)),
+    "two_known_x0": Variant(dict(known_per_side=2), dict(prediction="x0")),
+    "motion": Variant(_MOTION, dict(prediction="x0")),
+    "motion_bfloat16": Variant(_MOTION, dict(prediction="x0"), bfloat16=True),
+    "motion_many_known": Variant(_MOTION, dict(prediction="x0", known_frames=_MANY)),
+    "patch4": Variant(dict(patch_size=4, widths=(96,), attention=("space_time",))),
 }
+"""Variants by name. README.md says which were measured."""
