@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from kvdiff.data.moving_digits import _bounced, _digits, _render
+from kvdiff.diffusion.checks import check_choice
 
 __all__ = ["NUM_VALIDATION_DIGITS", "SIZE", "clips", "identities", "load_classifier", "scaled"]
 
@@ -32,7 +33,7 @@ def clips(num_clips: int, split: str, *, num_frames: int = 8, seed: int = 0) -> 
     Returns:
         uint8 [num_clips, num_frames, 16, 16, 1] and int [num_clips].
     """
-    images, labels = _images(split)
+    images, labels = _images(check_choice("split", split, _SEEDS))
     rng = np.random.default_rng([seed, _SEEDS[split]])
     chosen = rng.integers(0, len(images), num_clips)
     angle, speed = rng.uniform(0.0, 2.0 * np.pi, num_clips), rng.uniform(0.5, 1.5, num_clips)
