@@ -17,8 +17,9 @@ class KnownContext(keras.layers.Layer):
     """Adds, as channels, the nearest known frames before and after each frame, and how near they are.
 
     A known frame is one whose noise label is at most `known_noise`: 0 is clean. Convolutions in time reach a known
-    frame only over several layers; this gives its pixels to every frame at once, so that a small network need not learn
-    to carry them. A known frame is its own neighbour on both sides; where a side has none, its channels are 0.
+    frame only over several layers; this gives its pixels to every frame at once. That alone does not make a network use
+    them: one trained to predict v on moving digits lost 0.1 to 0.5 dB when they were black. `MovedFrames` is what
+    carries them. A known frame is its own neighbour on both sides; where a side has none, its channels are 0.
 
     Masks are computed with arithmetic on whole numbers in place of comparisons, which edge delegates do not take.
 

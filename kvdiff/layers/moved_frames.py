@@ -30,6 +30,9 @@ class MovedFrames(keras.layers.Layer):
     moves: it adds the nearest known frame, or a mixture of two by how near they are; 0 where no frame is known. What
     training has to learn is how things move and what else changes, not how to carry every pixel through the network.
 
+    On moving digits, with 10 minutes of one core, this is worth 1.4 dB and identity .88 against .72 in the fourth
+    predicted frame, one frame at a time, at 9 % of a training step's time (tests/benchmarks/quality_per_hour).
+
     Args:
         reach: how many pixels away a kernel sees: more than things move up to the nearest known frame.
         patch_size: pixels a side of a patch, one position of the features.
