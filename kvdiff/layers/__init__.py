@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvdiff.layers.forward_diffusion import ForwardDiffusion
     from kvdiff.layers.group_norm import FrameGroupNorm
     from kvdiff.layers.known_context import KnownContext
+    from kvdiff.layers.moved_frames import MovedFrames
     from kvdiff.layers.noise_embedding import NoiseEmbedding
     from kvdiff.layers.post_norm_block import PostNormBlock3D
     from kvdiff.layers.resample import PatchMerge, PatchSplit
@@ -43,6 +44,7 @@ _HOMES = {
     "FrameUpsample": "strided_conv",
     "KnownContext": "known_context",
     "LinearSpaceAttention": "factorised_attention",
+    "MovedFrames": "moved_frames",
     "NoiseEmbedding": "noise_embedding",
     "PatchMerge": "resample",
     "PatchSplit": "resample",
@@ -67,6 +69,7 @@ __all__ = [
     "FrameUpsample",
     "KnownContext",
     "LinearSpaceAttention",
+    "MovedFrames",
     "NoiseEmbedding",
     "PatchMerge",
     "PatchSplit",

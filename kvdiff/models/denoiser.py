@@ -31,6 +31,7 @@ class DenoiserContract:
         frame_multiple: what height and width of its clips must be multiples of.
         channels, out_channels: of the noisy clip and of the raw output.
         known_noise: the highest noise label of a frame that it takes for known; None where it makes no difference.
+        prediction: the only kind of prediction that it is for; None where it is for any.
     """
 
     conditions: Mapping[str, Condition]
@@ -38,13 +39,14 @@ class DenoiserContract:
     channels: int
     out_channels: int
     known_noise: float | None
+    prediction: str | None
 
     @classmethod
     def of(cls, denoiser: keras.Model) -> DenoiserContract:
         """The contract of a Keras model of `{"noisy_clip", "noise_label", …}`.
 
         A denoiser may have the fields as attributes of its own; what it does not have is read from its layers: their
-        `conditions`, `known_noise` and `shrink`, the factor by which a layer divides height and width.
+        `conditions`, `known_noise`, `prediction` and `shrink`, the factor by which a layer divides height and width.
 
         Raises:
             TypeError: a denoiser whose inputs are not named so.
@@ -68,6 +70,7 @@ class DenoiserContract:
             channels=inputs["noisy_clip"].shape[-1],
             out_channels=denoiser.output.shape[-1],
             known_noise=_own(denoiser, layers, "known_noise", None),
+            prediction=_own(denoiser, layers, "prediction", None),
         )
 
     def check(self, frame_shape: tuple[int, int, int], outputs: int) -> None:

@@ -15,6 +15,7 @@ from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.known_context import KnownContext
+from kvdiff.layers.moved_frames import MovedFrames
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
@@ -38,6 +39,8 @@ def UNet3D(
     remat: bool = False,
     conditions: Mapping[str, Condition] | None = None,
     known_noise: float = 0.0,
+    known_per_side: int = 1,
+    motion_reach: int = 0,
     name: str = "unet3d",
 ) -> keras.Model:
     """A U-Net F(noisy clip; noise label) for any number of frames and any frame size that its patches divide.
@@ -63,12 +66,16 @@ def UNet3D(
         conditions: what the network may know besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
             see `kvdiff.diffusion.conditions`.
         known_noise: the highest noise label of frames whose pixels all frames see: that of the model.
+        known_per_side: how many known frames before and after each frame it sees, see `KnownContext`.
+        motion_reach: above 0, the output is what the network adds to the nearest known frames, moved by kernels that
+            reach so many pixels (`MovedFrames`). For `VideoDiffusion(prediction="x0")` alone, whose output is a clip.
         name: of the model.
 
     Returns:
         A Keras model of `{"noisy_clip": [batch, frames, height, width, channels], "noise_label": [batch, frames]}`,
         with conditions also theirs by name and which are present, `"told"`, float32 [batch, conditions]. Output:
-        float32 [batch, frames, height, width, out_channels], 0 before training.
+        float32 [batch, frames, height, width, out_channels]; before training 0, or with `motion_reach` the nearest
+        known frames.
 
     Raises:
         TypeError, ValueError: arguments that are not as above, or do not go together.
@@ -95,13 +102,18 @@ def UNet3D(
         options = dict(axes=attention[level], groups=groups, remat=remat)
         return VideoAttention(heads, name=f"{name}_attention", **options)(x)
 
-    x = _seen(noisy_clip, inputs, conditions, known_noise)
-    x = PatchMerge(widths[0], patch_size, name="stem")(x)
+    times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
+    context = KnownContext(known_noise, per_side=known_per_side, name="known_context")(noisy_clip, label, *times)
+    x = PatchMerge(widths[0], patch_size, name="stem")(_seen(context, inputs, conditions))
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
     # The last map stays float32 under mixed precision: its output is the denoiser's.
     head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")
-    return keras.Model(inputs, head(x), name=name)
+    output = head(x)
+    if motion_reach:
+        moved = MovedFrames(motion_reach, patch_size, channels=channels, dtype="float32", name="moved")
+        output = moved(output, x, context)
+    return keras.Model(inputs, output, name=name)
 
 
 def _checked_levels(
@@ -134,10 +146,9 @@ def _checked_conditions(conditions: Any) -> dict[str, Condition]:
     return kinds
 
 
-def _seen(noisy_clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], known_noise: float) -> Any:
-    """What the first layer sees: the noisy clip, its known frames, and conditions that are clips."""
-    times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
-    seen = [KnownContext(known_noise, name="known_context")(noisy_clip, inputs["noise_label"], *times)]
+def _seen(context: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition]) -> Any:
+    """What the first layer sees: the noisy clip with its known frames, and conditions that are clips."""
+    seen = [context]
     for name, condition in conditions.items():
         if condition.pixel_scale:
             present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]

@@ -142,6 +142,11 @@ class VideoDiffusion(DiffusionTrainer):
             learned_variance=learned_variance,
             name="forward_diffusion",
         )
+        if contract.prediction not in (None, self.forward_diffusion.prediction.name):
+            raise ValueError(
+                f"`prediction`: expected the denoiser's, {contract.prediction!r}. "
+                f"Received: {self.forward_diffusion.prediction.name!r}"
+            )
         noise, predicted = self.forward_diffusion.schedule, self.forward_diffusion.prediction
         masks = {} if known_frames is None else known_frames
         if not isinstance(masks, (FrameMask, Mapping)):

@@ -113,3 +113,26 @@ def test_attention_is_at_the_coarsest_level_unless_said(widths):
     found = [layer.name for layer in net.layers if isinstance(layer, VideoAttention)]
     deepest = len(widths) - 1
     assert found == [f"encoder{deepest}_0_attention", f"decoder{deepest}_0_attention"]
+
+
+def test_with_motion_starts_from_the_nearest_known_frames(rng):
+    model = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), known_per_side=2, motion_reach=1)
+    clip = rng.uniform(-1.0, 1.0, size=(1, 4, 4, 4, 1)).astype("float32")
+    predicted = call(model, clip, np.array([[0.0, 0.0, 0.9, 0.9]], "float32"))
+    np.testing.assert_allclose(predicted, clip[:, [0, 1, 1, 1]], atol=1e-6)
+
+
+def test_with_motion_saves_and_loads(rng, tmp_path):
+    options = dict(widths=(12,), blocks=1, groups=4, attention=(None,), known_per_side=2, motion_reach=1)
+    model = VideoDiffusion((3, 4, 4, 1), randomised(UNet3D(1, **options)), prediction="x0")
+    model.save(tmp_path / "model.keras")
+    twin = keras.saving.load_model(tmp_path / "model.keras")
+    past = rng.uniform(-1.0, 1.0, size=(1, 2, 4, 4, 1)).astype("float32")
+    futures = [each.predict_frames(past, num_steps=2) for each in (model, twin)]
+    np.testing.assert_array_equal(*futures)
+
+
+def test_motion_is_for_clips_that_are_predicted_themselves():
+    network = UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), motion_reach=1)
+    with pytest.raises(ValueError, match="`prediction`: expected the denoiser's, 'x0'. Received: 'v'"):
+        VideoDiffusion((4, 8, 8, 1), network)
