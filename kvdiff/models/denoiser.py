@@ -39,7 +39,7 @@ class DenoiserContract:
     channels: int
     out_channels: int
     known_noise: float | None
-    prediction: str | None
+    prediction: str | None = None
 
     @classmethod
     def of(cls, denoiser: keras.Model) -> DenoiserContract:
