@@ -39,7 +39,7 @@ def _tiny(monkeypatch):
         ("--channels", 2, "--channels: expected 1 for grey or 3 for colour. Received: 2"),
         ("--width", 50, "--width: expected a multiple of 24, e.g. 48 or 72. Received: 50"),
         ("--size", 10, "--size: expected a multiple of 4, e.g. 8 or 12. Received: 10"),
-        ("--digest", "none", "`digest`: expected one of"),
+        ("--digest", "none", "`--digest`: expected one of"),
     ],
 )
 def test_an_option_is_refused_by_its_own_name(clips, tmp_path, option, number, text):

@@ -42,7 +42,7 @@ def test_a_clip_shape_is_four_numbers(denoiser, shape):
         (dict(learned_variance="no"), "`learned_variance`: expected True or False. Received: 'no'"),
         (dict(known_noise="x"), "`known_noise`: expected a number"),
         (dict(independent_noise=2), "`independent_noise`: expected a number"),
-        (dict(values=5), "`values`: expected another kind"),
+        (dict(values=5), "`values`: expected values, e.g. Pixels.., or their `config`. Received: 5"),
         (dict(codec=5), "`codec`: expected a codec"),
         (dict(condition_dropout="all"), "`condition_dropout`: expected a number"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kvdiff.diffusion.checks import built_from, check_choice, check_mapping
+from kvdiff.diffusion.checks import built_from, check_choice, check_kind
 from kvdiff.diffusion.conditions.kinds import (
     ClassLabel,
     ClipVector,
@@ -36,6 +36,6 @@ def condition_from_config(config: Mapping[str, Any] | Condition) -> Condition:
     """A condition from its `config`."""
     if isinstance(config, Condition):
         return config
-    arguments = dict(check_mapping("condition", config, wanted="arguments"))
+    arguments = dict(check_kind("condition", config, Mapping, "a condition, e.g. ClipVector(8), or its `config`"))
     kind = check_choice("condition", arguments.pop("condition", None), CONDITIONS)
     return built_from("condition", arguments, CONDITIONS[kind])

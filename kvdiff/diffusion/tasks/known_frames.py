@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import built_from, check_choice, check_kind, check_mapping, check_real
+from kvdiff.diffusion.checks import built_from, check_choice, check_kind, check_real
 from kvdiff.diffusion.tasks.mask_kinds import (
     Block,
     Ends,
@@ -153,7 +153,7 @@ def mask_from_config(config: Mapping[str, Any] | FrameMask) -> FrameMask:
     """A mask from its `config`, or from weights by kind, as `KnownFrames` takes them."""
     if isinstance(config, FrameMask):
         return config
-    arguments = dict(check_mapping("known_frames", config, wanted="weights"))
+    arguments = dict(check_kind("known_frames", config, Mapping, "a mask, e.g. First(), or its `config`"))
     kind = arguments.pop("mask", None)
     if kind is None:
         return built_from("known_frames", arguments, KnownFrames)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import built_from, check_array, check_choice, check_mapping, check_real, unit_range
+from kvdiff.diffusion.checks import built_from, check_array, check_choice, check_kind, check_real, unit_range
 from kvdiff.diffusion.limits import MAX_VALUE
 from kvdiff.diffusion.transforms.clamps import Bounds
 
@@ -176,7 +176,7 @@ def values_from_config(config: Mapping[str, Any] | Values) -> Values:
     """Values from their `config`."""
     if isinstance(config, Values):
         return config
-    arguments = dict(check_mapping("values", config, wanted="arguments"))
+    arguments = dict(check_kind("values", config, Mapping, "values, e.g. Pixels(), or their `config`"))
     kind = check_choice("values", arguments.pop("values", None), VALUES)
     return built_from("values", arguments, VALUES[kind])
 
