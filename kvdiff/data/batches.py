@@ -135,6 +135,11 @@ class VideoBatches:
 
     def dataset(self, start_step: int = 0) -> Any:
         """An endless `tf.data.Dataset` of whole batches; the first is that of training step `start_step`."""
+        if not self.steps_per_epoch:
+            raise ValueError(
+                f"`batch_size`: expected at most {self.num_samples}, the clips an epoch, for whole batches. "
+                f"Received: {self.batch_size}"
+            )
         epoch, batch = divmod(check_count("start_step", start_step, at_least=0), self.steps_per_epoch)
         whole = self.steps_per_epoch * self.batch_size
         first = batch * self.batch_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_path
-from kvdiff.diffusion.solvers.by_name import step_table
+from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, step_table
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
@@ -132,10 +132,11 @@ def _quantised(content: bytes, precision: str) -> bytes:
 def _recipe(spec: ModelSpec) -> dict[str, Any]:
     """How to sample with the file, for hosts that have no kvdiff: the loop in words, and tables for it."""
     tables = {}
+    num_steps = min(DEFAULT_NUM_STEPS, spec.schedule.num_timesteps)
     for solver in _RECIPES:
-        table = step_table(spec.schedule, spec.prediction, solver=solver, num_steps=20)
+        table = step_table(spec.schedule, spec.prediction, solver=solver, num_steps=num_steps)
         columns = {name: getattr(table, name).tolist() for name in table.COLUMNS}
-        tables[f"{solver}, 20 steps"] = {**columns, "init_std": table.init_std}
+        tables[f"{solver}, {num_steps} steps"] = {**columns, "init_std": table.init_std}
     return {
         "start": "x: a known frame as x_0, by `values` and `codec`; init_std times normal noise in frames to make",
         "row": f"D = c_skip x + c_out F(c_in x; c_noise), clamped to {spec.bounds}; "

@@ -21,6 +21,7 @@ from kvdiff.diffusion.checks import check_count, check_kind
 from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
+from kvdiff.media.opening import ANYWHERE
 from kvdiff.media.reading import ClipRequest
 from kvdiff.media.worker import READY
 
@@ -146,7 +147,7 @@ class _Worker:
         timer = threading.Timer(self._limits.seconds, self._give_up, [late])
         timer.start()
         try:
-            self._ask(dataclasses.asdict(request))
+            self._ask(_absolute(request))
             return self._answer(request)
         except (EOFError, BrokenPipeError):
             if late.is_set():
@@ -188,6 +189,15 @@ class _Worker:
         if len(content) < size:
             raise EOFError
         return content
+
+
+def _absolute(request: ClipRequest) -> dict[str, Any]:
+    """The request with paths that mean the same in a worker: it stays in the folder that it was started in."""
+    message = dataclasses.asdict(request)
+    for name in ("path", "root", "links"):
+        if message[name] not in (None, ANYWHERE):
+            message[name] = os.path.abspath(message[name])
+    return message
 
 
 def _cause(code: int) -> str:

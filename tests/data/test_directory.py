@@ -50,6 +50,12 @@ def test_a_data_set_begins_at_any_step(folder, start):
     assert first_values(batches.dataset(start).take(8 - start)) == every[start:]
 
 
+def test_fewer_clips_than_a_batch_make_no_endless_data_set(folder):
+    batches = video_dataset_from_directory(folder, **{**SMALL, "batch_size": 11}).batches
+    with pytest.raises(ValueError, match="`batch_size`: expected at most 10, .* Received: 11"):
+        batches.dataset()
+
+
 def test_the_configuration_tells_other_data_apart(folder, tmp_path):
     def config(**options):
         return video_dataset_from_directory(folder, **{**SMALL, **options}).batches.config

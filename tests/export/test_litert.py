@@ -11,9 +11,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kvdiff.diffusion import Sampler, StepTable
+from kvdiff.diffusion import ClipSpec, ModelSpec, Prediction, Sampler, StepTable
 from kvdiff.diffusion.process.noise import video_noise
+from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.export import export_litert
+from kvdiff.export.litert import _recipe
 from kvdiff.export.litert_file import _packed, at_most_4d, with_metadata
 from kvdiff.runtime import ArtefactError, LiteRtSampler
 from kvdiff.runtime.litert import _metadata
@@ -121,6 +123,12 @@ def test_the_recipe_in_the_file_is_enough_to_sample_with(file: Path, lite: Sampl
             x = row["a"] * x + sum(b * predicted for b, predicted in zip(row["b"], history, strict=True))
         expected = lite.generate(1, num_steps=20, seed=4, solver=name.split(",")[0])[0]
         np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+def test_the_recipe_visits_no_more_levels_than_there_are() -> None:
+    short = ModelSpec(ClipSpec(4, 8, 8, 1), cosine(12), Prediction("v"))
+    tables = _recipe(short)["tables"]
+    assert {name: len(table["a"]) for name, table in tables.items()} == {"ddim, 12 steps": 12, "dpmpp_2m, 12 steps": 12}
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,20 @@ def test_a_worker_gives_what_this_process_would(reader, video):
     assert small.shape == (5, 8, 16, 1)
 
 
+def test_a_relative_path_is_meant_from_where_the_program_is_now(reader, video, tmp_path, monkeypatch):
+    """Workers stay where they started; a file of that name there would be read in place of the right one."""
+    for name, value in (("before", 1), ("after", 2)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "clip.npy", np.full((2, 8, 8, 3), value, np.uint8))
+    relative = Path("clip.npy")
+    monkeypatch.chdir(tmp_path / "before")
+    assert (read(reader, relative, root=".").frames == 1).all()
+    monkeypatch.chdir(tmp_path / "after")
+    assert (read(reader, relative, root=".").frames == 2).all()
+    with pytest.raises(media.VideoError, match="^missing.npy: "):
+        read(reader, Path("missing.npy"))
+
+
 def test_a_frame_that_is_not_there_is_refused(reader, video):
     with pytest.raises(media.VideoError, match="20 frames, none with index 20"):
         read(reader, video, wanted=(20,))
