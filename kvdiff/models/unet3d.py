@@ -83,6 +83,8 @@ def UNet3D(
     widths, attention = _checked_levels(widths, attention, groups, heads)
     for argument, number in (("channels", channels), ("blocks", blocks), ("patch_size", patch_size)):
         check_count(argument, number)
+    check_count("known_per_side", known_per_side)
+    check_count("motion_reach", motion_reach, at_least=0)
     check_count("out_channels", channels if out_channels is None else out_channels)
     check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
     conditions = _checked_conditions(conditions)

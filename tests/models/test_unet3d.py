@@ -98,6 +98,8 @@ def test_clear_errors():
         (dict(heads=0), "`heads`: expected an integer >= 1"),
         (dict(groups=0), "`groups`: expected an integer >= 1"),
         (dict(dropout=1.5), "`dropout`: expected a number"),
+        (dict(known_per_side=0), "`known_per_side`: expected an integer >= 1"),
+        (dict(motion_reach=-1), "`motion_reach`: expected an integer >= 0"),
         (dict(conditions=[1]), "`conditions`: expected {name: condition}"),
         (dict(conditions={"action": 5}), "`conditions`: expected {name: condition}"),
     ],
