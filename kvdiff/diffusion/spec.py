@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import built_from, check_count, check_kind, check_mapping, check_real
-from kvdiff.diffusion.conditions import condition_from_config
+from kvdiff.diffusion.conditions import CONDITIONS, condition_from_config
 from kvdiff.diffusion.conditions.kinds import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
@@ -64,6 +64,12 @@ class ModelSpec:
         if self.codec is not None:
             check_codec(self.codec)
         check_mapping("conditions", self.conditions, Condition, "conditions")
+        for name, condition in self.conditions.items():
+            if CONDITIONS.get(getattr(condition, "name", "")) is not type(condition):
+                raise ValueError(
+                    f"`conditions`: expected kinds that stand in `kvdiff.diffusion.conditions.CONDITIONS` under their "
+                    f"`name`, or a saved model would not open. Received: {name!r}, a {type(condition).__name__}"
+                )
         if self.known_frames is not None:
             check_kind("known_frames", self.known_frames, FrameMask)
         check_mapping("sampling", self.sampling, Mapping, "arguments, one for each task,")

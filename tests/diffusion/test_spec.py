@@ -199,3 +199,13 @@ def test_what_is_not_said_is_left_out_and_zero_is_said() -> None:
 @pytest.mark.parametrize("task", ["generate", "predict", "interpolate", "infill", "rollout", "frame_rate"])
 def test_every_task_may_have_defaults(task: str) -> None:
     assert dataclasses.replace(PLAIN, sampling={task: {"num_steps": 3}}).config["sampling"] == {task: {"num_steps": 3}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Unregistered(FrameVectors):
+    """A kind that a saved model could not be opened with."""
+
+
+def test_a_condition_that_a_saved_model_would_not_open_with_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`conditions`: .* Received: 'push', a Unregistered"):
+        dataclasses.replace(PLAIN, conditions={"push": Unregistered(2)})

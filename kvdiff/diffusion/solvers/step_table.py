@@ -96,6 +96,9 @@ class StepTable:
         `init_std` is by default 1 on the variance-preserving path, where x_T has unit variance for data of unit
         variance, and sigma_T elsewhere. Further `columns` [num_steps] are a subclass'.
         """
+        b = np.asarray(b)
+        if b.ndim != 2:
+            raise ValueError(f"StepTable: expected `b` of shape [num_steps, K]. Received: {b.shape}")
         row = prediction.preconditioning(levels.alpha[:-1], levels.sigma[:-1])
         columns |= {field.name: getattr(row, field.name) for field in dataclasses.fields(row)} | dict(a=a, std=std)
         if init_std is None:
@@ -104,7 +107,7 @@ class StepTable:
         return cls(
             alpha=levels.alpha[:, None],
             sigma=levels.sigma[:, None],
-            b=np.asarray(b)[:, :, None],
+            b=b[:, :, None],
             init_std=init_std,
             keeps_variance=keeps_variance,
             **{name: np.asarray(column)[:, None] for name, column in columns.items()},

@@ -18,6 +18,7 @@ from kvdiff.diffusion import (
     oracle,
     step_table,
 )
+from kvdiff.diffusion.conditions import CONDITIONS
 from kvdiff.diffusion.transforms.codec import enlarged, reduced
 from tests.diffusion.helpers import SHAPE, SIZE, final, gaussian, schedule
 
@@ -61,11 +62,14 @@ def test_every_task_is_that_of_the_latent_clips(task: str) -> None:
 class Sketch(FrameVectors):
     """A condition of as many numbers as a frame on which the network works."""
 
+    name = "sketch"
+
     def shape(self, frames, frame_shape) -> tuple:
         return (frames, *frame_shape)
 
 
-def test_conditions_go_by_the_frames_on_which_the_network_works() -> None:
+def test_conditions_go_by_the_frames_on_which_the_network_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONDITIONS, "sketch", Sketch)
     seen = []
 
     def denoise(noisy_clip, noise_label, inputs):

@@ -89,6 +89,12 @@ def test_a_wrong_table_refuses_to_exist(changes, message: str) -> None:
         dataclasses.replace(TABLE, **changes)
 
 
+def test_a_recurrence_without_the_axis_of_its_memory_is_refused() -> None:
+    levels = NoiseLevels(TABLE.alpha[:, 0], TABLE.sigma[:, 0])
+    with pytest.raises(ValueError, match=r"expected `b` of shape \[num_steps, K\]. Received: \(3,\)"):
+        StepTable.from_recurrence(levels, Prediction("v"), a=np.ones(3), b=np.ones(3), std=np.zeros(3))
+
+
 def test_an_empty_table_refuses_to_exist() -> None:
     empty = {name: np.zeros((0, 1)) for name in StepTable.COLUMNS} | {"b": np.zeros((0, 1, 1))}
     with pytest.raises(ValueError, match="StepTable"):
