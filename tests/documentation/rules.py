@@ -27,6 +27,10 @@ NOT_RUN = {
 NOT_RUN_BLOCKS = {
     ("docs/training.md", "import torch"): "needs PyTorch",
     ("docs/deployment.md", "from kvdiff.runtime import CPU, OrtSampler, cuda, tensorrt"): "needs a GPU",
+    (
+        "docs/deployment.md",
+        "x = np.where(known, clip, init_std * noise)",
+    ): "the loop of a manifest, run by tests/export",
 }
 """Why a Python block is not run, by its page and its first line."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kvdiff.cli.workers import worker_environments
+from kvdiff.diffusion.transforms.values import PIXELS
 
 SHAPE = (3, 4, 4, 1)
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def two_cpus() -> Any:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-def make(optimizer: str = "sgd", dropout: float = 0.2, **compiling: Any) -> Any:
+def make(optimizer: str = "sgd", dropout: float = 0.2, values: Any = PIXELS, **compiling: Any) -> Any:
     """A tiny compiled model; its `seen` counts how often it was trained on each of `clips`."""
     import keras
     import tensorflow as tf
@@ -45,7 +46,7 @@ def make(optimizer: str = "sgd", dropout: float = 0.2, **compiling: Any) -> Any:
     }
     keras.utils.set_random_seed(0)
     denoiser = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, heads=2, attention=("time",), dropout=dropout)
-    model = Counting(SHAPE, denoiser, seed=4)
+    model = Counting(SHAPE, denoiser, seed=4, values=values)
     model.seen = tf.Variable(
         tf.zeros(1000),
         synchronization=tf.VariableSynchronization.ON_READ,

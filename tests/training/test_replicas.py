@@ -69,6 +69,7 @@ def test_a_nan_on_one_replica_stops_all_before_the_update(result):
 
 OVERFLOW = """
 import json, keras, numpy as np, tensorflow as tf
+from kvdiff.diffusion import Unbounded
 from tests.training.devices import clips, largest_difference, make, two_cpus
 
 two = two_cpus()
@@ -77,7 +78,7 @@ keras.mixed_precision.set_global_policy("mixed_float16")
 
 def trained(batches):
     with two.scope():
-        model = make()
+        model = make(values=Unbounded())  # Pixels past [-1, 1] would be refused before the step.
     model.optimizer.inner_optimizer.finalize_variable_values = lambda variables: None
     model.fit(tf.data.Dataset.from_tensor_slices(np.concatenate(batches)).batch(8), verbose=0, shuffle=False)
     kept = [v for v in model.optimizer.inner_optimizer.variables if "learning_rate" not in v.path]
