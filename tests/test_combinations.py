@@ -30,7 +30,7 @@ from kvdiff.diffusion import (
     bits_per_dim,
     masks,
 )
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.export import export_litert, export_onnx, export_onnx_sampler, export_saved_model
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge

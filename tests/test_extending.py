@@ -17,7 +17,7 @@ import kvdiff
 from kvdiff.cli.app import app
 from kvdiff.diffusion import FrameVectors, NoiseLevels, Prediction, Sampler, StepTable, masks
 from kvdiff.diffusion.conditions import CONDITIONS, Condition
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.transforms import CODECS

@@ -36,7 +36,7 @@ LOOPS = {
     "kvdiff.runtime.litert": ["LiteRtEngine"],
     "kvdiff.runtime.saved_model": ["SavedModelEngine"],
     "kvdiff.export.graph_sampler": ["GraphSampler"],
-    "kvdiff.export.onnx_sampler": ["_Loop"],
+    "kvdiff.export.onnx_loop": ["Loop"],
 }
 KINDS = {kind.__name__ for kind in CONDITIONS.values()}
 WHERE_KINDS_ARE = "kvdiff.diffusion.conditions.kinds"

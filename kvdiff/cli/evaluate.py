@@ -77,24 +77,15 @@ def evaluate(
     chosen = sampling.keywords(sampler)
     batch_size = chosen.pop("batch_size")
     with progress_bars() as progress:
-        how: dict[str, Any] = {
-            "features": features,
-            "classifier": classifier,
-            "batch_size": batch_size,
-            "progress": progress,
-        }
-        made = measure(sampler, rule, clips, **how, **chosen)
+        how: dict[str, Any] = {"batch_size": batch_size, "progress": progress, **chosen}
+        made = measure(sampler, rule, clips, features=features, classifier=classifier, **how)
+    defaults = {"num_steps": DEFAULT_NUM_STEPS, "solver": DEFAULT_SOLVER, "by_model": sampler.spec.sampling}
     result = result_of(
         made,
         rule,
         clips,
         model=model_record(sampler, path),
-        sampling={
-            "num_steps": DEFAULT_NUM_STEPS,
-            "solver": DEFAULT_SOLVER,
-            "by_model": sampler.spec.sampling,
-            **chosen,
-        },
+        sampling={**defaults, **chosen},
         features=I3D_RECORD if frechet else None,
         classifier=None if classifier is None else classifier.config,
         command=shlex.join(["kvdiff", *sys.argv[1:]]),

@@ -16,24 +16,22 @@ import typer
 from kvdiff.cli.runs import KERAS
 from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.conditions import ClassLabel, Condition, FrameVectors
-from kvdiff.diffusion.conditions.kinds import names_of
+from kvdiff.diffusion.conditions.condition import names_of
 from kvdiff.diffusion.process.spacing import SPACINGS
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.tasks.plans import PLANS
 from kvdiff.runtime import FORMATS
 
 __all__ = [
-    "Fps",
     "Links",
     "NumFrames",
     "OnlyNew",
-    "Output",
     "Overwrite",
     "Precision",
     "Run",
     "RuntimeName",
     "Sampling",
-    "Scale",
+    "Writing",
     "with_sampling",
 ]
 
@@ -174,6 +172,18 @@ class Sampling:
         return given
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Writing(Sampling):
+    """The options of a command that samples a video and writes it to a file."""
+
+    output: Output
+    runtime: RuntimeName = None
+    precision: Precision = None
+    fps: Fps = None
+    scale: Scale = 1
+    overwrite: Overwrite = False
+
+
 def _pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
     """Values by name of texts such as "eta=0.5" or "action=moves.npy"."""
     pairs: dict[str, Any] = {}
@@ -207,26 +217,31 @@ def _number(text: str) -> Any:
 
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of `Sampling` as options, in place of its parameter `sampling`."""
-    hints = typing.get_type_hints(Sampling, include_extras=True)
-    options = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in dataclasses.fields(Sampling)
-    ]
-    own_hints = typing.get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(annotation=own_hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(command).parameters.items()
-        if name != "sampling"
-    ]
+    """The command with the fields of `Sampling`, or of a class above it, as options in place of its parameter.
+
+    What the class adds comes where the parameter stands, the options of sampling after all others.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    name, kind = next((n, h) for n, h in hints.items() if isinstance(h, type) and issubclass(h, Sampling))
+    of_kind = typing.get_type_hints(kind, include_extras=True)
+
+    def option(each: Any, hint: Any) -> inspect.Parameter:
+        default = inspect.Parameter.empty if each.default is dataclasses.MISSING else each.default
+        return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+    options = {field.name: option(field, of_kind[field.name]) for field in dataclasses.fields(kind)}
+    last = [field.name for field in dataclasses.fields(Sampling)]
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command).parameters.values():
+        added = [each for each in options.values() if each.name not in last]
+        parameters += added if own.name == name else [option(own, hints[own.name])]
+    parameters += [options[each] for each in last]
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        chosen = {option.name: arguments.pop(option.name) for option in options}
-        command(**arguments, sampling=Sampling(**chosen))
+        chosen = {each: arguments.pop(each) for each in options}
+        command(**arguments, **{name: kind(**chosen)})
 
-    wrapped.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *options)}
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped

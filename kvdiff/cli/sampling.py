@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import pathlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kvdiff.cli.options import (
-    Fps,
-    Links,
-    NumFrames,
-    OnlyNew,
-    Output,
-    Overwrite,
-    Precision,
-    Run,
-    RuntimeName,
-    Sampling,
-    Scale,
-    with_sampling,
-)
+from kvdiff.cli.options import Links, NumFrames, OnlyNew, Run, Writing, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
+from kvdiff.cli.videos import check_count, check_output, last_frames, read, write
 from kvdiff.diffusion import Plan, Sampler, masks
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS
@@ -44,25 +31,18 @@ Past = Annotated[
 @with_sampling
 def generate(
     run: Run,
-    output: Output,
-    sampling: Sampling,
+    asked: Writing,
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips to generate.")] = 1,
     num_frames: NumFrames = None,
-    runtime: RuntimeName = None,
-    precision: Precision = None,
-    fps: Fps = None,
-    scale: Scale = 1,
-    overwrite: Overwrite = False,
 ) -> None:
     """Generate new clips from noise.
 
     Example: kvdiff generate saved_models/demo --num-clips 9 -o new.gif
     """
-    check_output(output, overwrite, fps)
-    sampler = open_run(run, runtime, precision)
-    with progress(sampling.keywords(sampler)) as keywords:
+    sampler = _opened(run, asked)
+    with _progress(asked.keywords(sampler)) as keywords:
         clips = sampler.generate(num_clips, num_frames=num_frames, **keywords)
-    write(output, sampler, [clips], rate(fps, sampler), scale)
+    write(asked, sampler, [clips])
 
 
 @with_sampling
@@ -71,17 +51,11 @@ def predict(
     clip: Annotated[
         pathlib.Path, typer.Argument(metavar="CLIP", help="The past: a .gif, .mp4, .webm, … or .npy file.")
     ],
-    output: Output,
-    sampling: Sampling,
+    asked: Writing,
     past: Past = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
-    runtime: RuntimeName = None,
-    precision: Precision = None,
-    fps: Fps = None,
-    scale: Scale = 1,
     links: Links = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Continue a clip: predict the frames after its last.
 
@@ -89,14 +63,14 @@ def predict(
 
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
-    check_output(output, overwrite, fps)
-    sampler = open_run(run, runtime, precision)
+    sampler = _opened(run, asked)
     known, source = last_frames(clip, sampler, past, links)
-    if sampling.plan is not None and num_frames is None:
+    if asked.plan is not None and num_frames is None:
         num_frames = sampler.spec.clip.num_frames
-    with progress(sampling.keywords(sampler)) as keywords:
+    with _progress(asked.keywords(sampler)) as keywords:
         future = sampler.predict_frames(known, num_frames, **keywords)
-    write(output, sampler, [future] if only_new else [known, future], rate(fps, sampler, source), scale)
+    parts = [future] if only_new else [known, future]
+    write(asked, sampler, parts, known=0 if only_new else known.shape[1], source=source)
 
 
 @with_sampling
@@ -108,8 +82,7 @@ def interpolate(
     after: Annotated[
         pathlib.Path, typer.Argument(metavar="AFTER", help="The clip after the gap; its first frames count.")
     ],
-    output: Output,
-    sampling: Sampling,
+    asked: Writing,
     context: Annotated[
         int | None,
         typer.Option(
@@ -120,12 +93,7 @@ def interpolate(
     ] = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
-    runtime: RuntimeName = None,
-    precision: Precision = None,
-    fps: Fps = None,
-    scale: Scale = 1,
     links: Links = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Fill the gap between two clips.
 
@@ -133,16 +101,16 @@ def interpolate(
 
     Example: kvdiff interpolate saved_models/demo a.gif b.gif -o filled.gif
     """
-    check_output(output, overwrite, fps)
-    sampler = open_run(run, runtime, precision)
+    sampler = _opened(run, asked)
     side = context or max(sampler.spec.clip.num_frames // 4, 1)
     (left, source), (right, _) = read(before, sampler, links), read(after, sampler, links)
     for path, clips in ((before, left), (after, right)):
-        _check_count("--context", context, clips, path)
+        check_count("--context", context, clips, path)
     left, right = left[:, -side:], right[:, :side]
-    with progress(sampling.keywords(sampler)) as keywords:
+    with _progress(asked.keywords(sampler)) as keywords:
         between = sampler.interpolate(left, right, num_frames, **keywords)
-    write(output, sampler, [between] if only_new else [left, between, right], rate(fps, sampler, source), scale)
+    parts = [between] if only_new else [left, between, right]
+    write(asked, sampler, parts, known=0 if only_new else left.shape[1] + right.shape[1], source=source)
 
 
 @with_sampling
@@ -155,34 +123,26 @@ def infill(
         str,
         typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are generated.'),
     ],
-    output: Output,
-    sampling: Sampling,
-    runtime: RuntimeName = None,
-    precision: Precision = None,
-    fps: Fps = None,
-    scale: Scale = 1,
+    asked: Writing,
     links: Links = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Keep some frames of a clip and generate the others.
 
     Example: kvdiff infill saved_models/demo clip.gif --known 0-2,7 -o filled.gif
     """
-    check_output(output, overwrite, fps)
-    sampler = open_run(run, runtime, precision)
+    sampler = _opened(run, asked)
     clips, source = read(clip, sampler, links)
-    mask = known_frames(known, clips.shape[1])
-    with progress(sampling.keywords(sampler)) as keywords:
+    mask = _known_frames(known, clips.shape[1])
+    with _progress(asked.keywords(sampler)) as keywords:
         filled = sampler.infill(clips, mask, **keywords)
-    write(output, sampler, [filled], rate(fps, sampler, source), scale)
+    write(asked, sampler, [filled], known=int(mask.sum()), source=source)
 
 
 @with_sampling
 def rollout(
     run: Run,
-    output: Output,
+    asked: Writing,
     num_frames: Annotated[int, typer.Option(metavar="N", min=2, help="Frames of the whole video, the past included.")],
-    sampling: Sampling,
     clip: Annotated[
         pathlib.Path | None,
         typer.Argument(metavar="[CLIP]", help="The past: a .gif, .mp4, .webm, … or .npy file. [default: none]"),
@@ -200,21 +160,15 @@ def rollout(
         ),
     ] = None,
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
-    runtime: RuntimeName = None,
-    precision: Precision = None,
-    fps: Fps = None,
-    scale: Scale = 1,
     links: Links = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Generate a video of any length, window by window.
 
     Example: kvdiff rollout saved_models/demo past.gif --num-frames 80 -o long.gif
     """
-    check_output(output, overwrite, fps)
-    sampler = open_run(run, runtime, precision)
+    sampler = _opened(run, asked)
     known, source = (None, None) if clip is None else last_frames(clip, sampler, past, links)
-    keywords = sampling.keywords(sampler)
+    keywords = asked.keywords(sampler)
     count = 0 if known is None else known.shape[1]
     if count >= num_frames:
         past_frames = f"the {count} frames of the past (--past says how many)"
@@ -229,9 +183,15 @@ def rollout(
     typer.echo(
         f"{plan}\n{calls} network calls with one a step, {frame_calls} frame-calls; {megabytes:.1f} MiB of video."
     )
-    with progress(keywords) as keywords:
+    with _progress(keywords) as keywords:
         video = sampler.rollout(num_frames, known, num_clips=num_clips, plan=plan, **keywords)
-    write(output, sampler, [video], rate(fps, sampler, source), scale)
+    write(asked, sampler, [video], known=count, source=source)
+
+
+def _opened(run: pathlib.Path, asked: Writing) -> Sampler:
+    """The sampler of a run, once it is certain that its video can be written."""
+    check_output(asked)
+    return open_run(run, asked.runtime, asked.precision)
 
 
 def _plan(
@@ -260,7 +220,7 @@ def _plan(
     return PLANS[name](num_frames, length, known=known, **options)
 
 
-def known_frames(text: str, frames: int) -> np.ndarray:
+def _known_frames(text: str, frames: int) -> np.ndarray:
     """bool [frames] from a list such as "0-2,6"."""
     known = np.zeros(frames, bool)
     for part in text.split(","):
@@ -274,68 +234,7 @@ def known_frames(text: str, frames: int) -> np.ndarray:
 
 
 @contextmanager
-def progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _progress(keywords: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The keywords of sampling, with a progress bar among them."""
     with progress_bars() as report:
         yield {**keywords, "progress": functools.partial(report, "Sampling")}
-
-
-def last_frames(
-    path: pathlib.Path, sampler: Sampler, count: int | None, links: str | None = None, option: str = "--past"
-) -> tuple[np.ndarray, float | None]:
-    """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer.
-
-    With them frames a second, as `read` returns it.
-    """
-    clips, source = read(path, sampler, links)
-    _check_count(option, count, clips, path)
-    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :], source
-
-
-def _check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib.Path) -> None:
-    """Refuse to take fewer frames than were asked for."""
-    if count is not None and count > clips.shape[1]:
-        raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
-
-
-def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
-    """The clips of a file in the model's size, channels and clock, and frames a second, None without a clock.
-
-    uint8 [clips, frames, height, width, channels]. A model without a clock takes frames as they are.
-    """
-    from kvdiff.media import read_timed_clips
-
-    height, width, channels = sampler.spec.clip.frame_shape
-    size, clock = None if path.suffix.lower() == ".npy" else (height, width), sampler.spec.clip.fps
-    clips = read_timed_clips(path, size=size, channels=channels, links=links, target_fps=clock)
-    if clock is not None and clips.source_fps is None:
-        typer.echo(f"{path} has no clock: its frames are taken as {clock:g} a second.", err=True)
-    elif clock is not None and not math.isclose(clips.source_fps or 0.0, clock, rel_tol=0.01):
-        typer.echo(f"{path}: source {clips.source_fps:g} fps → model {clock:g} fps.", err=True)
-    return clips.frames, clips.fps
-
-
-def rate(asked: float | None, sampler: Sampler, source: float | None = None) -> float:
-    """Frames a second of the written file: as asked, else the model's clock, the source's rate, or 8."""
-    return asked or sampler.spec.clip.fps or source or 8.0
-
-
-def check_output(path: pathlib.Path, overwrite: bool, fps: float | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    from kvdiff.media import check_writable
-
-    check_writable(path, fps=8.0 if fps is None else fps)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: exists; pass --overwrite to replace it")
-
-
-def write(path: pathlib.Path, sampler: Sampler, parts: list[np.ndarray], fps: float, scale: int) -> None:
-    """Write parts that follow each other in time, known pixels or generated numbers, [clips, frames, …] each."""
-    from kvdiff.media import write_clips
-
-    clips = np.concatenate([sampler.spec.checked("clips", part) for part in parts], axis=1)
-    if path.suffix.lower() != ".npy":
-        clips = sampler.spec.values.encode(clips)  # A picture shows the values' range as black to white.
-    write_clips(path, clips, fps=fps, scale=scale)
-    count, frames, height, width, _ = clips.shape
-    typer.echo(f"Wrote {path}: {count} clip{'s' * (count > 1)} of {frames} frames, {height}×{width} pixels.")

@@ -77,8 +77,9 @@ b being x_0's weight in (4), summed over pixels; the last term is the mass of th
 from kvdiff.diffusion.conditions import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
 from kvdiff.diffusion.process import schedules, spacing
 from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.process.levels import NoiseLevels
 from kvdiff.diffusion.process.predictions import Prediction
-from kvdiff.diffusion.process.schedules import NoiseLevels, NoiseSchedule
+from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.sampling import bound, oracle
 from kvdiff.diffusion.sampling.autoguidance import GuidedSampler
 from kvdiff.diffusion.sampling.bound import bits_per_dim

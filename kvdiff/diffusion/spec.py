@@ -10,7 +10,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import built_from, check_count, check_kind, check_mapping, check_real
 from kvdiff.diffusion.conditions import CONDITIONS, condition_from_config
-from kvdiff.diffusion.conditions.kinds import Condition
+from kvdiff.diffusion.conditions.condition import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from kvdiff.diffusion.conditions.condition import noise_input
 from kvdiff.diffusion.conditions.conditioning import Conditioning, augmented, guided_output
-from kvdiff.diffusion.conditions.kinds import noise_input
 from kvdiff.diffusion.process.noise import AUGMENTATION, SAMPLING, normal
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import step

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_path
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, noise_input, optional_names
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample

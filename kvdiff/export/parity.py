@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition
 from kvdiff.diffusion.transforms.values import Values
 
 __all__ = ["Case", "ParityError", "cases", "check_parity", "example_inputs", "measure", "sample_differences"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import ModelSpec

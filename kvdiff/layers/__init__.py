@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from kvdiff.layers.condition_concatenation import ConditionConcatenation
     from kvdiff.layers.condition_embedding import ConditionEmbedding
     from kvdiff.layers.enlarge import Enlarge
-    from kvdiff.layers.factorised_attention import (
-        LinearSpaceAttention,
-        RelativePositionBias,
-        SpaceAttention,
-        TimeAttention,
-    )
+    from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttention, TimeAttention
     from kvdiff.layers.folded_conv3d import FoldedConv3D
     from kvdiff.layers.forward_diffusion import ForwardDiffusion
     from kvdiff.layers.group_norm import FrameGroupNorm
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
     from kvdiff.layers.moved_frames import MovedFrames
     from kvdiff.layers.noise_embedding import NoiseEmbedding
     from kvdiff.layers.post_norm_block import PostNormBlock3D
+    from kvdiff.layers.relative_position_bias import RelativePositionBias
     from kvdiff.layers.resample import PatchMerge, PatchSplit
     from kvdiff.layers.residual_block import ResidualBlock3D
     from kvdiff.layers.sample_dropout import SampleDropout
@@ -49,7 +45,7 @@ _HOMES = {
     "PatchMerge": "resample",
     "PatchSplit": "resample",
     "PostNormBlock3D": "post_norm_block",
-    "RelativePositionBias": "factorised_attention",
+    "RelativePositionBias": "relative_position_bias",
     "ResidualBlock3D": "residual_block",
     "SampleDropout": "sample_dropout",
     "SpaceAttention": "factorised_attention",

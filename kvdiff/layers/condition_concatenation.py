@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.conditions import condition_from_config
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, ClipVector, Condition
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition
+from kvdiff.diffusion.conditions.kinds import ClipVector
 
 __all__ = ["ConditionConcatenation"]
 

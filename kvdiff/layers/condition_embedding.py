@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.conditions import condition_from_config
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, optional_names
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, optional_names
 
 __all__ = ["ConditionEmbedding"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 
 __all__ = ["EXPORTS", "DenoiserContract", "condition_inputs", "export_signature", "input_shapes"]
@@ -73,10 +73,10 @@ class DenoiserContract:
             prediction=_own(denoiser, layers, "prediction", None),
         )
 
-    def check(self, frame_shape: tuple[int, int, int], outputs: int) -> None:
-        """Raise unless the denoiser takes frames (height, width, channels) and answers with `outputs` channels.
+    def check(self, frame_shape: tuple[int, int, int], outputs: int, known_noise: float, prediction: str) -> None:
+        """Raise unless the denoiser goes with a model: frames (height, width, channels) and its other arguments.
 
-        The error names the nearest legal sizes.
+        An error of sizes names the nearest that fit.
         """
         for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
             if size % self.frame_multiple:
@@ -95,6 +95,13 @@ class DenoiserContract:
             )
         if self.out_channels != outputs:
             raise ValueError(f"`denoiser`: expected {outputs} output channels. Received: {self.out_channels}")
+        if self.known_noise not in (None, known_noise):
+            raise ValueError(
+                f"`known_noise`: expected the denoiser's, {self.known_noise}, to which it takes frames for known. "
+                f"Received: {known_noise}. Make both the same, e.g. UNet3D(…, known_noise={known_noise})."
+            )
+        if self.prediction not in (None, prediction):
+            raise ValueError(f"`prediction`: expected the denoiser's, {self.prediction!r}. Received: {prediction!r}")
 
 
 def _own(denoiser: keras.Model, layers: list[Any], name: str, default: Any) -> Any:

@@ -11,9 +11,10 @@ from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.conditions.kinds import ClipVector
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.layers.condition_concatenation import ConditionConcatenation
-from kvdiff.layers.factorised_attention import LinearSpaceAttention, RelativePositionBias, SpaceAttention, TimeAttention
+from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttention, TimeAttention
 from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.post_norm_block import PostNormBlock3D
+from kvdiff.layers.relative_position_bias import RelativePositionBias
 from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
 from kvdiff.models.denoiser import condition_inputs

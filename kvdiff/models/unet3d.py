@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, optional_names
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, optional_names
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge

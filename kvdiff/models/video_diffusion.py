@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from kvdiff.diffusion.checks import check_clip_shape, check_count, check_real
+from kvdiff.diffusion.checks import check_clip_shape, check_flag
 from kvdiff.diffusion.process.clip_spec import ClipSpec
-from kvdiff.diffusion.process.noise import EPS, MASK, TIMESTEP, normal, uniform
-from kvdiff.diffusion.process.predictions import Prediction, noise_label
+from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
-from kvdiff.diffusion.process.weights import loss_weights
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
-from kvdiff.diffusion.transforms.values import PIXELS, Pixels, Values, values_from_config
+from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
-from kvdiff.models.arguments import built, made, named, parts_of
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.sampling import KerasEngine
-from kvdiff.training.conditions import NoiseKey, training_conditions
-from kvdiff.training.data_checks import by_sample, check_range, in_range
+from kvdiff.training.arguments import built, made
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.hybrid_loss import HybridLoss
-from kvdiff.training.replicas import sample_numbers
-from kvdiff.training.timesteps import TimestepDraw
+from kvdiff.training.noising import Noising
 from kvdiff.training.trainer import DiffusionTrainer
 
 __all__ = ["VideoDiffusion"]
@@ -122,55 +114,38 @@ class VideoDiffusion(DiffusionTrainer):
         clip = clip_shape if isinstance(clip_shape, ClipSpec) else ClipSpec(*check_clip_shape("clip_shape", clip_shape))
         codec = built("codec", codec, lambda: codec_from_config(codec))
         shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
-        if not isinstance(learned_variance, bool):
-            raise TypeError(f"`learned_variance`: expected True or False. Received: {learned_variance!r}")
-        channels = shape[-1]
-        outputs = 2 * channels if learned_variance else channels
-        if denoiser is None:
-            denoiser = UNet3D(channels, out_channels=outputs, known_noise=known_noise)
-        self.denoiser = denoiser
-        contract = DenoiserContract.of(denoiser)
-        contract.check(shape, outputs)
-        if contract.known_noise not in (None, known_noise):
-            raise ValueError(
-                f"`known_noise`: expected the denoiser's, {contract.known_noise}, to which it takes frames for known. "
-                f"Received: {known_noise}. Make both the same, e.g. UNet3D(…, known_noise={known_noise})."
-            )
         self.forward_diffusion = ForwardDiffusion(
             made("schedule", NoiseSchedule, schedule or "cosine"),
             made("prediction", Prediction, prediction),
-            learned_variance=learned_variance,
+            learned_variance=check_flag("learned_variance", learned_variance),
             name="forward_diffusion",
         )
-        if contract.prediction not in (None, self.forward_diffusion.prediction.name):
-            raise ValueError(
-                f"`prediction`: expected the denoiser's, {contract.prediction!r}. "
-                f"Received: {self.forward_diffusion.prediction.name!r}"
-            )
-        noise, predicted = self.forward_diffusion.schedule, self.forward_diffusion.prediction
-        masks = {} if known_frames is None else known_frames
-        if not isinstance(masks, (FrameMask, Mapping)):
-            raise TypeError(
-                f"`known_frames`: expected KnownFrames(…), a mask, or either's configuration. Received: {masks!r}"
-            )
+        outputs = 2 * shape[-1] if learned_variance else shape[-1]
+        if denoiser is None:
+            denoiser = UNet3D(shape[-1], out_channels=outputs, known_noise=known_noise)
+        self.denoiser, contract = denoiser, DenoiserContract.of(denoiser)
+        contract.check(shape, outputs, known_noise, self.forward_diffusion.prediction.name)
         self.spec = ModelSpec(
             clip,
-            noise,
-            predicted,
+            self.forward_diffusion.schedule,
+            self.forward_diffusion.prediction,
             built("values", values, lambda: values_from_config(values)),
             codec,
             contract.conditions,
-            built("known_frames", masks, lambda: mask_from_config(masks)),
+            built("known_frames", known_frames, lambda: mask_from_config({} if known_frames is None else known_frames)),
             known_noise,
             independent_noise,
             sampling or {},
         )
-        self.loss_weight, self.timesteps = named("loss_weight", loss_weight), named("timesteps", timesteps)
-        self.timestep_draw = built("timesteps", timesteps, lambda: TimestepDraw(noise, self.timesteps))
-        weights = built("loss_weight", loss_weight, lambda: loss_weights(noise, predicted, **self.loss_weight))
-        self._loss_weights = weights.astype(np.float32)
-        self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
-        self.seed = check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+        self.noising = Noising(
+            self.spec,
+            self.forward_diffusion,
+            loss_weight=loss_weight,
+            timesteps=timesteps,
+            condition_dropout=condition_dropout,
+            seed=seed,
+        )
+        self.timestep_draw, self.seed = self.noising.timestep_draw, self.noising.seed
         self.sampler = Sampler(self.spec, KerasEngine(denoiser, self.spec))
         self.built = True
 
@@ -218,103 +193,20 @@ class VideoDiffusion(DiffusionTrainer):
     predict_on_batch = predict
 
     def blank_batch(self) -> tuple[Any, Any]:
-        """A clip of zeros, with conditions that are all 0."""
+        """A clip of zeros, with the conditions of one that says none."""
         shape = self.spec.latent.num_frames, self.spec.latent.frame_shape
-        given = {
-            name: np.zeros((1, *condition.shape(*shape)), condition.dtype)
-            for name, condition in self.spec.conditions.items()
-        }
+        given = {name: condition.default(*shape)[None] for name, condition in self.spec.conditions.items()}
         return np.zeros((1, *self.spec.clip.shape), np.float32), given
 
     def noised(
         self, data: Any, training_step: Any, timestep: Any = None, *, samples: Any = None
     ) -> tuple[dict[str, Any], Any, Any]:
-        """From clean clips to what Keras trains on.
-
-        Args:
-            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips, array) where there is
-                but one; with sample weights (clips, conditions or {}, weights [batch] or [batch, frames]).
-            training_step: which noise to draw.
-            timestep: int [batch], in place of those that would be drawn.
-            samples: int [batch], the clips' numbers in the global batch, if not those of this replica.
-
-        Returns:
-            The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
-            the others that every clip counts the same, times the weight of its timestep and its sample weight.
-
-        Raises:
-            TypeError, ValueError: data of another type, shape or range, or with NaN; conditions that the denoiser does
-                not take. In a graph range and NaN are looked at when it runs.
-        """
-        clips, given, sample_weight = parts_of(data)
-        if not self.spec.conditions and any(leaf is not None for leaf in keras.tree.flatten(given)):
-            text = "labels or conditions are not trained on: the denoiser was built without `conditions`"
-            warnings.warn(text, stacklevel=2)
-        x_0 = self._clean(clips)
-        batch, frames = ops.shape(x_0)[:2]
-        where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)
-        masks = self.spec.known_frames
-        known = masks.draw(ops, uniform(*where, masks.num_uniforms(frames), MASK), frames)
-        if timestep is None:
-            timestep, clean = self._timesteps(where, known, frames)
-        else:
-            timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
-        eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
-        inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
-        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
-        if given is not None:
-            floats = [name for name, condition in self.spec.conditions.items() if "float" in condition.dtype]
-            inputs |= {name: in_range(f"condition {name}", inputs[name]) for name in floats}
-        weight = ops.take(ops.convert_to_tensor(self._loss_weights), timestep) * self.timestep_draw.importance(timestep)
-        unknown = ops.cast(ops.logical_not(known), "float32")
-        share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
-        return inputs, target, (share * weight)[:, :, None, None] * by_sample(sample_weight, batch)
-
-    def _timesteps(self, where: NoiseKey, known: Any, frames: Any) -> tuple[Any, Any]:
-        """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
-        drawn = uniform(*where, 4 + frames, TIMESTEP)
-        timestep, clean = ops.broadcast_to(self.timestep_draw(drawn[:, :1]), ops.shape(known)), known
-        if self.spec.independent_noise:
-            own = self.timestep_draw(drawn[:, 4:])
-            timestep = ops.where(drawn[:, 1:2] < self.spec.independent_noise, own, timestep)
-        if self.spec.known_noise:
-            schedule = self.forward_diffusion.schedule
-            below = int((noise_label(schedule.alpha, schedule.sigma) <= self.spec.known_noise).sum())
-            noisy = ops.logical_and(known, drawn[:, 2:3] < 0.5)
-            timestep = ops.where(noisy, ops.cast(ops.floor(drawn[:, 3:4] * below), timestep.dtype), timestep)
-            clean = ops.logical_and(known, ops.logical_not(noisy))
-        return timestep, clean
-
-    def _clean(self, clips: Any) -> Any:
-        """x_0 of a batch of clips, whose static shape is checked."""
-        frames = (self.spec.clip.num_frames, 1, None)  # None: batches of clips and of images in one data set.
-        shape = self.spec.clip.frame_shape
-        if len(clips.shape) != 5 or clips.shape[1] not in frames or tuple(clips.shape[2:]) != shape:
-            expected = ", ".join(map(str, self.spec.clip.shape))
-            raise ValueError(
-                f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
-                f"Received: {list(clips.shape)}"
-            )
-        if self._has_limits(clips):
-            clips = in_range("clips", ops.cast(clips, "float32"), *self.spec.values.limits)
-        return self.spec.encode(clips, ops)
-
-    def _has_limits(self, clips: Any) -> bool:
-        """Whether clips may be out of range, after a check that they are numbers of the values' kind."""
-        dtype = keras.backend.standardize_dtype(clips.dtype)
-        if dtype == "uint8" and isinstance(self.spec.values, Pixels):
-            return False
-        self.spec.values.check_kind("clips", np.empty(0, "float32" if "float" in dtype else dtype))
-        return True
+        """The denoiser's inputs, the target and the loss weight of a batch of data: see `Noising`."""
+        return self.noising(data, training_step, timestep, samples)
 
     def check_batch(self, data: Any) -> None:
         """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
-        clips, given, _ = parts_of(data)
-        if self._has_limits(clips):
-            check_range("clips", clips, *self.spec.values.limits)
-        for condition in keras.tree.flatten(given):
-            if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
-                check_range("conditions", condition)
+        self.noising.check_batch(data)
 
     # Sampling: see `kvdiff.diffusion.Sampler.infill` for every keyword.
 
@@ -379,11 +271,8 @@ class VideoDiffusion(DiffusionTrainer):
             **super().get_config(),
             "spec": self.spec.config,
             "denoiser": keras.saving.serialize_keras_object(self.denoiser),
-            "condition_dropout": self.condition_dropout,
-            "loss_weight": self.loss_weight,
-            "timesteps": self.timesteps,
             "learned_variance": self.forward_diffusion.learned_variance,
-            "seed": self.seed,
+            **self.noising.config,
         }
 
     @classmethod

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
 from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.format import COLUMNS, MEMORY, Format, packed_rows

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 
 __all__ = ["check_tensors", "shapes_of"]

@@ -8,8 +8,8 @@ from typing import Any
 
 from keras import ops
 
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.conditions.conditioning import augmented
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, CONDITION, normal, uniform
 from kvdiff.diffusion.transforms.values import Values
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvdiff.layers.factorised_attention import LinearSpaceAttention, RelativePositionBias, SpaceAttention, TimeAttention
+from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttention, TimeAttention
+from kvdiff.layers.relative_position_bias import RelativePositionBias
 from tests.layers.differentiation import assert_layer_as_plain
 from tests.layers.harness import check_layer
 

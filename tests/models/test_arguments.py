@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kvdiff
-from kvdiff.models.arguments import parts_of
+from kvdiff.training.noising import parts_of
 from tests.training.trainings import SHAPE, clips, tiny_denoiser
 
 

@@ -176,7 +176,7 @@ def test_each_condition_is_withheld_alone_and_all_together(every_kind):
     clips = tf.zeros((4000, 3, 4, 4, 1))
     told = {"text": tf.zeros((4000, 3)), "action": tf.zeros((4000, 3, 2))}
     given = np.asarray(every_kind.noised((clips, told), 0)[0]["told"])
-    p = every_kind.condition_dropout
+    p = every_kind.noising.condition_dropout
     expected = {0: p + (1 - p) * p**3, 3: (1 - p) ** 4}
     for count, share in expected.items():
         assert abs((given.sum(axis=1) == count).mean() - share) < 0.03

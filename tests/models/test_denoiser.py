@@ -62,7 +62,7 @@ def test_small_clips_must_divide_the_frames_too():
 )
 def test_clips_that_it_does_not_take_are_refused(shape, outputs, message):
     with pytest.raises(ValueError, match=message):
-        DenoiserContract.of(network(Halving(), channels=3)).check(shape, outputs)
+        DenoiserContract.of(network(Halving(), channels=3)).check(shape, outputs, 0.0, "v")
 
 
 def test_what_is_no_denoiser_is_refused():

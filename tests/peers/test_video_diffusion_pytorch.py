@@ -98,7 +98,7 @@ def test_random_weights_of_the_peers_own_default(tmp_path: Path) -> None:
 def test_buckets_of_distance() -> None:
     from video_diffusion_pytorch.video_diffusion_pytorch import RelativePositionBias as Theirs
 
-    from kvdiff.layers.factorised_attention import RelativePositionBias
+    from kvdiff.layers.relative_position_bias import RelativePositionBias
 
     layer, theirs = RelativePositionBias(1), Theirs(1, max_distance=32)
     layer.build((1, 64, 1, 1, 1))

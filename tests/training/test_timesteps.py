@@ -42,7 +42,7 @@ def test_importance_sampling_draws_more_where_the_loss_is_larger():
     np.testing.assert_allclose(first, 10_000, atol=1)
     callback.on_epoch_begin(1)
     later = np.bincount(np.asarray(model.timestep_draw(UNIFORMS)), minlength=8)
-    weights = model._loss_weights
+    weights = model.noising.loss_weights
     assert later[np.argmax(weights)] == later.max() > 2 * 10_000
     assert later.min() > 0
 

@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvdiff.diffusion.checks import built_from, check_choice, check_kind
-from kvdiff.diffusion.conditions.kinds import (
-    ClassLabel,
-    ClipVector,
-    Condition,
-    FrameTimes,
-    FrameVectors,
-    LowResolution,
-)
+from kvdiff.diffusion.conditions.condition import Condition
+from kvdiff.diffusion.conditions.kinds import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
 
 __all__ = [
     "CONDITIONS",

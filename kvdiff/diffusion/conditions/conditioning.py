@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_interval, check_mapping, check_real
+from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
-from kvdiff.diffusion.conditions.kinds import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
 from kvdiff.diffusion.transforms.values import PIXELS, Values
 

@@ -1,134 +1,20 @@
-"""What a denoiser may know of a clip besides its known frames: a class, a vector, an action a frame, a smaller twin.
-
-A condition is a value of a few fields that answers for itself: which array it takes, how training finds it, what the
-network reads of it. The network, the samplers and the exported files ask the condition and never what kind it is, so a
-new kind is one class in a file of its own, and its entry in `kvdiff.diffusion.conditions.CONDITIONS`.
-
-Every condition but those that are always present may also be *absent*, which classifier-free guidance needs (Ho &
-Salimans 2022, arXiv:2207.12598): the denoiser's input `CONDITION_MASK`, float32 [batch, conditions], is 1 where a
-condition is present and 0 where it is not.
-"""
+"""The kinds of conditions: a class, a vector a clip or a frame, when frames were taken, a smaller twin of the clip."""
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_array, check_count, check_real
+from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.conditions.condition import Condition, FrameShape, extremes, noise_input
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.diffusion.transforms.values import Values
 
-__all__ = [
-    "CONDITION_MASK",
-    "ClassLabel",
-    "ClipVector",
-    "Condition",
-    "FrameTimes",
-    "FrameVectors",
-    "LowResolution",
-    "names_of",
-    "noise_input",
-    "optional_names",
-]
-
-CONDITION_MASK = "told"
-"""The denoiser's input that says which conditions are present, float32 [batch, conditions]; so named in every file."""
-
-FrameShape = tuple[Any, Any, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition(abc.ABC):
-    """One thing that a denoiser may know; the denoiser's input has the name that the user chose for it."""
-
-    name: ClassVar[str]
-    dtype: ClassVar[str] = "float32"
-    per_frame: ClassVar[bool] = False
-    """Whether the array's second axis is frames, so that a window of a long video takes its own."""
-    is_always_present: ClassVar[bool] = False
-    """Whether there is a value even where nobody gave one, so that it cannot be absent."""
-    tells_time: ClassVar[bool] = False
-    """Whether it says when frames were taken, so that a window may have gaps."""
-    has_noise: ClassVar[bool] = False
-    """Whether its array carries noise, whose label, float32 [batch], is a further input: see `noise_input`."""
-    comes_from_clips: ClassVar[bool] = False
-    """Whether training computes the array from the clips where the data has none."""
-
-    @abc.abstractmethod
-    def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
-        """The array's shape but for the batch, for clips of `frames` frames (height, width, channels)."""
-
-    # Values.
-
-    def default(self, frames: int, frame_shape: FrameShape) -> np.ndarray:
-        """The array of one clip where the condition is not given."""
-        return np.zeros(self.shape(frames, frame_shape), self.dtype)
-
-    def example(self, rng: np.random.Generator, batch: int, frames: int, frame_shape: FrameShape) -> np.ndarray:
-        """A random array for a batch, to try a network with."""
-        return rng.uniform(-1, 1, (batch, *self.shape(frames, frame_shape)))
-
-    def check(self, name: str, value: Any, batch: int, frames: int, frame_shape: FrameShape) -> np.ndarray:
-        """`value` as this condition's array, with a batch axis; one value for all clips is repeated.
-
-        Raises:
-            ValueError: wrong shape or range.
-            TypeError: wrong kind of number.
-        """
-        value = check_array(name, value)
-        shape = self.shape(frames, frame_shape)
-        if value.shape not in (shape, (batch, *shape)):
-            one, many = list(shape), [batch, *shape]
-            raise ValueError(f"`{name}`: expected shape {many}, or {one} for all clips. Received: {list(value.shape)}")
-        self._check_values(name, value)
-        return np.broadcast_to(value, (batch, *shape)).astype(self.dtype)
-
-    def _check_values(self, name: str, value: np.ndarray) -> None:
-        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
-            raise ValueError(f"`{name}`: expected finite numbers. Received: dtype {value.dtype}, {_extremes(value)}")
-
-    def encoded(self, name: str, value: Any, values: Values) -> Any:
-        """The array as the network sees it, where it holds a clip's numbers; raises as `check` does."""
-        return value
-
-    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
-        """The array for a training batch: the data's `value`; None where there is none, but `comes_from_clips` x_0."""
-        return xp.cast(value, self.dtype)
-
-    def in_range(self, xp: Any, value: Any) -> Any:
-        """`value` moved to where the network cannot fail on it: a server has no other way to treat a bad row."""
-        return value
-
-    # What the network reads of it, with `xp` = `keras.ops`.
-
-    @property
-    def pixel_scale(self) -> int:
-        """How many times smaller a clip the array is, whose pixels the network sees; 0 where it is no clip."""
-        return 0
-
-    @property
-    def num_features(self) -> int:
-        """How many rows the map of `embedding` has."""
-        raise NotImplementedError
-
-    def features(self, xp: Any, inputs: Mapping[str, Any], name: str) -> Any:
-        """The numbers that a linear map reads, float32 [batch, num_features], or [batch, frames, num_features]."""
-        return xp.cast(inputs[name], "float32")
-
-    def embedding(self, xp: Any, inputs: Mapping[str, Any], name: str, weights: Any) -> Any:
-        """[batch, frames or 1, units] by the map `weights` [num_features, units]; `name` is that of its input."""
-        vectors = xp.matmul(self.features(xp, inputs, name), weights)
-        return vectors if len(vectors.shape) == 3 else vectors[:, None, :]
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What `condition_from_config` rebuilds this condition from."""
-        return {"condition": self.name, **dataclasses.asdict(self)}
+__all__ = ["ClassLabel", "ClipVector", "FrameTimes", "FrameVectors", "LowResolution"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +42,7 @@ class ClassLabel(Condition):
         if not np.issubdtype(value.dtype, np.integer):
             raise TypeError(f"{wanted}. Received: dtype {value.dtype}")
         if value.min() < 0 or value.max() >= self.num_classes:
-            raise ValueError(f"{wanted}. Received: {_extremes(value)}")
+            raise ValueError(f"{wanted}. Received: {extremes(value)}")
 
     def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The data's labels, [batch] or [batch, 1]."""
@@ -304,7 +190,7 @@ class LowResolution(Condition):
         x_0 = values.encode(value)
         if values.bounds is not None and np.abs(x_0).max(initial=0.0) > 1.0001:
             low, high = values.limits
-            raise ValueError(f"`{name}`: expected values in [{low:g}, {high:g}]. Received: {_extremes(value)}")
+            raise ValueError(f"`{name}`: expected values in [{low:g}, {high:g}]. Received: {extremes(value)}")
         return x_0
 
     def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
@@ -325,25 +211,6 @@ _LEVEL_WAVES = 8
 _TIME_WAVES = 10
 
 
-def optional_names(conditions: Mapping[str, Condition]) -> list[str]:
-    """The names of the conditions that may be absent, in the order of `CONDITION_MASK`'s columns."""
-    return [name for name, condition in conditions.items() if not condition.is_always_present]
-
-
-def names_of(conditions: Mapping[str, Condition], kind: type[Condition]) -> list[str]:
-    """The names of the conditions of one kind."""
-    return [name for name, condition in conditions.items() if isinstance(condition, kind)]
-
-
-def noise_input(name: str) -> str:
-    """The denoiser's input for the noise label of a condition `name` that has noise, float32 [batch]."""
-    return f"{name}_noise"
-
-
 def _waves(xp: Any, value: Any, frequencies: np.ndarray) -> Any:
     angle = xp.expand_dims(xp.cast(value, "float32"), -1) * frequencies.astype(np.float32)
     return xp.concatenate([xp.sin(angle), xp.cos(angle)], axis=-1)
-
-
-def _extremes(value: np.ndarray) -> str:
-    return f"minimum {value.min()}, maximum {value.max()}" if value.size else "nothing"

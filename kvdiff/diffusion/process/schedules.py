@@ -7,9 +7,10 @@ two float64 arrays over the training timesteps 0 … T-1, least noisy first, plu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 
@@ -17,18 +18,9 @@ from kvdiff.diffusion.checks import check_array, check_choice, check_count, chec
 from kvdiff.diffusion.limits import MAX_LOGSNR, MAX_TIMESTEPS
 from kvdiff.diffusion.process.levels import PATHS, NoiseLevels, from_label, from_logsnr, half_logsnr, on_path, path_of
 
-__all__ = [
-    "SCHEDULES",
-    "NoiseLevels",
-    "NoiseSchedule",
-    "cosine",
-    "flow",
-    "karras",
-    "linear",
-    "logsnr",
-    "scaled_linear",
-    "sigmoid",
-]
+__all__ = ["SCHEDULES", "NoiseSchedule", "cosine", "flow", "karras", "linear", "logsnr", "scaled_linear", "sigmoid"]
+
+_Arguments = ParamSpec("_Arguments")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,14 +91,14 @@ class NoiseSchedule:
         """The schedule rescaled to end on pure noise (Lin et al. 2024, arXiv:2305.08891, Algorithm 1).
 
         Sampling starts from pure noise; a schedule that ends above it teaches the network to read the clip's mean from
-        the
-        "noise", and samples come out grey. Predict "v", "x0" or "flow" with it: eps says nothing of x_0 at alpha = 0.
+        the "noise", and samples come out grey. Predict "v", "x0" or "flow" with it: eps says nothing of x_0 where alpha
+        is 0.
         """
         if self.path != "vp" or self.num_timesteps < 2 or "logsnr_shift" in self.config:
             raise ValueError(
                 "with_zero_terminal_snr: expected a variance-preserving schedule of at least 2 timesteps, rescaled "
-                "before it "
-                f"is shifted. Received: path {self.path!r}, {self.num_timesteps} timesteps, config {dict(self.config)}"
+                f"before it is shifted. Received: path {self.path!r}, {self.num_timesteps} timesteps, "
+                f"config {dict(self.config)}"
             )
         first, last = self.alpha[0], self.alpha[-1]
         alpha = (self.alpha - last) * (first / (first - last))
@@ -143,8 +135,7 @@ class NoiseSchedule:
     @property
     def betas(self) -> np.ndarray:
         """float64 [T], the variance that each step of the forward chain adds."""
-        previous = np.concatenate([[1.0], self.alphas_cumprod[:-1]])
-        return 1.0 - self.alphas_cumprod / previous
+        return 1.0 - self.alphas_cumprod / np.append(1.0, self.alphas_cumprod[:-1])
 
     @property
     def logsnr(self) -> np.ndarray:
@@ -186,49 +177,61 @@ def _ends(array: np.ndarray) -> str:
     return np.array2string(array, threshold=8, edgeitems=3)
 
 
+def _named(make: Callable[_Arguments, NoiseSchedule]) -> Callable[_Arguments, NoiseSchedule]:
+    """A schedule by name: its number of timesteps is checked, and its arguments become the `config`."""
+    signature = inspect.signature(make)
+
+    @functools.wraps(make)
+    def schedule(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> NoiseSchedule:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        check_count("num_timesteps", bound.arguments["num_timesteps"], at_most=MAX_TIMESTEPS)
+        return dataclasses.replace(make(*args, **kwargs), config={"name": make.__name__, **bound.arguments})
+
+    return schedule
+
+
+@_named
 def linear(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
     """Betas rising linearly (Ho et al. 2020, arXiv:2006.11239, section 4), scaled by 1000 / T.
 
     The published ends belong to T = 1000. Used unscaled at T = 50 they leave alphas_cumprod[-1] = 0.60: the "noise"
-    that sampling starts from would still be mostly signal. The scale keeps the whole chain's noise the same for every
-    T.
+    that sampling starts from would still be mostly signal. The scale keeps the chain's noise the same for every T.
     """
-    return _from_ramp("linear", 1.0, num_timesteps, beta_start, beta_end)
+    return _ramp(1.0, num_timesteps, beta_start, beta_end)
 
 
+@_named
 def scaled_linear(num_timesteps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> NoiseSchedule:
     """Square roots of beta rising linearly (Rombach et al. 2022, arXiv:2112.10752), scaled by 1000 / T as `linear`."""
-    return _from_ramp("scaled_linear", 0.5, num_timesteps, beta_start, beta_end)
+    return _ramp(0.5, num_timesteps, beta_start, beta_end)
 
 
-def _from_ramp(name: str, power: float, num_timesteps: int, beta_start: float, beta_end: float) -> NoiseSchedule:
+def _ramp(power: float, num_timesteps: int, beta_start: float, beta_end: float) -> NoiseSchedule:
     """beta^power rising linearly, scaled by 1000 / T."""
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("beta_start", beta_start, above=0.0, below=1.0)
     check_real("beta_end", beta_end, above=0.0, below=1.0)
     ramp = np.linspace(beta_start**power, beta_end**power, num_timesteps, dtype=np.float64) ** (1.0 / power)
     largest = max(beta_start, beta_end) * 1000.0
     if largest >= num_timesteps:
         raise ValueError(
-            f"{name} schedule: expected beta * 1000 / num_timesteps < 1. Received: {largest / num_timesteps} at "
+            f"schedule: expected beta * 1000 / num_timesteps < 1. Received: {largest / num_timesteps} at "
             f"num_timesteps={num_timesteps}. Use at least {int(largest) + 1} timesteps, or the cosine schedule."
         )
-    config = dict(name=name, num_timesteps=num_timesteps, beta_start=beta_start, beta_end=beta_end)
-    return NoiseSchedule.from_betas(ramp * (1000.0 / num_timesteps), config)
+    return NoiseSchedule.from_betas(ramp * (1000.0 / num_timesteps))
 
 
+@_named
 def cosine(num_timesteps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
     """alphas_cumprod following a squared cosine (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17)."""
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("offset", offset, above=0.0, below=1.0)
     check_real("max_beta", max_beta, above=0.0, below=1.0)
     edges = np.arange(num_timesteps + 1, dtype=np.float64) / num_timesteps
     log_curve = 2.0 * np.log(np.cos((edges + offset) / (1.0 + offset) * np.pi / 2))
-    betas = np.minimum(-np.expm1(np.diff(log_curve)), max_beta)
-    config = dict(name="cosine", num_timesteps=num_timesteps, offset=offset, max_beta=max_beta)
-    return NoiseSchedule.from_betas(betas, config)
+    return NoiseSchedule.from_betas(np.minimum(-np.expm1(np.diff(log_curve)), max_beta))
 
 
+@_named
 def sigmoid(
     num_timesteps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999
 ) -> NoiseSchedule:
@@ -240,7 +243,6 @@ def sigmoid(
         tau: the sigmoid's temperature; above 1 spends more timesteps on little noise and on much.
         max_beta: betas are cut here, for the curve ends at 0.
     """
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("tau", tau, above=1e-6, below=1e6, closed=True)
     check_real("start", start, above=-500 * tau, below=500 * tau, closed=True)  # Where exp is still a number.
     check_real("end", end, above=start, below=500 * tau)
@@ -248,11 +250,10 @@ def sigmoid(
     edges = np.arange(num_timesteps + 1, dtype=np.float64) / num_timesteps
     falling = 1.0 / (1.0 + np.exp((edges * (end - start) + start) / tau))
     curve = (falling - falling[-1]) / (falling[0] - falling[-1])
-    betas = np.minimum(1.0 - curve[1:] / curve[:-1], max_beta)
-    config = dict(name="sigmoid", num_timesteps=num_timesteps, start=start, end=end, tau=tau, max_beta=max_beta)
-    return NoiseSchedule.from_betas(betas, config)
+    return NoiseSchedule.from_betas(np.minimum(1.0 - curve[1:] / curve[:-1], max_beta))
 
 
+@_named
 def logsnr(
     num_timesteps: int = 1000, logsnr_min: float = -15.0, logsnr_max: float = 15.0, path: str = "vp"
 ) -> NoiseSchedule:
@@ -260,42 +261,34 @@ def logsnr(
 
     A network that knows the level and not the timestep's index sees log-SNR as good as continuous when T is large.
     """
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("logsnr_min", logsnr_min, above=-MAX_LOGSNR, below=MAX_LOGSNR, closed=True)
     check_real("logsnr_max", logsnr_max, above=logsnr_min, below=MAX_LOGSNR)
     check_choice("path", path, PATHS)
-    config = dict(name="logsnr", num_timesteps=num_timesteps, logsnr_min=logsnr_min, logsnr_max=logsnr_max, path=path)
     falling = np.linspace(logsnr_min, logsnr_max, num_timesteps)[::-1]  # A single timestep is the noisiest.
-    return NoiseSchedule(*from_logsnr(path, falling), config)
+    return NoiseSchedule(*from_logsnr(path, falling))
 
 
+@_named
 def karras(
     num_timesteps: int = 1000, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
 ) -> NoiseSchedule:
     """x_t = x_0 + sigma eps with sigma^(1/rho) evenly spaced (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     check_real("sigma_min", sigma_min, above=1e-12, below=1e12, closed=True)
     check_real("sigma_max", sigma_max, above=sigma_min, below=1e12)
     check_real("rho", rho, above=0.1, below=1000.0, closed=True)
     ends = sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho)
     sigma = np.linspace(*ends, num_timesteps)[::-1] ** rho  # A single timestep is the noisiest.
-    config = dict(name="karras", num_timesteps=num_timesteps, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-    return NoiseSchedule(np.ones_like(sigma), sigma, config)
+    return NoiseSchedule(np.ones_like(sigma), sigma)
 
 
+@_named
 def flow(num_timesteps: int = 1000) -> NoiseSchedule:
     """x_t = (1 - t) x_0 + t eps, t evenly spaced up to 1, which is pure noise (Liu et al. 2022, arXiv:2209.03003)."""
-    check_count("num_timesteps", num_timesteps, at_most=MAX_TIMESTEPS)
     t = np.arange(1, num_timesteps + 1, dtype=np.float64) / num_timesteps
-    return NoiseSchedule(1.0 - t, t, dict(name="flow", num_timesteps=num_timesteps))
+    return NoiseSchedule(1.0 - t, t)
 
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
-    "linear": linear,
-    "scaled_linear": scaled_linear,
-    "cosine": cosine,
-    "sigmoid": sigmoid,
-    "logsnr": logsnr,
-    "karras": karras,
-    "flow": flow,
+    make.__name__: make for make in (linear, scaled_linear, cosine, sigmoid, logsnr, karras, flow)
 }
+"""By the names that a `config` has."""

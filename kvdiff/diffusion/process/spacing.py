@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_kind, received
-from kvdiff.diffusion.process.schedules import NoiseLevels, NoiseSchedule
+from kvdiff.diffusion.process.levels import NoiseLevels
+from kvdiff.diffusion.process.schedules import NoiseSchedule
 
 __all__ = [
     "SPACINGS",

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from kvdiff.diffusion.checks import check_can, check_count, check_mapping, check_real
-from kvdiff.diffusion.conditions.kinds import LowResolution, names_of
+from kvdiff.diffusion.conditions.condition import names_of
+from kvdiff.diffusion.conditions.kinds import LowResolution
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.transforms.codec import reduced

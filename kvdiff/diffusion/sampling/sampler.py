@@ -9,22 +9,18 @@ runs every plan on every engine:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_known, check_real
-from kvdiff.diffusion.conditions.conditioning import Conditioning
-from kvdiff.diffusion.process.noise import CONTEXT
-from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
-from kvdiff.diffusion.sampling.keywords import Keywords, Progress, with_defaults
-from kvdiff.diffusion.solvers.by_name import step_table
-from kvdiff.diffusion.solvers.rows import KnownLevel
-from kvdiff.diffusion.solvers.step_table import StepTable
-from kvdiff.diffusion.spec import MAX_KNOWN_NOISE, ModelSpec
+from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_known
+from kvdiff.diffusion.sampling.call import Call
+from kvdiff.diffusion.sampling.engine import Engine
+from kvdiff.diffusion.sampling.keywords import Progress, with_defaults
+from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import masks
-from kvdiff.diffusion.tasks.plan import Window, network_calls
+from kvdiff.diffusion.tasks.plan import Window
 from kvdiff.diffusion.tasks.plans import frame_rate, plan_for
 
 __all__ = ["Progress", "Sampler", "check_sampler"]
@@ -210,99 +206,8 @@ class Sampler:
                 raise ValueError("`plan`, `at_a_time`: expected the same known frames in every clip of the batch.")
             times = any(condition.tells_time for condition in self.spec.conditions.values())
             windows = plan_for(plan, at_a_time, known, self.spec.clip.num_frames, gaps=times).windows
-        return self._run(video, mask, windows, sampling)
-
-    def _run(
-        self, video: np.ndarray, known: np.ndarray, windows: Sequence[Window], sampling: Mapping[str, Any]
-    ) -> np.ndarray:
-        """Check everything, then run `windows` over `video`, `batch_size` clips at a time; see `infill`."""
-        asked, of_table = Keywords.split(sampling)
-        check_count("batch_size", asked.batch_size)
-        if asked.progress is not None:
-            check_can("progress", asked.progress, "a function of (done, total)")
-        check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
-        check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - len(video))
-        schedule, prediction = self.spec.schedule, self.spec.prediction
-        table = step_table(schedule, prediction, **of_table)
-        level = KnownLevel.of(schedule, prediction, self._known_noise(asked.known_noise))
-        conditioning = Conditioning.of(
-            self.spec.conditions,
-            asked.conditions,
-            (*video.shape[:2], *self.spec.latent.frame_shape),
-            values=self.spec.values,
-            guidance=asked.guidance,
-            guidance_interval=asked.guidance_interval,
-            guidance_rescale=asked.guidance_rescale,
-            augmentation=asked.augmentation,
-        )
-        starts = range(0, len(video), asked.batch_size)
-        total, done = len(starts) * network_calls(windows, table.num_steps), 0
-
-        def report(rows: int) -> None:
-            nonlocal done
-            done += rows
-            if asked.progress is not None:
-                asked.progress(done, total)
-
-        chunks = []
-        for start in starts:
-            rows = slice(start, start + asked.batch_size)
-            samples = asked.first_sample + start + np.arange(len(video[rows]))
-            of_chunk = conditioning.rows(rows).with_noise(asked.seed, samples)
-            draws = Draws(asked.seed, samples, 0, video.shape[1:], of_chunk, self.spec.bounds, report)
-            of_rows = [window.of_clips(rows) for window in windows]
-            x = self.spec.encode(video[rows]).astype(self.dtype)
-            x = self._run_windows((table, level), of_rows, x, known[rows], draws)
-            pixels = known[rows][_PIXELS]
-            chunks.append(np.where(pixels, video[rows].astype(self.dtype), self.spec.decode(x)))
-        return np.concatenate(chunks)
-
-    def _known_noise(self, asked: float) -> float:
-        """The noise label of known frames in this call, at most the highest that training showed."""
-        most = self.spec.known_noise
-        if most is None:
-            most = MAX_KNOWN_NOISE
-        return check_real("known_noise", asked, above=0.0, below=most, closed=True)
-
-    def _run_windows(
-        self,
-        steps: tuple[StepTable, KnownLevel],
-        windows: Sequence[Window],
-        x: np.ndarray,
-        known: np.ndarray,
-        draws: Draws,
-    ) -> np.ndarray:
-        """Run the windows over x one after the other; frames and remembered predictions wait on the host in between.
-
-        Noise is numbered along the run: a window's first draw starts its new frames, one more belongs to each row.
-        """
-        table, level = steps
-        history = np.zeros((table.memory, *x.shape), x.dtype)
-        begun, draw = known.copy(), 0
-        for window in windows:
-            at = window.frames
-            here = dataclasses.replace(
-                draws,
-                first=draw,
-                clip_shape=(len(at), *x.shape[2:]),
-                conditioning=draws.conditioning.frames(at),
-            )
-            starts = ~begun[:, at]
-            x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
-            start, stop = window.rows(table.num_steps)
-            of_window, noisy = table.for_frames(start, stop, level), x[:, at]
-            if level.sigma:
-                finished = np.broadcast_to(start == table.num_steps, starts.shape)[_PIXELS]
-                context = level.alpha * noisy + level.sigma * here(0, stream=CONTEXT)
-                noisy = np.where(finished, context, noisy).astype(x.dtype)
-            cleaner, remembered = self.engine.run_window(of_window, noisy, history[:, :, at], here)
-            check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
-            moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
-            x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
-            history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
-            begun[:, at] = True
-            draw += 1 + of_window.num_steps
-        return x
+        call = Call.of(self.spec, sampling, video.shape)
+        return call.run(self.engine, video.astype(self.dtype), mask, windows)
 
 
 def check_sampler(name: str, value: Any) -> Sampler:

@@ -153,7 +153,7 @@ def mask_from_config(config: Mapping[str, Any] | FrameMask) -> FrameMask:
     """A mask from its `config`, or from weights by kind, as `KnownFrames` takes them."""
     if isinstance(config, FrameMask):
         return config
-    arguments = dict(check_kind("known_frames", config, Mapping, "a mask, e.g. First(), or its `config`"))
+    arguments = dict(check_kind("known_frames", config, Mapping, "KnownFrames(…), a mask, or either's `config`"))
     kind = arguments.pop("mask", None)
     if kind is None:
         return built_from("known_frames", arguments, KnownFrames)

@@ -1,17 +1,17 @@
-"""What `VideoDiffusion` is given, looked at before anything is made of it."""
+"""The arguments of `VideoDiffusion`, checked before anything is built from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["built", "made", "named", "parts_of"]
+__all__ = ["built", "made", "named"]
 
 _Built = TypeVar("_Built")
 
 
 def named(name: str, choice: Any) -> dict[str, Any]:
-    """A choice given by its name alone, or with its options, as `{"name": …, **options}`.
+    """A choice by its name alone, or with its options, as `{"name": …, **options}`.
 
     Raises:
         TypeError: something else.
@@ -43,11 +43,3 @@ def built(name: str, received: Any, build: Callable[[], _Built]) -> _Built:
 def made(name: str, kind: Any, choice: Any) -> Any:
     """A `NoiseSchedule` or a `Prediction`, whichever `kind` is, from one, from its name or from its configuration."""
     return choice if isinstance(choice, kind) else built(name, choice, lambda: kind.from_config(named(name, choice)))
-
-
-def parts_of(data: Any) -> tuple[Any, Any, Any]:
-    """(clips, conditions or None, sample weights or None) of a batch of Keras' data."""
-    while isinstance(data, (tuple, list)) and len(data) == 1:
-        data = data[0]
-    clips, conditions, weights = (*data, None, None)[:3] if isinstance(data, (tuple, list)) else (data, None, None)
-    return clips[0] if isinstance(clips, (tuple, list)) else clips, conditions, weights

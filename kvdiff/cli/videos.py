@@ -1,0 +1,84 @@
+"""Clips from files in a model's size and clock, and sampled videos to a file."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+
+import numpy as np
+import typer
+
+from kvdiff.cli.options import Writing
+from kvdiff.diffusion import Sampler
+
+__all__ = ["check_count", "check_output", "last_frames", "read", "write"]
+
+
+def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
+    """The clips of a file in the model's size, channels and clock, and frames a second, None without a clock.
+
+    uint8 [clips, frames, height, width, channels]. A model without a clock takes frames as they are.
+    """
+    from kvdiff.media import read_timed_clips
+
+    height, width, channels = sampler.spec.clip.frame_shape
+    size, clock = None if path.suffix.lower() == ".npy" else (height, width), sampler.spec.clip.fps
+    clips = read_timed_clips(path, size=size, channels=channels, links=links, target_fps=clock)
+    if clock is not None and clips.source_fps is None:
+        typer.echo(f"{path} has no clock: its frames are taken as {clock:g} a second.", err=True)
+    elif clock is not None and not math.isclose(clips.source_fps or 0.0, clock, rel_tol=0.01):
+        typer.echo(f"{path}: source {clips.source_fps:g} fps → model {clock:g} fps.", err=True)
+    return clips.frames, clips.fps
+
+
+def last_frames(
+    path: pathlib.Path, sampler: Sampler, count: int | None, links: str | None = None
+) -> tuple[np.ndarray, float | None]:
+    """The last `count` frames of a file's clips, by default half the training length, or all where there are fewer.
+
+    With them frames a second, as `read` returns it.
+    """
+    clips, source = read(path, sampler, links)
+    check_count("--past", count, clips, path)
+    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :], source
+
+
+def check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib.Path) -> None:
+    """Refuse to take fewer frames than were asked for."""
+    if count is not None and count > clips.shape[1]:
+        raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
+
+
+def check_output(asked: Writing) -> None:
+    """Refuse before the work what could not be written after it."""
+    from kvdiff.media import check_writable
+
+    check_writable(asked.output, fps=8.0 if asked.fps is None else asked.fps)
+    if asked.output.exists() and not asked.overwrite:
+        raise FileExistsError(f"{asked.output}: exists; pass --overwrite to replace it")
+
+
+def write(
+    asked: Writing, sampler: Sampler, parts: list[np.ndarray], *, known: int = 0, source: float | None = None
+) -> None:
+    """Write parts that follow each other in time, known pixels or generated numbers, [clips, frames, …] each.
+
+    Args:
+        asked: the file, and how.
+        sampler: whose values and clock they are.
+        parts: as above.
+        known: how many of the frames are known, which a line says.
+        source: frames a second of the file of known frames: the rate where neither option nor model says one.
+    """
+    from kvdiff.media import write_clips
+
+    clips = np.concatenate([sampler.spec.checked("clips", part) for part in parts], axis=1)
+    if asked.output.suffix.lower() != ".npy":
+        clips = sampler.spec.values.encode(clips)  # A picture shows the values' range as black to white.
+    write_clips(asked.output, clips, fps=asked.fps or sampler.spec.clip.fps or source or 8.0, scale=asked.scale)
+    count, frames, height, width, _ = clips.shape
+    generated = f"{known} known, {frames - known} generated" if known else "all generated"
+    typer.echo(
+        f"Wrote {asked.output}: {count} clip{'s' * (count > 1)} of {frames} frames ({generated}), "
+        f"{height}×{width} pixels."
+    )

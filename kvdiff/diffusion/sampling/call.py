@@ -1,0 +1,122 @@
+"""One call of a verb: its keywords checked, then window after window of its plan run through an engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_can, check_count, check_real
+from kvdiff.diffusion.conditions.conditioning import Conditioning
+from kvdiff.diffusion.process.noise import CONTEXT
+from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
+from kvdiff.diffusion.sampling.keywords import Keywords
+from kvdiff.diffusion.solvers.by_name import step_table
+from kvdiff.diffusion.solvers.rows import KnownLevel
+from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.spec import MAX_KNOWN_NOISE, ModelSpec
+from kvdiff.diffusion.tasks.plan import Window, network_calls
+
+__all__ = ["Call"]
+
+_PIXELS = (..., None, None, None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """What a call asks for, checked before anything is computed.
+
+    Attributes:
+        spec: of the model.
+        asked: the keywords that do not choose the table.
+        table: the steps of a window.
+        level: the noise of known frames.
+        conditioning: what the whole video is conditioned on.
+    """
+
+    spec: ModelSpec
+    asked: Keywords
+    table: StepTable
+    level: KnownLevel
+    conditioning: Conditioning
+
+    @classmethod
+    def of(cls, spec: ModelSpec, sampling: Mapping[str, Any], video_shape: tuple[int, ...]) -> Call:
+        """The call with the keywords `sampling`, documented by `Sampler.infill`, but for those of its plan."""
+        asked, of_table = Keywords.split(sampling)
+        check_count("batch_size", asked.batch_size)
+        if asked.progress is not None:
+            check_can("progress", asked.progress, "a function of (done, total)")
+        check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
+        check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - video_shape[0])
+        table = step_table(spec.schedule, spec.prediction, **of_table)
+        most = MAX_KNOWN_NOISE if spec.known_noise is None else spec.known_noise
+        noise = check_real("known_noise", asked.known_noise, above=0.0, below=most, closed=True)
+        conditioning = Conditioning.of(
+            spec.conditions,
+            asked.conditions,
+            (*video_shape[:2], *spec.latent.frame_shape),
+            values=spec.values,
+            guidance=asked.guidance,
+            guidance_interval=asked.guidance_interval,
+            guidance_rescale=asked.guidance_rescale,
+            augmentation=asked.augmentation,
+        )
+        return cls(spec, asked, table, KnownLevel.of(spec.schedule, spec.prediction, noise), conditioning)
+
+    def run(self, engine: Engine, video: np.ndarray, known: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+        """Run `windows` over a video, [batch, frames, height, width, channels], `batch_size` clips at a time.
+
+        Frames that are `known`, bool [batch, frames], come back as they are.
+        """
+        starts = range(0, len(video), self.asked.batch_size)
+        total, done = len(starts) * network_calls(windows, self.table.num_steps), 0
+
+        def report(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if self.asked.progress is not None:
+                self.asked.progress(done, total)
+
+        chunks = []
+        for start in starts:
+            rows = slice(start, start + self.asked.batch_size)
+            seed, samples = self.asked.seed, self.asked.first_sample + start + np.arange(len(video[rows]))
+            conditioning = self.conditioning.rows(rows).with_noise(seed, samples)
+            draws = Draws(seed, samples, 0, video.shape[1:], conditioning, self.spec.bounds, report)
+            x = self.spec.encode(video[rows]).astype(video.dtype)
+            self._run_windows(engine, [window.of_clips(rows) for window in windows], x, known[rows], draws)
+            chunks.append(np.where(known[rows][_PIXELS], video[rows], self.spec.decode(x)))
+        return np.concatenate(chunks)
+
+    def _run_windows(
+        self, engine: Engine, windows: Sequence[Window], x: np.ndarray, known: np.ndarray, draws: Draws
+    ) -> None:
+        """Run the windows over x one after the other; frames and remembered predictions wait on the host in between.
+
+        Noise is numbered along the run: a window's first draw starts its new frames, one more belongs to each row.
+        """
+        table, level = self.table, self.level
+        history = np.zeros((table.memory, *x.shape), x.dtype)
+        begun, draw = known.copy(), 0
+        for window in windows:
+            at = window.frames
+            clip_shape, conditioning = (len(at), *x.shape[2:]), draws.conditioning.frames(at)
+            here = dataclasses.replace(draws, first=draw, clip_shape=clip_shape, conditioning=conditioning)
+            starts = ~begun[:, at]
+            x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
+            start, stop = window.rows(table.num_steps)
+            of_window, noisy = table.for_frames(start, stop, level), x[:, at]
+            if level.sigma:
+                finished = np.broadcast_to(start == table.num_steps, starts.shape)[_PIXELS]
+                context = level.alpha * noisy + level.sigma * here(0, stream=CONTEXT)
+                noisy = np.where(finished, context, noisy).astype(x.dtype)
+            cleaner, remembered = engine.run_window(of_window, noisy, history[:, :, at], here)
+            check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
+            moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
+            x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
+            history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
+            begun[:, at] = True
+            draw += 1 + of_window.num_steps

@@ -1,0 +1,162 @@
+"""From clean clips to what Keras trains on: known frames, noise levels, conditions, and what each loss weighs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvdiff.diffusion.checks import check_count, check_kind, check_real
+from kvdiff.diffusion.process.noise import EPS, MASK, TIMESTEP, normal, uniform
+from kvdiff.diffusion.process.predictions import noise_label
+from kvdiff.diffusion.process.weights import loss_weights
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.tasks.mask_kinds import FrameMask
+from kvdiff.diffusion.transforms.values import Pixels
+from kvdiff.layers.forward_diffusion import ForwardDiffusion
+from kvdiff.training.arguments import built, named
+from kvdiff.training.conditions import NoiseKey, training_conditions
+from kvdiff.training.data_checks import by_sample, check_range, in_range
+from kvdiff.training.replicas import sample_numbers
+from kvdiff.training.timesteps import TimestepDraw
+
+__all__ = ["Noising", "parts_of"]
+
+
+class Noising:
+    """Draws what a training batch of a model is: a pure function of (seed, step, sample number).
+
+    Args:
+        spec: of the model.
+        forward_diffusion: its layer, which has schedule and prediction.
+        loss_weight, timesteps, condition_dropout, seed: as in `VideoDiffusion`.
+
+    Attributes:
+        config: those four, as JSON has them.
+        timestep_draw: the distribution of timesteps.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        forward_diffusion: ForwardDiffusion,
+        *,
+        loss_weight: Mapping[str, Any] | str,
+        timesteps: Mapping[str, Any] | str,
+        condition_dropout: float,
+        seed: int,
+    ) -> None:
+        schedule, prediction = spec.schedule, spec.prediction
+        weight, timestep = named("loss_weight", loss_weight), named("timesteps", timesteps)
+        weights = built("loss_weight", loss_weight, lambda: loss_weights(schedule, prediction, **weight))
+        self.spec, self.forward_diffusion = spec, forward_diffusion
+        self.known_frames = check_kind("known_frames", spec.known_frames, FrameMask)
+        self.timestep_draw = built("timesteps", timesteps, lambda: TimestepDraw(schedule, timestep))
+        self.loss_weights = weights.astype(np.float32)
+        self.condition_dropout = check_real("condition_dropout", condition_dropout, above=0.0, below=1.0, closed=True)
+        self.seed = check_count("seed", seed, at_least=0, at_most=2**64 - 1)
+        choices = {"loss_weight": weight, "timesteps": timestep}
+        self.config = {"condition_dropout": self.condition_dropout, **choices, "seed": self.seed}
+
+    def __call__(
+        self, data: Any, training_step: Any, timestep: Any = None, samples: Any = None
+    ) -> tuple[dict[str, Any], Any, Any]:
+        """From clean clips to what Keras trains on.
+
+        Args:
+            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips, array) where there is
+                but one; with sample weights (clips, conditions or {}, weights [batch] or [batch, frames]).
+            training_step: which noise to draw.
+            timestep: int [batch], in place of those that would be drawn.
+            samples: int [batch], the clips' numbers in the global batch, if not those of this replica.
+
+        Returns:
+            The denoiser's inputs, the target, and the loss weight [batch, frames, 1, 1]: 0 on known frames, and such on
+            the others that every clip counts the same, times the weight of its timestep and its sample weight.
+
+        Raises:
+            TypeError, ValueError: data of another type, shape or range, or with NaN; conditions that the denoiser does
+                not take. In a graph range and NaN are looked at when it runs.
+        """
+        clips, given, sample_weight = parts_of(data)
+        if not self.spec.conditions and any(leaf is not None for leaf in keras.tree.flatten(given)):
+            text = "labels or conditions are not trained on: the denoiser was built without `conditions`"
+            warnings.warn(text, stacklevel=2)
+        x_0 = self._clean(clips)
+        batch, frames = ops.shape(x_0)[:2]
+        where = (ops, self.seed, training_step, sample_numbers(batch) if samples is None else samples)
+        drawn = uniform(*where, self.known_frames.num_uniforms(frames), MASK)
+        known = self.known_frames.draw(ops, drawn, frames)
+        if timestep is None:
+            timestep, clean = self._timesteps(where, known, frames)
+        else:
+            timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
+        eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
+        inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
+        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
+        if given is not None:
+            floats = [name for name, condition in self.spec.conditions.items() if "float" in condition.dtype]
+            inputs |= {name: in_range(f"condition {name}", inputs[name]) for name in floats}
+        weight = ops.take(ops.convert_to_tensor(self.loss_weights), timestep) * self.timestep_draw.importance(timestep)
+        unknown = ops.cast(ops.logical_not(known), "float32")
+        share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
+        return inputs, target, (share * weight)[:, :, None, None] * by_sample(sample_weight, batch)
+
+    def _timesteps(self, where: NoiseKey, known: Any, frames: Any) -> tuple[Any, Any]:
+        """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
+        drawn = uniform(*where, 4 + frames, TIMESTEP)
+        timestep, clean = ops.broadcast_to(self.timestep_draw(drawn[:, :1]), ops.shape(known)), known
+        if self.spec.independent_noise:
+            own = self.timestep_draw(drawn[:, 4:])
+            timestep = ops.where(drawn[:, 1:2] < self.spec.independent_noise, own, timestep)
+        if self.spec.known_noise:
+            schedule = self.forward_diffusion.schedule
+            below = int((noise_label(schedule.alpha, schedule.sigma) <= self.spec.known_noise).sum())
+            noisy = ops.logical_and(known, drawn[:, 2:3] < 0.5)
+            timestep = ops.where(noisy, ops.cast(ops.floor(drawn[:, 3:4] * below), timestep.dtype), timestep)
+            clean = ops.logical_and(known, ops.logical_not(noisy))
+        return timestep, clean
+
+    def _clean(self, clips: Any) -> Any:
+        """x_0 of a batch of clips, whose static shape is checked."""
+        frames = (self.spec.clip.num_frames, 1, None)  # None: batches of clips and of images in one data set.
+        shape = self.spec.clip.frame_shape
+        if len(clips.shape) != 5 or clips.shape[1] not in frames or tuple(clips.shape[2:]) != shape:
+            expected = ", ".join(map(str, self.spec.clip.shape))
+            raise ValueError(
+                f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
+                f"Received: {list(clips.shape)}"
+            )
+        if self._has_limits(clips):
+            clips = in_range("clips", ops.cast(clips, "float32"), *self.spec.values.limits)
+        return self.spec.encode(clips, ops)
+
+    def _has_limits(self, clips: Any) -> bool:
+        """Whether clips may be out of range, after a check that they are numbers of the values' kind."""
+        dtype = keras.backend.standardize_dtype(clips.dtype)
+        if dtype == "uint8" and isinstance(self.spec.values, Pixels):
+            return False
+        self.spec.values.check_kind("clips", np.empty(0, "float32" if "float" in dtype else dtype))
+        return True
+
+    def check_batch(self, data: Any) -> None:
+        """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
+        clips, given, _ = parts_of(data)
+        if self._has_limits(clips):
+            check_range("clips", clips, *self.spec.values.limits)
+        for condition in keras.tree.flatten(given):
+            if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
+                check_range("conditions", condition)
+
+
+def parts_of(data: Any) -> tuple[Any, Any, Any]:
+    """(clips, conditions or None, sample weights or None) of a batch of Keras' data."""
+    while isinstance(data, (tuple, list)) and len(data) == 1:
+        data = data[0]
+    clips, conditions, weights = (*data, None, None)[:3] if isinstance(data, (tuple, list)) else (data, None, None)
+    return clips[0] if isinstance(clips, (tuple, list)) else clips, conditions, weights
