@@ -117,7 +117,7 @@ def test_a_training_is_resumed_and_leaves_a_record(clips, tmp_path, monkeypatch)
 
 def test_generate_writes_a_grid_and_says_what_it_made(run, tmp_path):
     result = call("generate", run, "-o", tmp_path / "new.gif", "--num-clips", 3, "--num-steps", 2, "--scale", 2)
-    assert "3 clips of 4 frames, 8×8 pixels" in result.output
+    assert "3 clips of 4 frames (all generated), 8×8 pixels" in result.output
     sheet = media.read_clip(tmp_path / "new.gif")
     assert sheet.shape[:3] == (4, 2 * 18 + 2, 2 * 18 + 2)
 

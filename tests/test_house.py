@@ -139,3 +139,34 @@ def test_methods_of_the_loop_take_few_arguments(module: str, name: str) -> None:
     methods = [node for node in loop.body if isinstance(node, ast.FunctionDef) and node.name != "__init__"]
     assert methods
     assert {method.name: arguments(method) for method in methods if arguments(method) > 5} == {}
+
+
+MOST_LINES, LONG_BODY, MOST_LONG_BODIES = 300, 40, 5
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function's body, its docstring not counted."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return int(function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_file_is_long(module: str) -> None:
+    lines = len(MODULES[module].read_text("utf-8").splitlines())
+    assert lines <= MOST_LINES, "a second noun, or the same thing said twice?"
+
+
+def test_functions_are_seldom_long() -> None:
+    bodies = {
+        f"{module}.{node.name}": body_lines(node)
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    long = {name: lines for name, lines in bodies.items() if lines > LONG_BODY}
+    assert len(long) <= MOST_LONG_BODIES and max(bodies.values()) <= LONG_BODY + 10, long
+
+
+def test_a_long_body_would_be_seen() -> None:
+    (function,) = ast.parse('def f():\n    """Words.\n\n    More.\n    """\n    x = 1\n    y = 2\n    return x\n').body
+    assert isinstance(function, ast.FunctionDef) and body_lines(function) == 3

@@ -14,7 +14,16 @@ from kvdiff.data.batches import VideoBatches
 from kvdiff.data.listing import Listing
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
-from kvdiff.diffusion.checks import check_can, check_choice, check_count, check_flag, check_kind, check_path, check_real
+from kvdiff.diffusion.checks import (
+    check_can,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_path,
+    check_real,
+    optional,
+)
 from kvdiff.media import ClipReader, ReadLimits, check_size
 
 __all__ = ["COLOR_MODES", "ClipOptions", "clip_dataset", "video_batches"]
@@ -112,20 +121,14 @@ def video_batches(
     """The batches of a listing; options as in `video_dataset_from_directory`."""
     check_kind("listing", listing, Listing)
     check_choice("color_mode", color_mode, COLOR_MODES)
-    for name, flag in (("shuffle", shuffle), ("crop_to_aspect_ratio", crop_to_aspect_ratio)):
-        check_flag(name, flag)
-    if label_mode is not None:
-        check_choice("label_mode", label_mode, _LABEL_MODES)
-    if default_fps is not None:
-        check_real("default_fps", default_fps, above=0.0)
-    if report is not None:
-        check_path("report", report)
-    if announce is not None:
-        check_can("announce", announce, "a function of a line of text")
-    if num_workers is not None:
-        check_count("num_workers", num_workers)
-    if limits is not None:
-        check_kind("limits", limits, ReadLimits)
+    check_flag("shuffle", shuffle)
+    check_flag("crop_to_aspect_ratio", crop_to_aspect_ratio)
+    optional(check_choice, "label_mode", label_mode, _LABEL_MODES)
+    optional(check_real, "default_fps", default_fps, above=0.0)
+    optional(check_path, "report", report)
+    optional(check_can, "announce", announce, "a function of a line of text")
+    optional(check_count, "num_workers", num_workers)
+    optional(check_kind, "limits", limits, ReadLimits)
     _check_cache(cache, listing)
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
@@ -144,18 +147,16 @@ def video_batches(
         cache=cache,
         default_fps=default_fps,
     )
-    bad_files = BadFiles(len(listing.videos), on_bad, max_bad_share, report)
-    encode = label_encoder(listing, label_mode)
     return VideoBatches(
         listing,
         store,
         windows,
-        bad_files,
+        BadFiles(len(listing.videos), on_bad, max_bad_share, report),
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
         digest=digest,
-        encode=encode,
+        encode=label_encoder(listing, label_mode),
         announce=announce,
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_real
+from kvdiff.diffusion.checks import check_choice, check_count, check_real, optional
 from kvdiff.media.clocks import LATE, num_ticks, shown_at
 
 __all__ = ["CLIP_SAMPLINGS", "ClipWindows"]
@@ -45,10 +45,8 @@ class ClipWindows:
         for name in ("num_frames", "frame_stride", "clips_per_video"):
             check_count(name, getattr(self, name))
         check_choice("clip_sampling", self.sampling, CLIP_SAMPLINGS)
-        if self.target_fps is not None:
-            check_real("target_fps", self.target_fps, above=0.0)
-        if self.window_step is not None:
-            check_count("window_step", self.window_step)
+        optional(check_real, "target_fps", self.target_fps, above=0.0)
+        optional(check_count, "window_step", self.window_step)
 
     @property
     def span(self) -> int:

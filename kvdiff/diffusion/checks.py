@@ -26,6 +26,7 @@ __all__ = [
     "check_path",
     "check_real",
     "check_words",
+    "optional",
     "received",
     "unit_range",
 ]
@@ -39,6 +40,11 @@ def received(value: Any) -> str:
         return f"dtype {value.dtype}, shape {list(value.shape)}"
     text = " ".join(repr(value).split())
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
+
+
+def optional(check: Callable[..., Any], name: str, value: Any, *args: Any, **bounds: Any) -> Any:
+    """Return None where `value` is None, else what `check`, one of the others, returns of it."""
+    return None if value is None else check(name, value, *args, **bounds)
 
 
 def check_kind(name: str, value: Any, kind: Any, wanted: str | None = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import built_from, check_count, check_kind, check_mapping, check_real
+from kvdiff.diffusion.checks import built_from, check_count, check_kind, check_mapping, check_real, optional
 from kvdiff.diffusion.conditions import CONDITIONS, condition_from_config
 from kvdiff.diffusion.conditions.condition import Condition
 from kvdiff.diffusion.process.clip_spec import ClipSpec
@@ -70,13 +70,10 @@ class ModelSpec:
                     f"`conditions`: expected kinds that stand in `kvdiff.diffusion.conditions.CONDITIONS` under their "
                     f"`name`, or a saved model would not open. Received: {name!r}, a {type(condition).__name__}"
                 )
-        if self.known_frames is not None:
-            check_kind("known_frames", self.known_frames, FrameMask)
+        optional(check_kind, "known_frames", self.known_frames, FrameMask)
         check_mapping("sampling", self.sampling, Mapping, "arguments, one for each task,")
-        if self.known_noise is not None:
-            check_real("known_noise", self.known_noise, above=0.0, below=MAX_KNOWN_NOISE, closed=True)
-        if self.independent_noise is not None:
-            check_real("independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
+        optional(check_real, "known_noise", self.known_noise, above=0.0, below=MAX_KNOWN_NOISE, closed=True)
+        optional(check_real, "independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
         if unknown := sorted(set(self.sampling) - set(TASKS)):
             raise ValueError(f"`sampling`: expected tasks among {list(TASKS)}. Received: {unknown}")
         latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale]
@@ -139,7 +136,6 @@ class ModelSpec:
             TypeError, ValueError: one that is not what it should be.
         """
         check_mapping("config", config)
-        conditions = check_mapping("conditions", config.get("conditions", {}))
         conditions = check_mapping("conditions", config.get("conditions", {}))
         version = check_count("format_version", config.get("format_version", 1))
         if version > FORMAT_VERSION:

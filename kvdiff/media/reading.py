@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_kind, check_path, check_real
+from kvdiff.diffusion.checks import check_count, check_kind, check_path, check_real, optional
 from kvdiff.media.arrays import array_shape, read_array
 from kvdiff.media.clocks import num_ticks, rate_of, shown_at
 from kvdiff.media.decoding import Clip, ClipFacts, decode_video
@@ -193,8 +193,7 @@ def read_timed_clips(
 
     A file without a clock (an array, a folder of pictures) keeps its frames as they are.
     """
-    if target_fps is not None:
-        check_real("target_fps", target_fps, above=0.0)
+    optional(check_real, "target_fps", target_fps, above=0.0)
     return _clips(path, size, channels, None, None, check_links(links), target_fps)
 
 
@@ -207,8 +206,7 @@ def _clips(
     links: str | None,
     target_fps: float | None = None,
 ) -> TimedClips:
-    if max_frames is not None:
-        check_count("max_frames", max_frames)
+    optional(check_count, "max_frames", max_frames)
     limits = ReadLimits() if limits is None else check_kind("limits", limits, ReadLimits)
     if not check_path("path", path).exists():
         raise FileNotFoundError(f"{path}: no such file")

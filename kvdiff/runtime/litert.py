@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.checks import check_count, optional
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert_file import check_litert
@@ -37,8 +37,7 @@ class LiteRtEngine(DenoiserEngine):
             raise ImportError(
                 'LiteRtSampler needs ai-edge-litert: pip install "keras-video-diffusion[litert]"'
             ) from error
-        if threads is not None:
-            check_count("threads", threads)
+        optional(check_count, "threads", threads)
         super().__init__(self._denoise)
         self.artefact = artefact
         content = artefact.path.read_bytes()

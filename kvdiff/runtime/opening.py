@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from kvdiff.diffusion.checks import check_choice, check_kind, check_path
+from kvdiff.diffusion.checks import check_choice, check_kind, check_path, optional
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert import LITERT
@@ -58,10 +58,8 @@ def choose(
         ArtefactError: nothing there that is asked for, or a file that is no export.
     """
     path = check_path("path", path)
-    if precision is not None:
-        check_kind("precision", precision, str, "a name")
-    if runtime is not None:
-        check_choice("runtime", runtime, FORMATS)
+    optional(check_kind, "precision", precision, str, "a name")
+    optional(check_choice, "runtime", runtime, FORMATS)
     alone = is_a(path, os.path.isfile) or is_a(manifest_path(path), os.path.isfile)
     found, refused = [], list[ArtefactError]()
     for artefact in [path] if alone else find_artefacts(path) if is_a(path, os.path.isdir) else []:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_array, check_interval, check_mapping, check_real
+from kvdiff.diffusion.checks import check_array, check_interval, check_mapping, check_real, optional
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
@@ -52,8 +52,7 @@ class Conditioning:
 
         Conditions that are not given are absent. `augmentation` is the noise label of conditions that have noise.
         """
-        if given is not None:
-            check_mapping("conditions", given, wanted="arrays")
+        optional(check_mapping, "conditions", given, wanted="arrays")
         check_real("augmentation", augmentation, above=0.0, below=1.0, closed=True)
         given = {name: value for name, value in (given or {}).items() if value is not None}
         if unknown := sorted(set(given) - set(conditions)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from kvdiff.diffusion.checks import check_count, check_real, check_words
+from kvdiff.diffusion.checks import check_count, check_real, check_words, optional
 from kvdiff.diffusion.limits import MAX_CLIP
 
 __all__ = ["ClipSpec"]
@@ -38,8 +38,7 @@ class ClipSpec:
                 f"clip: expected at most {MAX_CLIP} numbers, frames × height × width × channels. "
                 f"Received: {self.num_frames} × {self.height} × {self.width} × {self.channels} = {size}"
             )
-        if self.fps is not None:
-            check_real("fps", self.fps, above=1e-9, below=1e9)
+        optional(check_real, "fps", self.fps, above=1e-9, below=1e9)
         object.__setattr__(self, "channel_names", check_words("channel_names", self.channel_names))
         if self.channel_names and len(self.channel_names) != self.channels:
             raise ValueError(f"`channel_names`: expected {self.channels} names. Received: {self.channel_names}")

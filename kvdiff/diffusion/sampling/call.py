@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_can, check_count, check_real
+from kvdiff.diffusion.checks import check_can, check_count, check_real, optional
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
@@ -47,8 +47,7 @@ class Call:
         """The call with the keywords `sampling`, documented by `Sampler.infill`, but for those of its plan."""
         asked, of_table = Keywords.split(sampling)
         check_count("batch_size", asked.batch_size)
-        if asked.progress is not None:
-            check_can("progress", asked.progress, "a function of (done, total)")
+        optional(check_can, "progress", asked.progress, "a function of (done, total)")
         check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
         check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - video_shape[0])
         table = step_table(spec.schedule, spec.prediction, **of_table)

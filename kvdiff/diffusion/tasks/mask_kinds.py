@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_array, check_count, received
+from kvdiff.diffusion.checks import check_array, check_count, optional, received
 from kvdiff.diffusion.limits import MAX_CLIP
 
 __all__ = ["Block", "Ends", "Every", "First", "FrameMask", "Gap", "Last", "Nothing", "Subset"]
@@ -67,8 +67,7 @@ class _Counted(FrameMask):
 
     def __post_init__(self) -> None:
         check_count("at_least", self.at_least, at_most=MAX_CLIP)
-        if self.at_most is not None:
-            check_count("at_most", self.at_most, at_least=self.at_least, at_most=MAX_CLIP)
+        optional(check_count, "at_most", self.at_most, at_least=self.at_least, at_most=MAX_CLIP)
 
     def count(self, xp: Any, uniform: Any, frames: Any) -> Any:
         """k, float32 [batch, 1]."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_known
+from kvdiff.diffusion.checks import check_choice, check_count, check_known, optional
 from kvdiff.diffusion.tasks.plan import Plan, Window
 
 __all__ = [
@@ -57,8 +57,7 @@ def autoregressive(
         known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
-    if at_a_time is not None:
-        check_count("at_a_time", at_a_time, at_most=window - 1)
+    optional(check_count, "at_a_time", at_a_time, at_most=window - 1)
     usual = window // 2 if at_a_time is None else window - at_a_time
     overlap = check_count("overlap", usual if overlap is None else overlap, at_least=1, at_most=window - 1)
     windows, done = [], known
