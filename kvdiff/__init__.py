@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
     from kvdiff.diffusion import KnownFrames, ModelSpec, NoiseSchedule, Prediction, Sampler, StepTable, step_table
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
-    from kvdiff.models.loading import load_model
+    from kvdiff.models.frame_autoencoder import FrameAutoencoder
+    from kvdiff.models.loading import load_autoencoder, load_model
     from kvdiff.models.torch_weights import load_torch_weights
     from kvdiff.models.unet3d import UNet3D
+    from kvdiff.models.video_autoencoder import VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 _HOMES = {
     "FactorisedUNet3D": "models.factorised_unet3d",
+    "FrameAutoencoder": "models.frame_autoencoder",
     "KnownFrames": "diffusion",
     "ModelSpec": "diffusion",
     "NoiseSchedule": "diffusion",
@@ -28,7 +31,9 @@ _HOMES = {
     "Sampler": "diffusion",
     "StepTable": "diffusion",
     "UNet3D": "models.unet3d",
+    "VideoAutoencoder": "models.video_autoencoder",
     "VideoDiffusion": "models.video_diffusion",
+    "load_autoencoder": "models.loading",
     "load_model": "models.loading",
     "load_torch_weights": "models.torch_weights",
     "step_table": "diffusion",
@@ -37,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "FactorisedUNet3D",
+    "FrameAutoencoder",
     "KnownFrames",
     "ModelSpec",
     "NoiseSchedule",
@@ -44,12 +50,14 @@ __all__ = [
     "Sampler",
     "StepTable",
     "UNet3D",
+    "VideoAutoencoder",
     "VideoDiffusion",
     "data",
     "diffusion",
     "evaluation",
     "export",
     "layers",
+    "load_autoencoder",
     "load_model",
     "load_torch_weights",
     "models",

@@ -94,10 +94,11 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import known_frames, masks, plans
 from kvdiff.diffusion.tasks.known_frames import KnownFrames
 from kvdiff.diffusion.tasks.plan import Plan
-from kvdiff.diffusion.transforms import AveragePool, Codec, Linear, Pixels, Unbounded, Values
+from kvdiff.diffusion.transforms import Autoencoder, AveragePool, Codec, Linear, Pixels, Unbounded, Values
 
 __all__ = [
     "SOLVERS",
+    "Autoencoder",
     "AveragePool",
     "Cascade",
     "ClassLabel",

@@ -80,6 +80,10 @@ class ModelSpec:
         if latent:
             raise ValueError(f"`codec`: expected none with conditions that are clips. Received: one, and {latent}")
 
+    def with_codec(self, codec: Codec | None) -> ModelSpec:
+        """This spec with another codec, e.g. its own with weights."""
+        return dataclasses.replace(self, codec=codec)
+
     @property
     def latent(self) -> ClipSpec:
         """The clips on which the denoiser works: those of `clip`, or with a codec their latent clips."""

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttention, TimeAttention
     from kvdiff.layers.folded_conv3d import FoldedConv3D
     from kvdiff.layers.forward_diffusion import ForwardDiffusion
+    from kvdiff.layers.frame_block import FrameBlock
     from kvdiff.layers.group_norm import FrameGroupNorm
     from kvdiff.layers.known_context import KnownContext
+    from kvdiff.layers.latent_moments import LatentMoments
     from kvdiff.layers.moved_frames import MovedFrames
     from kvdiff.layers.noise_embedding import NoiseEmbedding
+    from kvdiff.layers.per_frame import PerFrame, PictureAttention
     from kvdiff.layers.post_norm_block import PostNormBlock3D
     from kvdiff.layers.relative_position_bias import RelativePositionBias
     from kvdiff.layers.resample import PatchMerge, PatchSplit
@@ -35,15 +38,19 @@ _HOMES = {
     "Enlarge": "enlarge",
     "FoldedConv3D": "folded_conv3d",
     "ForwardDiffusion": "forward_diffusion",
+    "FrameBlock": "frame_block",
     "FrameDownsample": "strided_conv",
     "FrameGroupNorm": "group_norm",
     "FrameUpsample": "strided_conv",
     "KnownContext": "known_context",
+    "LatentMoments": "latent_moments",
     "LinearSpaceAttention": "factorised_attention",
     "MovedFrames": "moved_frames",
     "NoiseEmbedding": "noise_embedding",
     "PatchMerge": "resample",
     "PatchSplit": "resample",
+    "PerFrame": "per_frame",
+    "PictureAttention": "per_frame",
     "PostNormBlock3D": "post_norm_block",
     "RelativePositionBias": "relative_position_bias",
     "ResidualBlock3D": "residual_block",
@@ -60,15 +67,19 @@ __all__ = [
     "Enlarge",
     "FoldedConv3D",
     "ForwardDiffusion",
+    "FrameBlock",
     "FrameDownsample",
     "FrameGroupNorm",
     "FrameUpsample",
     "KnownContext",
+    "LatentMoments",
     "LinearSpaceAttention",
     "MovedFrames",
     "NoiseEmbedding",
     "PatchMerge",
     "PatchSplit",
+    "PerFrame",
+    "PictureAttention",
     "PostNormBlock3D",
     "RelativePositionBias",
     "ResidualBlock3D",

@@ -12,17 +12,22 @@ from kvdiff.system.lazy import lazily
 if TYPE_CHECKING:
     from kvdiff.models.denoiser import DenoiserContract, condition_inputs
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
-    from kvdiff.models.loading import load_model
+    from kvdiff.models.frame_autoencoder import FrameAutoencoder
+    from kvdiff.models.loading import load_autoencoder, load_model
     from kvdiff.models.torch_weights import load_torch_weights
     from kvdiff.models.unet3d import UNet3D
+    from kvdiff.models.video_autoencoder import VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 _HOMES = {
     "DenoiserContract": "denoiser",
     "FactorisedUNet3D": "factorised_unet3d",
+    "FrameAutoencoder": "frame_autoencoder",
     "UNet3D": "unet3d",
+    "VideoAutoencoder": "video_autoencoder",
     "VideoDiffusion": "video_diffusion",
     "condition_inputs": "denoiser",
+    "load_autoencoder": "loading",
     "load_model": "loading",
     "load_torch_weights": "torch_weights",
 }
@@ -30,9 +35,12 @@ _HOMES = {
 __all__ = [
     "DenoiserContract",
     "FactorisedUNet3D",
+    "FrameAutoencoder",
     "UNet3D",
+    "VideoAutoencoder",
     "VideoDiffusion",
     "condition_inputs",
+    "load_autoencoder",
     "load_model",
     "load_torch_weights",
 ]

@@ -73,10 +73,12 @@ class DenoiserContract:
             prediction=_own(denoiser, layers, "prediction", None),
         )
 
-    def check(self, frame_shape: tuple[int, int, int], outputs: int, known_noise: float, prediction: str) -> None:
+    def check(
+        self, frame_shape: tuple[int, int, int], outputs: int, known_noise: float, prediction: str, of: str = ""
+    ) -> None:
         """Raise unless the denoiser goes with a model: frames (height, width, channels) and its other arguments.
 
-        An error of sizes names the nearest that fit.
+        An error of sizes names the nearest that fit; `of` is "latent " where the frames are latent ones.
         """
         for name, size in zip(("height", "width"), frame_shape[:2], strict=True):
             if size % self.frame_multiple:
@@ -86,12 +88,12 @@ class DenoiserContract:
                 )
                 nearest = f"{below} or {above}" if below else f"{above}"
                 raise ValueError(
-                    f"`clip_shape`: expected a {name} divisible by {self.frame_multiple}, e.g. {nearest}. "
+                    f"`clip_shape`: expected a {of}{name} divisible by {self.frame_multiple}, e.g. {nearest}. "
                     f"Received: {size}"
                 )
         if self.channels != frame_shape[-1]:
             raise ValueError(
-                f"`clip_shape`: expected the denoiser's {self.channels} channels. Received: {frame_shape[-1]}"
+                f"`clip_shape`: expected the denoiser's {self.channels} {of}channels. Received: {frame_shape[-1]}"
             )
         if self.out_channels != outputs:
             raise ValueError(f"`denoiser`: expected {outputs} output channels. Received: {self.out_channels}")

@@ -11,13 +11,14 @@ from typing import Any
 
 import keras
 
+from kvdiff.models.latent_model import LatentModel
 from kvdiff.models.video_diffusion import VideoDiffusion
 from kvdiff.training.averaging import averages
 from kvdiff.training.checkpoint_facts import check_facts
 from kvdiff.training.checkpoint_file import TrainingState, read_checkpoint
 from kvdiff.training.checkpoint_folder import CheckpointFolder
 
-__all__ = ["load_model", "newest_checkpoint"]
+__all__ = ["load_autoencoder", "load_model", "newest_checkpoint"]
 
 
 def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDiffusion:
@@ -34,6 +35,32 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDi
         FileNotFoundError: no such file, or a folder without checkpoints.
         ValueError: a file that is not a saved `VideoDiffusion`, or a damaged one.
     """
+    model = _opened(path, compile)
+    if not isinstance(model, VideoDiffusion):
+        raise ValueError(f"`path`: expected a VideoDiffusion model. Received: {path}, a {type(model).__name__}")
+    return model
+
+
+def load_autoencoder(path: str | os.PathLike[str], *, compile: bool = True) -> Any:
+    """The autoencoder that `autoencoder.save(path)` wrote, that of a checkpoint, or the one inside a `VideoDiffusion`.
+
+    Args:
+        path: as in `load_model`.
+        compile: likewise.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without checkpoints.
+        ValueError: a file without an autoencoder, or a damaged one.
+    """
+    model = _opened(path, compile)
+    found = getattr(model, "autoencoder", model)
+    if not isinstance(found, LatentModel):
+        raise ValueError(f"`path`: expected a VideoAutoencoder. Received: {path}, a {type(model).__name__}")
+    return found
+
+
+def _opened(path: str | os.PathLike[str], compile: bool) -> Any:
+    """Any model of the package that a path has."""
     for module in pkgutil.iter_modules([str(pathlib.Path(__file__).parent)]):  # Keras finds classes that were imported.
         importlib.import_module(f"kvdiff.models.{module.name}")
     path = pathlib.Path(path)
@@ -46,8 +73,6 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDi
             raise ValueError(f"`path`: expected a model that kvdiff saved. Received: {path} ({error})") from error
     else:
         raise FileNotFoundError(f"`path`: expected a .keras file. Received: {path}, which does not exist")
-    if not isinstance(model, VideoDiffusion):
-        raise ValueError(f"`path`: expected a VideoDiffusion model. Received: {path}, a {type(model).__name__}")
     return model
 
 

@@ -17,7 +17,7 @@ from kvdiff.layers.relative_position_bias import RelativePositionBias
 from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
 
-__all__ = ["load_torch_weights"]
+__all__ = ["load_torch_weights", "read_safetensors"]
 
 
 def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -51,7 +51,8 @@ def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> N
         for prefix, layer in _homes(denoiser, levels)
         for name, *rest in _PARTS[type(layer)](layer)
     ]
-    values = _values(_state(path), wanted)
+    state = {name.removeprefix("denoise_fn."): value for name, value in read_safetensors(path).items()}
+    values = _values(state, wanted)
     for (_, variable, _), value in zip(wanted, values, strict=True):
         variable.assign(value)
 
@@ -59,18 +60,21 @@ def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> N
 _Wanted = tuple[str, Any, Any]  # The peer's name, our variable, and the change from the peer's array to ours.
 
 
-def _state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The file's arrays by the names that they have in the network."""
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """A file's arrays by name.
+
+    Raises:
+        ValueError: no safetensors file.
+    """
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
         raise ImportError('Reading safetensors needs: pip install "keras-video-diffusion[safetensors]"') from error
     try:
-        content = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"`path`: expected a safetensors file. Received: {path} ({error})") from error
-    return {name.removeprefix("denoise_fn."): value for name, value in content.items()}
 
 
 def _values(state: Mapping[str, np.ndarray], wanted: list[_Wanted]) -> list[np.ndarray]:

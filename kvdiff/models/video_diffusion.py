@@ -17,11 +17,13 @@ from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.known_frames import mask_from_config
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
-from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
+from kvdiff.diffusion.transforms.codec import Codec
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
+from kvdiff.models.latent_codec import autoencoder_of, codec_of, with_autoencoder
 from kvdiff.models.unet3d import UNet3D
+from kvdiff.models.video_autoencoder import VideoAutoencoder
 from kvdiff.sampling import KerasEngine
 from kvdiff.training.arguments import built, made
 from kvdiff.training.fused_adam import FusedAdam
@@ -57,7 +59,7 @@ class VideoDiffusion(DiffusionTrainer):
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`, with twice the output
             channels where the variance is learned. With a codec, of its latent clips.
         values: what the numbers of a clip mean: by default `Pixels()`; `Linear(low, high)` for physical values.
-        codec: between clips and the latent clips on which the denoiser works; by default none.
+        codec: between clips and the latent clips on which the denoiser works: a `VideoAutoencoder`, copied; or none.
         sampling: the model's own defaults of sampling by task, see `ModelSpec`.
         schedule: the noise levels of training, a `NoiseSchedule` or its name, e.g. "linear"; by default `cosine` with
             1000 timesteps.
@@ -95,7 +97,7 @@ class VideoDiffusion(DiffusionTrainer):
         denoiser: keras.Model | None = None,
         *,
         values: Values | Mapping[str, Any] = PIXELS,
-        codec: Codec | Mapping[str, Any] | None = None,
+        codec: VideoAutoencoder | Codec | Mapping[str, Any] | None = None,
         sampling: Mapping[str, Mapping[str, Any]] | None = None,
         schedule: NoiseSchedule | Mapping[str, Any] | str | None = None,
         prediction: Prediction | Mapping[str, Any] | str = "v",
@@ -112,7 +114,9 @@ class VideoDiffusion(DiffusionTrainer):
         super().__init__(**kwargs)
         self.autocast = False  # In bfloat16 half of the noise labels would coincide; the denoiser casts its own clip.
         clip = clip_shape if isinstance(clip_shape, ClipSpec) else ClipSpec(*check_clip_shape("clip_shape", clip_shape))
-        codec = built("codec", codec, lambda: codec_from_config(codec))
+        values = built("values", values, lambda: values_from_config(values))
+        codec = built("codec", codec, lambda: codec_of(codec, clip, values))
+        self.autoencoder = autoencoder_of(codec)  # Saved with the model.
         shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
         self.forward_diffusion = ForwardDiffusion(
             made("schedule", NoiseSchedule, schedule or "cosine"),
@@ -124,12 +128,12 @@ class VideoDiffusion(DiffusionTrainer):
         if denoiser is None:
             denoiser = UNet3D(shape[-1], out_channels=outputs, known_noise=known_noise)
         self.denoiser, contract = denoiser, DenoiserContract.of(denoiser)
-        contract.check(shape, outputs, known_noise, self.forward_diffusion.prediction.name)
+        contract.check(shape, outputs, known_noise, self.forward_diffusion.prediction.name, "latent " if codec else "")
         self.spec = ModelSpec(
             clip,
             self.forward_diffusion.schedule,
             self.forward_diffusion.prediction,
-            built("values", values, lambda: values_from_config(values)),
+            values,
             codec,
             contract.conditions,
             built("known_frames", known_frames, lambda: mask_from_config({} if known_frames is None else known_frames)),
@@ -272,6 +276,7 @@ class VideoDiffusion(DiffusionTrainer):
             "spec": self.spec.config,
             "denoiser": keras.saving.serialize_keras_object(self.denoiser),
             "learned_variance": self.forward_diffusion.learned_variance,
+            **({"autoencoder": keras.saving.serialize_keras_object(self.autoencoder)} if self.autoencoder else {}),
             **self.noising.config,
         }
 
@@ -281,7 +286,7 @@ class VideoDiffusion(DiffusionTrainer):
         config = dict(config)
         denoiser = config["denoiser"] = keras.saving.deserialize_keras_object(config["denoiser"])
         if "spec" in config:
-            spec = ModelSpec.from_config(config.pop("spec"))
+            spec = with_autoencoder(ModelSpec.from_config(config.pop("spec")), config.pop("autoencoder", None))
             config |= {name: getattr(spec, name) for name in _OF_SPEC} | {"clip_shape": spec.clip}
             if spec.conditions != DenoiserContract.of(denoiser).conditions:  # An attribute, which no file holds.
                 denoiser.conditions = dict(spec.conditions)
@@ -290,8 +295,5 @@ class VideoDiffusion(DiffusionTrainer):
         return cls(**config)
 
 
-_OF_SPEC = (
-    *("values", "codec", "schedule", "prediction"),
-    *("known_frames", "known_noise", "independent_noise", "sampling"),
-)
+_OF_SPEC = ["values", "codec", "schedule", "prediction", "known_frames", "known_noise", "independent_noise", "sampling"]
 """The constructor's arguments that a spec holds, besides the clip and what the denoiser says."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvdiff.training.hybrid_loss import HybridLoss
     from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
     from kvdiff.training.previews import Previews, SampleMonitor
+    from kvdiff.training.reconstruction_loss import ReconstructionLoss
     from kvdiff.training.run_record import RunRecord, Throughput
     from kvdiff.training.timesteps import ImportanceSampling
 
@@ -29,6 +30,7 @@ _HOMES = {
     "PostHocEMA": "posthoc_ema",
     "Previews": "previews",
     "ProgressiveDistillation": "distillation",
+    "ReconstructionLoss": "reconstruction_loss",
     "RunRecord": "run_record",
     "SampleMonitor": "previews",
     "Throughput": "run_record",
@@ -46,6 +48,7 @@ __all__ = [
     "PostHocEMA",
     "Previews",
     "ProgressiveDistillation",
+    "ReconstructionLoss",
     "RunRecord",
     "SampleMonitor",
     "Throughput",

@@ -17,9 +17,10 @@ from kvdiff.diffusion.process.predictions import noise_label
 from kvdiff.diffusion.process.weights import loss_weights
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
-from kvdiff.diffusion.transforms.values import Pixels
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.training.arguments import built, named
+from kvdiff.training.clip_checks import check_clips, limited
 from kvdiff.training.conditions import NoiseKey, training_conditions
 from kvdiff.training.data_checks import by_sample, check_range, in_range
 from kvdiff.training.replicas import sample_numbers
@@ -69,8 +70,9 @@ class Noising:
         """From clean clips to what Keras trains on.
 
         Args:
-            data: clips [batch, *clip_shape]; with conditions (clips, {name: array}), or (clips, array) where there is
-                but one; with sample weights (clips, conditions or {}, weights [batch] or [batch, frames]).
+            data: clips [batch, *clip_shape], or the latents that an autoencoder made of them; with conditions (clips,
+                {name: array}), or (clips, array) where there is but one; with sample weights (clips, conditions or {},
+                weights [batch] or [batch, frames]).
             training_step: which noise to draw.
             timestep: int [batch], in place of those that would be drawn.
             samples: int [batch], the clips' numbers in the global batch, if not those of this replica.
@@ -126,29 +128,35 @@ class Noising:
         """x_0 of a batch of clips, whose static shape is checked."""
         frames = (self.spec.clip.num_frames, 1, None)  # None: batches of clips and of images in one data set.
         shape = self.spec.clip.frame_shape
+        if self.takes_latents(clips):
+            return in_range("latents", ops.cast(clips, "float32"))
         if len(clips.shape) != 5 or clips.shape[1] not in frames or tuple(clips.shape[2:]) != shape:
             expected = ", ".join(map(str, self.spec.clip.shape))
+            if self._has_autoencoder:
+                expected += f"], their latents [batch, {', '.join(map(str, self.spec.latent.shape))}"
             raise ValueError(
                 f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
                 f"Received: {list(clips.shape)}"
             )
-        if self._has_limits(clips):
-            clips = in_range("clips", ops.cast(clips, "float32"), *self.spec.values.limits)
-        return self.spec.encode(clips, ops)
+        return self.spec.encode(limited(clips, self.spec.values), ops)
 
-    def _has_limits(self, clips: Any) -> bool:
-        """Whether clips may be out of range, after a check that they are numbers of the values' kind."""
-        dtype = keras.backend.standardize_dtype(clips.dtype)
-        if dtype == "uint8" and isinstance(self.spec.values, Pixels):
-            return False
-        self.spec.values.check_kind("clips", np.empty(0, "float32" if "float" in dtype else dtype))
-        return True
+    @property
+    def _has_autoencoder(self) -> bool:
+        return isinstance(self.spec.codec, Autoencoder)
+
+    def takes_latents(self, clips: Any) -> bool:
+        """Whether a batch is of latent clips, which an autoencoder made before: told by the shape of a frame."""
+        shape = tuple(clips.shape)
+        latent = self._has_autoencoder and shape[2:] == self.spec.latent.frame_shape
+        return latent and len(shape) == 5 and shape[1] in (self.spec.clip.num_frames, 1, None)
 
     def check_batch(self, data: Any) -> None:
         """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
         clips, given, _ = parts_of(data)
-        if self._has_limits(clips):
-            check_range("clips", clips, *self.spec.values.limits)
+        if self.takes_latents(clips):
+            check_range("latents", clips)
+        else:
+            check_clips(clips, self.spec.values)
         for condition in keras.tree.flatten(given):
             if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
                 check_range("conditions", condition)

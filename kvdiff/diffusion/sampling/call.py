@@ -13,6 +13,7 @@ from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
 from kvdiff.diffusion.sampling.keywords import Keywords
+from kvdiff.diffusion.sampling.latents import codec_calls, decoded, encoded, watched
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import KnownLevel
 from kvdiff.diffusion.solvers.step_table import StepTable
@@ -72,6 +73,7 @@ class Call:
         """
         starts = range(0, len(video), self.asked.batch_size)
         total, done = len(starts) * network_calls(windows, self.table.num_steps), 0
+        total += sum(codec_calls(self.spec, known[start : start + self.asked.batch_size]) for start in starts)
 
         def report(rows: int) -> None:
             nonlocal done
@@ -79,15 +81,15 @@ class Call:
             if self.asked.progress is not None:
                 self.asked.progress(done, total)
 
-        chunks = []
+        chunks, spec = [], watched(self.spec, report)
         for start in starts:
             rows = slice(start, start + self.asked.batch_size)
             seed, samples = self.asked.seed, self.asked.first_sample + start + np.arange(len(video[rows]))
             conditioning = self.conditioning.rows(rows).with_noise(seed, samples)
             draws = Draws(seed, samples, 0, video.shape[1:], conditioning, self.spec.bounds, report)
-            x = self.spec.encode(video[rows]).astype(video.dtype)
+            x = encoded(spec, video[rows], known[rows]).astype(video.dtype)
             self._run_windows(engine, [window.of_clips(rows) for window in windows], x, known[rows], draws)
-            chunks.append(np.where(known[rows][_PIXELS], video[rows], self.spec.decode(x)))
+            chunks.append(np.where(known[rows][_PIXELS], video[rows], decoded(spec, x, known[rows])))
         return np.concatenate(chunks)
 
     def _run_windows(

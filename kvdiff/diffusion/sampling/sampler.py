@@ -168,7 +168,7 @@ class Sampler:
             seed: of the noise (0). Noise depends on (seed, step, sample number) alone.
             first_sample: the number of the first clip (0); clip i of the batch is sample `first_sample + i`.
             batch_size: clips that go through the network together (32); changes memory, not results.
-            progress: called as `progress(done, total)` after every network call.
+            progress: called as `progress(done, total)` after every network call, an autoencoder's included.
             conditions: what the clips are conditioned on, by the denoiser's names: `{"action": …}`; each an array for
                 the batch, or for one clip. A condition that is not given is absent.
             guidance: the weight of classifier-free guidance (1, none), a number or one a clip; above 1 exaggerates

@@ -10,6 +10,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import built_from, check_can, check_choice, check_count
 from kvdiff.diffusion.limits import MAX_FEATURES
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.diffusion.transforms.clamps import Bounds
 
 __all__ = ["CODECS", "AveragePool", "Codec", "check_codec", "codec_from_config", "enlarged", "reduced"]
@@ -79,7 +80,7 @@ class AveragePool:
         return {"codec": self.name, **dataclasses.asdict(self)}
 
 
-CODECS: dict[str, Callable[..., Codec]] = {AveragePool.name: AveragePool}
+CODECS: dict[str, Callable[..., Codec]] = {AveragePool.name: AveragePool, Autoencoder.name: Autoencoder}
 """Kinds of codecs by name."""
 
 

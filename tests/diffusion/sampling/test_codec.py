@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import (
+    Autoencoder,
     AveragePool,
     ClipSpec,
     DenoiserEngine,
@@ -19,6 +20,7 @@ from kvdiff.diffusion import (
     step_table,
 )
 from kvdiff.diffusion.conditions import CONDITIONS
+from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.transforms.codec import enlarged, reduced
 from tests.diffusion.helpers import SHAPE, SIZE, final, gaussian, schedule
 
@@ -27,7 +29,7 @@ CLIP = np.float32(enlarged(gaussian(2).mean[None].repeat(3, axis=0), 2)) + np.fl
 KNOWN = np.array([[True, False, False], [True, False, True], [False, True, False]])
 
 
-def sampler(codec: AveragePool | None) -> Sampler:
+def sampler(codec: AveragePool | Autoencoder | None) -> Sampler:
     clip = ClipSpec(*SHAPE) if codec is None else PIXELS
     return oracle.OracleSampler(gaussian(), clip, schedule("cosine", 100), Prediction("v"), codec)
 
@@ -84,3 +86,71 @@ def test_conditions_go_by_the_frames_on_which_the_network_works(monkeypatch: pyt
 def test_a_bound_in_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="bits_per_dim: expected a model without a codec"):
         bits_per_dim(sampler(CODEC), CLIP)
+
+
+# A learned codec that is linear: whatever is exact in the latent is exact in pixels.
+
+BASIS = np.linalg.qr(np.random.default_rng(5).standard_normal((4, 4)))[0].astype(np.float32)  # A cell's four pixels.
+MEAN, DEVIATION = np.float32(0.3), np.float32(1.7)
+
+
+class Linear:
+    """Cells of 2 × 2 pixels as one number: their part along one direction, standardised."""
+
+    def encode(self, clip, xp=np):
+        return (cells(clip) @ BASIS[:, :1] - MEAN) / DEVIATION
+
+    def decode(self, latent, xp=np):
+        return pixels((latent * DEVIATION + MEAN) @ BASIS[:, :1].T)
+
+
+def cells(clip: np.ndarray) -> np.ndarray:
+    batch, frames, height, width, _ = clip.shape
+    parts = clip.reshape(batch, frames, height // 2, 2, width // 2, 2)
+    return parts.transpose(0, 1, 2, 4, 3, 5).reshape(batch, frames, height // 2, width // 2, 4)
+
+
+def pixels(parts: np.ndarray) -> np.ndarray:
+    batch, frames, height, width, _ = parts.shape
+    clip = parts.reshape(batch, frames, height, width, 2, 2).transpose(0, 1, 2, 4, 3, 5)
+    return clip.reshape(batch, frames, 2 * height, 2 * width, 1)
+
+
+LEARNED = Autoencoder(2, PIXELS.frame_shape, 1, "0" * 16, network=Linear())
+IN_PIXELS = pixels(np.float32(gaussian(3).mean[None].repeat(3, axis=0) * DEVIATION + MEAN) @ BASIS[:, :1].T)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_is_exact_in_the_pixels_of_a_linear_autoencoder(solver: str) -> None:
+    how = dict(solver=solver, num_steps=6, seed=3)
+    latent = sampler(None).generate(5, **how)
+    clips = sampler(LEARNED).generate(5, **how)
+    np.testing.assert_allclose(clips, LEARNED.decode(np.float32(latent)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("plan", ["autoregressive", "rolling", None])
+@pytest.mark.parametrize("known", [[True, False, False], [True, False, True], [False, False, True]])
+def test_every_task_and_plan_is_exact_in_the_pixels_of_a_linear_autoencoder(
+    plan: str | None, known: list[bool]
+) -> None:
+    mask = np.array(known)
+    if plan is not None and known != [True, False, False]:
+        pytest.skip("a plan begins with known frames")
+    how = dict(solver="ddpm", num_steps=6, seed=3, **({} if plan is None else {"plan": plan}))
+    expected = LEARNED.decode(np.float32(sampler(None).infill(LEARNED.encode(IN_PIXELS), mask, **how)))
+    found = sampler(LEARNED).infill(IN_PIXELS, mask, **how)
+    np.testing.assert_allclose(found[:, ~mask], expected[:, ~mask], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(found[:, mask], IN_PIXELS[:, mask])
+
+
+def test_a_linear_autoencoders_clips_have_the_exact_mean_and_covariance() -> None:
+    made = final(
+        step_table(schedule("cosine", 100), Prediction("v"), solver="ddpm", num_steps=5), gaussian(), Prediction("v")
+    )
+    clips = sampler(LEARNED).generate(4000, num_steps=5, solver="ddpm", batch_size=4000)
+    unit = np.eye(SIZE, dtype=np.float32).reshape(SIZE, *SHAPE)
+    columns = (LEARNED.decode(unit) - LEARNED.decode(0 * unit)).reshape(SIZE, -1)
+    mean = LEARNED.decode(np.float32(made.mean[None]))[0]
+    assert np.abs(clips.mean(axis=0) - mean).max() < 0.1
+    assert np.abs(np.cov(clips.reshape(4000, -1).T) - columns.T @ made.covariance @ columns).max() < 0.2
+    assert np.abs(clips).max() > 1.5  # No latent is clamped, and neither are these values.

@@ -69,7 +69,7 @@ def test_a_configuration_stays_as_it_is_when_it_is_read() -> None:
         (lambda: reduced(CLIPS, 4), "`clip`: expected a width divisible by 4, e.g. 4 or 8. Received: 6"),
         (lambda: reduced(CLIPS, 0), "`scale`: expected an integer >= 1. Received: 0"),
         (lambda: AveragePool(0), "`factor`: expected an integer from 1 to 1048576. Received: 0"),
-        (lambda: codec_from_config({"codec": "vae"}), "`codec`: expected one of ..average_pool... Received: 'vae'"),
+        (lambda: codec_from_config({"codec": "vae"}), "`codec`: expected one of .*'average_pool'.*. Received: 'vae'"),
     ],
 )
 def test_what_it_does_not_take_is_refused(make, message: str) -> None:
