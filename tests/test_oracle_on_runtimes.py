@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kvdiff.diffusion import ClipSpec, Prediction, masks, plans
+from kvdiff.diffusion import ClipSpec, Prediction, Unbounded, masks, plans
 from kvdiff.diffusion.conditions import FrameTimes
 from kvdiff.diffusion.process.schedules import cosine
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
-from kvdiff.export import export_onnx, export_onnx_sampler
+from kvdiff.export import export_litert, export_onnx, export_onnx_sampler, export_saved_model
 from kvdiff.layers.condition_embedding import ConditionEmbedding
+from kvdiff.models.video_autoencoder import VideoAutoencoder
 from kvdiff.models.video_diffusion import VideoDiffusion
-from kvdiff.runtime import FusedOrtSampler, OrtSampler
+from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler, SavedModelSampler
 
 WINDOW, LONG = 5, 18  # Such that all windows of all plans are of one length, as `eliminated` needs.
 STD, CORRELATION = 0.15, 0.8
@@ -143,3 +144,91 @@ def test_known_noise_is_the_same_everywhere(runtime, on_numpy, request):
     sampling = dict(num_steps=6, seed=6, known_noise=0.1)
     made = sampler.rollout(LONG, PAST, **sampling)
     np.testing.assert_allclose(made, on_numpy.rollout(LONG, PAST, **sampling), atol=TOLERANCE)
+
+
+# In the latent of a linear autoencoder: exact in pixels on every runtime.
+
+PATTERN = np.float32([1.0, 0.5, -0.5, 0.25])  # Of a cell's four pixels; a latent is how much of it there is.
+MEAN, DEVIATION = 0.2, 1.3
+IN_LATENT = ["latent_on_keras", "latent_on_onnxruntime", "latent_in_one_graph", "latent_on_litert", "latent_served"]
+
+
+def shown(latent):
+    """The pixels of latents, as `linear_autoencoder` decodes them."""
+    parts = (latent * np.float32(DEVIATION) + np.float32(MEAN))[..., 0, 0, :] * PATTERN
+    return parts.reshape(*latent.shape[:2], 2, 2, 1)
+
+
+def linear_autoencoder():
+    """Its blocks are the identity, as new ones are, and its other layers one pattern each way."""
+    model = VideoAutoencoder(1, factor=2, latent_channels=1, widths=(4,), blocks=1, kl=0.0, values=Unbounded())
+    model.encoder.get_layer("patches").set_weights([np.eye(4), np.zeros(4)])
+    model.encoder.get_layer("latent").set_weights([(PATTERN / (PATTERN @ PATTERN))[:, None], np.zeros(1)])
+    middle = np.arange(9) == 4  # Of a kernel of 3 × 3 places.
+    model.decoder.get_layer("features").set_weights([middle[:, None] * np.float32([[1, 0, 0, 0]]), np.zeros(4)])
+    pattern = np.outer(np.eye(4)[0], PATTERN)
+    model.decoder.get_layer("pixels").set_weights([np.kron(middle[:, None], pattern), np.zeros(4)])
+    model.moments.mean.assign([MEAN])
+    model.moments.power.assign([MEAN**2 + DEVIATION**2])
+    return model
+
+
+@pytest.fixture(scope="module")
+def latent_model(model):
+    spec = dict(schedule=SCHEDULE, prediction=PREDICTION, known_noise=0.1, values=Unbounded())
+    return VideoDiffusion((WINDOW, 2, 2, 1), model.denoiser, codec=linear_autoencoder(), **spec)
+
+
+@pytest.fixture(scope="module")
+def latent_run(latent_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("latent")
+    export_onnx_sampler(export_onnx(latent_model, folder), folder)
+    export_litert(latent_model, folder)
+    export_saved_model(latent_model, folder / "serving", pixels="float32", max_calls=12)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def latent_on_keras(latent_model):
+    return latent_model.sampler
+
+
+@pytest.fixture(scope="module")
+def latent_on_onnxruntime(latent_run):
+    return OrtSampler(latent_run, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def latent_in_one_graph(latent_run):
+    return FusedOrtSampler(latent_run, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def latent_on_litert(latent_run):
+    return LiteRtSampler(latent_run)
+
+
+@pytest.fixture(scope="module")
+def latent_served(latent_run):
+    return SavedModelSampler(latent_run / "serving")
+
+
+@pytest.mark.parametrize("runtime", IN_LATENT)
+def test_every_mask_in_the_latent_of_a_linear_autoencoder(runtime, on_numpy, request):
+    sampler = request.getfixturevalue(runtime)
+    latent = np.random.default_rng(0).uniform(-0.3, 0.3, size=(3, WINDOW, 1, 1, 1)).astype(np.float32)
+    for sampling in SAMPLING:
+        for known in MASKS.values():
+            made = sampler.infill(shown(latent), known, seed=4, **sampling)
+            expected = shown(on_numpy.infill(latent, known, seed=4, **sampling))
+            np.testing.assert_allclose(made, expected, atol=2 * TOLERANCE)
+            assert (made[:, known] == shown(latent)[:, known]).all()
+
+
+@pytest.mark.parametrize("runtime", IN_LATENT)
+@pytest.mark.parametrize("name", ["autoregressive", "hierarchical", "hierarchy_2", "rolling"])
+def test_every_plan_in_the_latent_of_a_linear_autoencoder(runtime, name, on_numpy, request):
+    sampler, plan = request.getfixturevalue(runtime), plans.PLANS[name](LONG, WINDOW, known=2)
+    made = sampler.rollout(LONG, shown(PAST), plan=plan, seed=5, **SAMPLING[1])
+    expected = shown(on_numpy.rollout(LONG, PAST, plan=plan, seed=5, **SAMPLING[1]))
+    np.testing.assert_allclose(made, expected, atol=2 * TOLERANCE)

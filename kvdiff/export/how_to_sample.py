@@ -11,6 +11,7 @@ from typing import Any
 from kvdiff.diffusion.process.spacing import sampling_levels
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, step_table
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 
 __all__ = ["how_to_sample"]
 
@@ -28,6 +29,13 @@ _INPUTS = (
     "known of it, float32 [batch, frames, height, width, channels], pixels as numbers in [-1, 1], other values and "
     "latent clips as `sampler` encodes them; noise: standard normal, of that shape. A network with conditions takes "
     "them as further inputs; of an output with twice the channels take the first half."
+)
+
+_CODEC = (
+    "The network works on latent clips. The encoder makes them of known frames, x_0 (pixels in [-1, 1]) [batch, frames,"
+    " height, width, channels], frame by frame; the decoder makes frames of them again, which are then clamped to the "
+    "values' range. Their files are those of the manifest's section `codec`; in `sampler.onnx` and a SavedModel they "
+    "are inside. A latent is not clamped."
 )
 
 # What the network sees, and x_0 from its output F; equation (5) of `kvdiff.diffusion`, multiplied out.
@@ -67,7 +75,9 @@ def how_to_sample(spec: ModelSpec) -> dict[str, Any]:
     if spec.bounds is not None:
         x_0 = f"np.clip({x_0}, {spec.bounds[0]:g}, {spec.bounds[1]:g})"
     loop = _LOOP.format(scaled=scaled, x_0=x_0).replace("data", repr(prediction.sigma_data))
+    latent = {"codec": _CODEC} if isinstance(spec.codec, Autoencoder) else {}
     return {
+        **latent,
         "noise_label": _LABEL,
         "levels": _LEVELS,
         "inputs": _INPUTS,

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_path
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, step_table
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.export.codec import check_codec_parity, codec_networks, save_codec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.litert_file import at_most_4d, signatures, with_metadata
@@ -76,27 +78,29 @@ def export_litert(
         content = _quantised(at_most_4d(_convert(model, denoiser, stage / "saved_model", precision)), precision)
         metadata = {METADATA: canonical_json(config), "kvdiff.recipe": canonical_json(_recipe(model.spec))}
         (stage / file).write_bytes(with_metadata(content, metadata))
+        pair = save_codec(stage / file, _codec_networks(model), lambda *of: _of_codec(of, stage, precision))
+        files = [file, *pair.values()]
         sections: dict[str, Any] = {
             "precision": precision,
             **signatures(content),
             "sampler": config,
             "how_to_sample": how_to_sample(model.spec),
             "versions": versions(_PACKAGES),
+            **({"codec": pair} if pair else {}),
         }
-        write_manifest(stage / file, LITERT.kind, parity={}, **sections)
-        parity = _parity(denoiser, LiteRtSampler(stage / file).engine, model.spec, precision)
-        write_manifest(stage / file, LITERT.kind, parity=parity, **sections)
+        write_manifest(stage / file, LITERT.kind, files, parity={}, **sections)
+        engine: Any = LiteRtSampler(stage / file).engine
+        parity = _parity(denoiser, engine, model.spec, precision)
+        parity |= check_codec_parity(model, engine.codec, precision)
+        write_manifest(stage / file, LITERT.kind, files, parity=parity, **sections)
         LiteRtSampler(stage / file)
     return directory / file
 
 
 def _convert(model: VideoDiffusion, denoiser: keras.Model, folder: pathlib.Path, precision: str) -> bytes:
-    """By way of a SavedModel: converting a Keras model's functions directly can write uninitialised weights."""
-    import keras
+    """The denoiser of one clip."""
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
-    archive.track(denoiser)
     signature = {
         name: tf.TensorSpec([1, *shape], denoiser.input[name].dtype, name=name)
         for name, shape in input_shapes(denoiser, model.spec).items()
@@ -105,6 +109,44 @@ def _convert(model: VideoDiffusion, denoiser: keras.Model, folder: pathlib.Path,
     def call(inputs: dict[str, Any]) -> dict[str, Any]:
         return {"raw_output": denoiser(inputs, training=False)}
 
+    return _converted(denoiser, call, signature, folder, precision)
+
+
+def _codec_networks(model: VideoDiffusion) -> dict[str, keras.Model]:
+    """Those of a decoder that takes single frames, as the file does.
+
+    Raises:
+        ValueError: a decoder with convolutions over time.
+    """
+    if getattr(model.spec.codec, "reach", 0):
+        raise ValueError(
+            "`model`: expected an autoencoder without `time`, for LiteRT decodes frame by frame. Received: one with it"
+        )
+    return codec_networks(model)
+
+
+def _of_codec(of: tuple[Any, ...], stage: pathlib.Path, precision: str) -> bytes:
+    """The file of an encoder or a decoder, (side, network, names of its input and output), of one frame."""
+    import tensorflow as tf
+
+    side, network, (given, output) = of
+    signature = {given: tf.TensorSpec([1, 1, *network.input.shape[2:]], tf.float32, name=given)}
+
+    def call(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {output: network(inputs[given], training=False)}
+
+    return _quantised(at_most_4d(_converted(network, call, signature, stage / side, precision)), precision)
+
+
+def _converted(
+    network: keras.Model, call: Callable[..., Any], signature: dict[str, Any], folder: pathlib.Path, precision: str
+) -> bytes:
+    """By way of a SavedModel: converting a Keras model's functions directly can write uninitialised weights."""
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
     archive.add_endpoint(SIGNATURE, tf.function(call, autograph=False), input_signature=[signature])
     archive.write_out(folder, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])

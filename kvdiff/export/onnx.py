@@ -13,6 +13,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_path
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.export.codec import check_codec_parity, codec_networks, save_codec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, write_manifest
@@ -79,27 +80,62 @@ def export_onnx(
     with staging(directory, ONNX.kind, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
         sections: dict[str, Any] = {"sampler": model.spec.config, "versions": versions(_PACKAGES)}
-        graph = _convert(denoiser, stage / "converted.onnx")
-        _name_tensors(graph, _input_axes(model.spec, denoiser))
+        graph = _convert(denoiser, stage / "converted.onnx", _signature(denoiser))
+        _name_tensors(graph, _input_axes(model.spec, denoiser), _OUTPUT)
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
         sections["how_to_sample"] = how_to_sample(model.spec)
-        _write(stage / ONNX.file, graph, denoiser, model.spec, {"precision": "float32", **sections})
+        pair = codec_networks(model)
+        _write(stage / ONNX.file, graph, (denoiser, pair), model, {"precision": "float32", **sections})
         if precision != "float32":
             lowered = _lowered(stage / ONNX.file, precision)
-            _write(stage / file, lowered, denoiser, model.spec, {"precision": precision, **sections})
+            _write(stage / file, lowered, (denoiser, pair), model, {"precision": precision, **sections})
         # What a user does first must work before anything takes its name.
         OrtSampler(stage / file, providers=["CPUExecutionProvider"])
     return directory / file
 
 
 def _write(
-    path: pathlib.Path, graph: onnx.ModelProto, denoiser: keras.Model, spec: ModelSpec, sections: dict[str, Any]
+    path: pathlib.Path,
+    graph: onnx.ModelProto,
+    networks: tuple[keras.Model, Mapping[str, keras.Model]],
+    model: VideoDiffusion,
+    sections: dict[str, Any],
 ) -> None:
-    """The file, its parity with Keras, and its manifest."""
+    """The file, those of an autoencoder, their parity with Keras, and the manifest."""
+    (denoiser, pair), precision = networks, sections["precision"]
     files = save_model(graph, path)
-    parity = _parity(denoiser, path, spec, sections["precision"])
+    names = save_codec(path, pair, lambda side, network, named: _of_codec(network, named, path, precision))
+    if names:
+        sections, files = {**sections, "codec": names}, [*files, *names.values()]
+    parity = _parity(denoiser, path, model.spec, precision)
     write_manifest(path, ONNX.kind, files, parity=parity, **sections)
+    if names:
+        engine: Any = OrtSampler(path, providers=["CPUExecutionProvider"]).engine
+        parity |= check_codec_parity(model, engine.codec, precision)
+        write_manifest(path, ONNX.kind, files, parity=parity, **sections)
+
+
+def _of_codec(network: keras.Model, named: tuple[str, str], beside: pathlib.Path, precision: str) -> bytes:
+    """The file of an encoder or a decoder, of any batch and number of frames.
+
+    In int8 it stays in float32: it runs once a frame, and rounds what everybody sees.
+    """
+    import keras
+    import onnx
+
+    given, output = named
+    shape = network.input.shape
+    spare = beside.with_name("network.onnx")
+    graph = _convert(network, spare, keras.InputSpec(dtype="float32", shape=shape, name=given))
+    _name_tensors(graph, {given: ("batch", "frames", *shape[2:])}, output)
+    del graph.opset_import[:]
+    graph.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    graph.graph.name = network.name
+    lowered = {"float16": float16, "bfloat16": bfloat16_weights}.get(precision, lambda same: same)(graph)
+    spare.unlink()
+    onnx.checker.check_model(lowered, full_check=True)
+    return lowered.SerializeToString()
 
 
 def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
@@ -115,18 +151,23 @@ def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
     return onnx.load(quantised)
 
 
-def _convert(denoiser: keras.Model, path: pathlib.Path) -> onnx.ModelProto:
-    """The denoiser as Keras and tf2onnx convert it."""
+def _signature(denoiser: keras.Model) -> dict[str, keras.InputSpec]:
+    """What a denoiser takes, by name."""
     import keras
-    import onnx
 
-    signature = {
+    return {
         name: keras.InputSpec(dtype=tensor.dtype, shape=tensor.shape, name=name)
         for name, tensor in denoiser.input.items()
     }
+
+
+def _convert(network: keras.Model, path: pathlib.Path, signature: Any) -> onnx.ModelProto:
+    """A network as Keras and tf2onnx convert it."""
+    import onnx
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `np.object` on behalf of tf2onnx.
-        denoiser.export(path, format="onnx", verbose=False, input_signature=[signature], opset_version=OPSET)
+        network.export(path, format="onnx", verbose=False, input_signature=[signature], opset_version=OPSET)
     return onnx.load(path)
 
 
@@ -143,14 +184,14 @@ def _input_axes(spec: ModelSpec, denoiser: keras.Model) -> dict[str, tuple[Any, 
     return {name: sizes for name, sizes in axes.items() if name in denoiser.input}
 
 
-def _name_tensors(model: onnx.ModelProto, axes: Mapping[str, Sequence[Any]]) -> None:
+def _name_tensors(model: onnx.ModelProto, axes: Mapping[str, Sequence[Any]], output: str) -> None:
     """Names for the output and the dynamic axes, in place of tf2onnx's `Identity:0` and `unk__7`; inputs in order."""
     graph = model.graph
     if {tensor.name for tensor in graph.input} != set(axes) or len(graph.output) != 1:
         found = [tensor.name for tensor in graph.input], [tensor.name for tensor in graph.output]
         raise RuntimeError(f"export_onnx: expected inputs {list(axes)} and one output. Received: {found}")
     graph.input.sort(key=lambda tensor: list(axes).index(tensor.name))
-    _rename(graph, graph.output[0].name, _OUTPUT)
+    _rename(graph, graph.output[0].name, output)
     for tensor in (*graph.input, *graph.output):
         names = axes.get(tensor.name, _AXES)
         for axis, dim in zip(names, tensor.type.tensor_type.shape.dim, strict=False):  # Channels keep their number.

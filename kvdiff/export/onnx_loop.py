@@ -9,7 +9,7 @@ initialisers of the outer graph.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK
@@ -17,7 +17,9 @@ from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.process.noise import SAMPLING, normal
 from kvdiff.diffusion.solvers.rows import LearnedVarianceRow, Row
 from kvdiff.diffusion.solvers.step_table import step
+from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.clamps import Bounds, clamp_to
+from kvdiff.export.onnx_pixels import PixelNodes
 from kvdiff.export.onnx_trace import Nodes, Tensor
 from kvdiff.runtime.format import COLUMNS, MEMORY
 
@@ -29,15 +31,20 @@ __all__ = ["Loop", "fused_model"]
 _CLIP_AXES = ("batch", "frames", "height", "width")
 
 
-def fused_model(source: onnx.ModelProto, bounds: Bounds) -> onnx.ModelProto:
-    """The denoiser's graph inside a Loop over the rows of a table."""
+def fused_model(source: onnx.ModelProto, spec: ModelSpec, pair: Mapping[str, onnx.GraphProto]) -> onnx.ModelProto:
+    """The denoiser's graph inside a Loop over the rows of a table, between encoder and decoder where there are some."""
     from onnx import helper
 
-    loop = Loop(source.graph, bounds)
+    loop = Loop(source.graph, spec.bounds)
+    if pair:
+        loop.put_pixels_around(PixelNodes(loop.nodes, pair, spec.values.bounds))
     nodes = [node for node in source.graph.node if loop.is_weight(node)] + loop.write()
     inputs = list(loop.described.values())
     outputs = [loop.describe("clip", loop.clip_axes), loop.describe("history_out", [MEMORY, *loop.clip_axes])]
     weights = [*source.graph.initializer, *loop.nodes.initializers()]
+    if loop.pixels is not None:
+        outputs.append(loop.describe("pixels_out", loop.pixels.output))
+        weights += loop.pixels.weights
     graph = helper.make_graph(nodes, "sampler", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
     model.doc_string = "Equation (7) of kvdiff.diffusion for every row of the table; see kvdiff.runtime.ort_sampler."
@@ -66,6 +73,12 @@ class Loop:
         }
         self.is_guided = CONDITION_MASK in self.conditions
         self.described = self._inputs()
+        self.pixels: PixelNodes | None = None
+
+    def put_pixels_around(self, pixels: PixelNodes) -> None:
+        """Take known frames as pixels too, and give all frames as such."""
+        self.pixels = pixels
+        self.described |= {name: self.describe(name, axes) for name, axes in pixels.axes.items()}
 
     def _inputs(self) -> dict[str, onnx.ValueInfoProto]:
         """The graph's inputs; what may be 1 or as large as the clip has axes of its own."""
@@ -110,6 +123,8 @@ class Loop:
         nodes = self.nodes
         start, std = self.given("start"), self._pixelwise(self.given("start_std"))
         self.clip_shape = nodes.node("Shape", start, dtype="int64")
+        if self.pixels is not None:
+            start = dataclasses.replace(self.pixels.into(start), shape=start.shape)
         self.has_tape = self._any(nodes.node("Shape", self.given("noise"), dtype="int64", start=0, end=1))
         first = nodes.cond(self._any(std), lambda: start + std * self._noise(nodes.of([0], "int64")), lambda: start)
         memory = [nodes.node("Expand", self._part(self.given("history"), k), self.clip_shape) for k in range(MEMORY)]
@@ -129,6 +144,8 @@ class Loop:
         nodes.blocks[-1].append(helper.make_node("Loop", carried, ends, body=body))
         stacked = [nodes.node("Unsqueeze", Tensor(nodes, name, "float32"), nodes.of([0], "int64")) for name in ends[1:]]
         nodes.named(nodes.node("Concat", *stacked, axis=0), "history_out")
+        if self.pixels is not None:
+            nodes.named(self.pixels.out_of(Tensor(nodes, "clip", "float32")), "pixels_out")
         return nodes.blocks[-1]
 
     def _row(self, i: str, go_on: str, states: list[str]) -> list[Tensor]:

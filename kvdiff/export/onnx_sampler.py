@@ -16,6 +16,7 @@ from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx import export_onnx
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_loop import fused_model
+from kvdiff.export.onnx_pixels import codec_graphs
 from kvdiff.export.parity import ParityError, sample_differences
 from kvdiff.runtime.manifest import METADATA, canonical_json
 from kvdiff.runtime.opening import FusedOrtSampler, OrtSampler
@@ -53,7 +54,7 @@ def export_onnx_sampler(
     precision = source.manifest.get("precision", "float32")
     file = ONNX_SAMPLER.file_name(precision)
     with staging(directory, ONNX_SAMPLER.kind, file, overwrite=overwrite) as stage:
-        model = fused_model(onnx.load(source.path), host.spec.bounds)
+        model = fused_model(onnx.load(source.path), host.spec, codec_graphs(source))
         onnx.helper.set_model_props(model, {METADATA: canonical_json(source.manifest["sampler"])})
         sections = {name: source.manifest[name] for name in ("sampler", "versions")} | {"precision": precision}
         sections |= {"inputs": _signature(model.graph.input), "outputs": _signature(model.graph.output)}

@@ -11,10 +11,9 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from kvdiff.diffusion.solvers.step_table import Row, step
-from kvdiff.diffusion.transforms.clamps import clamp_to
 from kvdiff.export.onnx_trace import Nodes, Tensor
 from kvdiff.runtime.format import MEMORY, STEP_COLUMNS
-from kvdiff.runtime.ort_device import STEP
+from kvdiff.runtime.ort_device import BOUNDS, STEP
 
 if TYPE_CHECKING:
     import onnx
@@ -28,15 +27,19 @@ def step_model() -> onnx.ModelProto:
 
     nodes = Nodes("step")
     clips = ["x", "raw_output", "noise", *(f"history_{k}" for k in range(MEMORY))]
-    columns = [*STEP_COLUMNS, *(f"b_{k}" for k in range(MEMORY)), "c_in_next"]
+    columns = [*STEP_COLUMNS, *(f"b_{k}" for k in range(MEMORY)), "c_in_next", *BOUNDS]
     given = {name: Tensor(nodes, name, "float32", (None,) * 5) for name in (*clips, *columns)}
     history = tuple(given[f"history_{k}"] for k in range(MEMORY))
     b = [given[f"b_{k}"] for k in range(MEMORY)]
     # The network and its c_in, c_noise come before this graph, in the row before.
     row = Row(c_in=None, c_noise=None, b=b, **{name: given[name] for name in STEP_COLUMNS})
-    moved, remembered = step(
-        row, given["x"], given["raw_output"], history, given["noise"], clamp_to((-1.0, 1.0), nodes)
-    )
+    low, high = (given[name] for name in BOUNDS)
+
+    def clamp(x_0: Tensor) -> Tensor:
+        """To bounds that are inputs: infinite where there are none."""
+        return nodes.node("Min", nodes.node("Max", x_0, low), high)
+
+    moved, remembered = step(row, given["x"], given["raw_output"], history, given["noise"], clamp)
     outputs = {"x_next": moved, "predicted": remembered[0], "noisy_clip_next": given["c_in_next"] * moved}
     for name, tensor in outputs.items():
         nodes.named(tensor, name)

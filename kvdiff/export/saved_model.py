@@ -14,6 +14,8 @@ from kvdiff.diffusion.checks import check_choice, check_count, check_path
 from kvdiff.diffusion.sampling.engine import denoise_of
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
+from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.export.codec import check_codec_parity, float32_spec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging_version, write_manifest
@@ -23,7 +25,7 @@ from kvdiff.export.warmup import write_warmup
 from kvdiff.runtime.manifest import canonical_json, manifest_path
 from kvdiff.runtime.opening import SavedModelSampler
 from kvdiff.runtime.saved_model import SAVED_MODEL
-from kvdiff.runtime.saved_model_file import SAMPLER
+from kvdiff.runtime.saved_model_file import SAMPLER, axes_of
 from kvdiff.system.environment import versions
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def export_saved_model(
     check_tools("export_saved_model", ("tensorflow", "tensorflow_serving"))
     check_model(model)
     check_choice("pixels", pixels, PIXELS)
-    spec = model.spec
+    spec = float32_spec(model)
     if num_frames is not None:
         clip = dataclasses.replace(spec.clip, num_frames=check_count("num_frames", num_frames))
         spec = dataclasses.replace(spec, clip=clip)
@@ -101,7 +103,7 @@ def export_saved_model(
     signatures = Signatures(denoiser, spec, table, **served)
     with staging_version(check_path("directory", directory), version, overwrite=overwrite) as (stage, target):
         concrete = signatures.concrete()
-        _save(denoiser, concrete, dict(spec.config), stage)
+        _save(_variables(denoiser, spec), concrete, dict(spec.config), stage)
         write_warmup(stage, {name: signatures.example(name) for name in concrete})
         sections = {
             "inputs": _described({name: signatures.inputs(name) for name in concrete}),
@@ -112,19 +114,27 @@ def export_saved_model(
             "versions": versions(_PACKAGES),
         }
         write_manifest(stage, SAVED_MODEL.kind, _files(stage), parity={}, **sections)
-        parity = _parity(model, denoiser, signatures, SavedModelSampler(stage))
+        exported = SavedModelSampler(stage)
+        parity = _parity(model, denoiser, signatures, exported)
+        parity |= check_codec_parity(model, getattr(exported.engine, "codec", None), "float32")
         write_manifest(stage, SAVED_MODEL.kind, _files(stage), parity=parity, **sections)
         SavedModelSampler(stage)
     return target
 
 
-def _save(denoiser: keras.Model, signatures: dict[str, Any], sampler: dict[str, Any], folder: pathlib.Path) -> None:
+def _variables(denoiser: keras.Model, spec: ModelSpec) -> list[Any]:
+    """TensorFlow's own variables of the denoiser, and of an autoencoder."""
+    autoencoder = getattr(getattr(spec.codec, "network", None), "autoencoder", None)
+    return [variable.value for network in (denoiser, autoencoder) if network for variable in network.variables]
+
+
+def _save(variables: list[Any], signatures: dict[str, Any], sampler: dict[str, Any], folder: pathlib.Path) -> None:
     """Functions and variables, nothing of Keras: what loads it needs TensorFlow alone."""
     import tensorflow as tf
 
     module, config = tf.Module(), canonical_json(sampler)
     setattr(module, SAMPLER, tf.function(lambda: tf.constant(config), input_signature=[], autograph=False))
-    module.weights = [variable.value for variable in denoiser.variables]
+    module.weights = variables
     tf.saved_model.save(module, str(folder), {"serving_default": signatures["generate"], **signatures})
 
 
@@ -137,7 +147,7 @@ def _files(folder: pathlib.Path) -> list[str]:
 def _described(signatures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the manifest says of inputs or outputs, by "signature/name"."""
     return {
-        f"{signature}/{name}": {"dtype": tensor.dtype.name, "shape": ["batch", *tensor.shape[1:]]}
+        f"{signature}/{name}": {"dtype": tensor.dtype.name, "shape": axes_of(tensor.shape)}
         for signature, tensors in signatures.items()
         for name, tensor in tensors.items()
     }

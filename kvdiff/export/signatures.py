@@ -14,6 +14,7 @@ from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.diffusion.transforms.values import Pixels
 from kvdiff.export.graph_sampler import GraphSampler, Tensors
 from kvdiff.models.denoiser import input_shapes
@@ -27,7 +28,7 @@ __all__ = ["PIXELS", "Signatures"]
 
 PIXELS = ("uint8", "float32", "png")
 
-Shape = tuple[int, ...]
+Shape = tuple[int | None, ...]
 
 
 class Signatures:
@@ -77,6 +78,8 @@ class Signatures:
             "interpolate": self.interpolate,
             "sample": self.sample,
         }
+        if isinstance(self._spec.codec, Autoencoder):
+            functions |= {"encode": self.encode, "decode": self.decode}
         return {
             name: self._tf.function(function, autograph=False).get_concrete_function(**self.inputs(name))
             for name, function in functions.items()
@@ -85,7 +88,8 @@ class Signatures:
     def inputs(self, signature: str) -> Tensors:
         """The `tf.TensorSpec` of each input of a signature."""
         specs = self._own_inputs(signature)
-        others = self._condition_inputs(guided=signature != "denoise")
+        of_codec = signature in ("encode", "decode")
+        others = {} if of_codec else self._condition_inputs(guided=signature != "denoise")
         if clashes := sorted(set(specs) & set(others)):
             raise ValueError(f"`model`: expected conditions of other names than the inputs served. Received: {clashes}")
         return {
@@ -113,6 +117,8 @@ class Signatures:
                 "first_draw": ((), "int32"),
                 **which,
             },
+            "encode": {"clip": ((None, *clip[1:]), "float32")},  # Of any number of frames.
+            "decode": {"latent": ((None, *latent[1:]), "float32")},
         }
         return specs[signature]
 
@@ -129,7 +135,7 @@ class Signatures:
         """Inputs for one row of a signature: no frame known, no condition, and the table chosen at export."""
         frames = self._frames
         example = {
-            name: np.zeros([1, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+            name: np.zeros([1, *(1 if size is None else size for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
             for name, spec in self.inputs(signature).items()
         }
         if "guidance" in example:
@@ -144,6 +150,16 @@ class Signatures:
     def denoise(self, noisy_clip: Any, noise_label: Any, **given: Any) -> Tensors:
         """The network's raw output."""
         return {"raw_output": self._sampler.network(noisy_clip, noise_label, given)}
+
+    def encode(self, clip: Any) -> Tensors:
+        """The latent clip of x_0."""
+        latent = self._spec.codec.encode(clip, self._ops)  # type: ignore[union-attr]
+        return {"latent": self._tf.ensure_shape(latent, [None, None, *self._spec.latent.frame_shape])}
+
+    def decode(self, latent: Any) -> Tensors:
+        """x_0 of a latent clip."""
+        clip = self._spec.codec.decode(latent, self._ops)  # type: ignore[union-attr]
+        return {"clip": self._tf.ensure_shape(clip, [None, None, *self._spec.clip.frame_shape])}
 
     def generate(self, seed: Any, sample: Any, **given: Any) -> Tensors:
         """New clips, one a seed and sample number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count, optional
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
+from kvdiff.runtime.codec_files import PairCodec, codec_paths
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert_file import check_litert
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
@@ -40,14 +42,19 @@ class LiteRtEngine(DenoiserEngine):
         optional(check_count, "threads", threads)
         super().__init__(self._denoise)
         self.artefact = artefact
-        content = artefact.path.read_bytes()
-        check_litert(artefact.path, content)
-        try:
-            self._interpreter = Interpreter(model_content=content, num_threads=threads)
-            self._run = self._interpreter.get_signature_runner(SIGNATURE)
-        except (RuntimeError, ValueError) as error:
-            raise ArtefactError(artefact.path, f"which LiteRT cannot open ({error})") from error
+
+        def opened(path: pathlib.Path) -> tuple[Any, bytes]:
+            content = path.read_bytes()
+            check_litert(path, content)
+            try:
+                return Interpreter(model_content=content, num_threads=threads), content
+            except (RuntimeError, ValueError) as error:
+                raise ArtefactError(path, f"which LiteRT cannot open ({error})") from error
+
+        self._interpreter, content = opened(artefact.path)
+        self._run = _runner(artefact.path, self._interpreter)
         self._check(artefact, content)
+        self.codec = _codec({side: (path, opened(path)[0]) for side, path in codec_paths(artefact).items()})
 
     def _check(self, artefact: Artefact, content: bytes) -> None:
         """The file must have the inputs, outputs and sampler configuration that its manifest claims."""
@@ -80,6 +87,30 @@ class LiteRtEngine(DenoiserEngine):
             name: np.reshape(value, self.artefact.manifest["inputs"][name]["shape"]) for name, value in feed.items()
         }
         return self._run(**shaped)["raw_output"]
+
+
+def _runner(path: pathlib.Path, interpreter: Any) -> Any:
+    """What runs a file's one signature."""
+    try:
+        return interpreter.get_signature_runner(SIGNATURE)
+    except (RuntimeError, ValueError) as error:
+        raise ArtefactError(path, f"which LiteRT cannot open ({error})") from error
+
+
+def _codec(opened: Mapping[str, tuple[pathlib.Path, Any]]) -> PairCodec | None:
+    """What computes an autoencoder from its two interpreters, frame by frame; None where there are none."""
+    if not opened:
+        return None
+    runners = {side: (_runner(path, interpreter), interpreter) for side, (path, interpreter) in opened.items()}
+
+    def run(side: str, given: str, made: str, array: np.ndarray) -> np.ndarray:
+        frames = array.reshape(-1, 1, *array.shape[2:])
+        out = np.concatenate([runners[side][0](**{given: frame})[made] for frame in frames])
+        return out.reshape(*array.shape[:2], *out.shape[1:])
+
+    return PairCodec(
+        lambda clip: run("encoder", "clip", "latent", clip), lambda latent: run("decoder", "latent", "clip", latent)
+    )
 
 
 def _metadata(content: bytes) -> dict[str, str]:

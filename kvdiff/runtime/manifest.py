@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.runtime.manifest_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -145,7 +146,8 @@ def _described(path: pathlib.Path, manifest: dict[str, Any]) -> Artefact:
             spec=ModelSpec.from_config(manifest["sampler"]),
         )
         spec = artefact.spec
-        check_tensors(manifest["kind"], artefact.inputs, artefact.outputs, spec.latent, spec.conditions)
+        tensors, pixels = (artefact.inputs, artefact.outputs), isinstance(spec.codec, Autoencoder)
+        check_tensors(manifest["kind"], *tensors, spec.latent, spec.conditions, pixels)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         reason = f"whose signature or sampler cannot be read ({type(error).__name__}: {str(error)[:1000]})"
         raise ArtefactError(manifest_path(path), reason) from error

@@ -18,7 +18,7 @@ import numpy as np
 from kvdiff.runtime.manifest import Artefact, ArtefactError, shortened
 from kvdiff.runtime.protobuf import Reader, Span, WireError
 
-__all__ = ["MAX_ITERATIONS", "SCHEMA", "OnnxFile", "check_onnx", "read_onnx"]
+__all__ = ["MAX_ITERATIONS", "SCHEMA", "OnnxFile", "check_network", "check_onnx", "read_onnx"]
 
 MAX_ITERATIONS = 2**16
 """The most iterations that a loop, with the loops around it, may have by a constant of the file."""
@@ -110,6 +110,20 @@ def check_onnx(artefact: Artefact) -> None:
         raise ArtefactError(path, f"whose weights lie beyond the end of {short}, or in itself")
     if artefact.manifest["kind"] == "onnx-sampler" and set(found.loops_by) - {"b", "table"}:
         raise ArtefactError(path, f"whose loops follow {list(found.loops_by)}; expected the rows of the table alone")
+
+
+def check_network(path: pathlib.Path) -> None:
+    """Refuse a network of an autoencoder that has loops, or whose tensors lie in other files.
+
+    Raises:
+        ArtefactError: what is wrong, before anything has opened the file.
+    """
+    try:
+        found = read_onnx(path)
+    except ValueError as error:
+        raise ArtefactError(path, f"which is no ONNX model that kvdiff has exported: {error}") from error
+    if found.locations or found.loops_by:
+        raise ArtefactError(path, "which has loops, or weights in other files; no encoder or decoder has")
 
 
 class _Walk:

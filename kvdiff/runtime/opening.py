@@ -9,6 +9,7 @@ from typing import Any
 
 from kvdiff.diffusion.checks import check_choice, check_kind, check_path, optional
 from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.runtime.codec_files import sampler_spec
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert import LITERT
 from kvdiff.runtime.manifest import (
@@ -152,7 +153,8 @@ def SavedModelSampler(path: str | os.PathLike[str]) -> Sampler:
 
 def _opened(form: Format, path: str | os.PathLike[str], options: dict[str, Any]) -> Sampler:
     artefact = _loaded(form, check_path("path", path))
-    return Sampler(artefact.spec, form.engine(artefact, **options))
+    engine = form.engine(artefact, **options)
+    return Sampler(sampler_spec(artefact, engine), engine)
 
 
 def _loaded(form: Format, path: pathlib.Path) -> Artefact:

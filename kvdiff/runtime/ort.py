@@ -14,14 +14,14 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.runtime.codec_files import PairCodec, codec_paths
 from kvdiff.runtime.format import MEMORY, Format
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
-from kvdiff.runtime.onnx_file import check_onnx
+from kvdiff.runtime.onnx_file import check_network, check_onnx
 from kvdiff.runtime.ort_device import STEP, DeviceLoop
 
 __all__ = ["ONNX", "OrtEngine", "Provider", "artefact_session", "open_session"]
 
-_STEP_BOUNDS = (-1.0, 1.0)  # To which `step.onnx` clamps.
 _GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 Provider = str | tuple[str, dict[str, Any]]
@@ -59,6 +59,7 @@ class OrtEngine(DenoiserEngine):
         alike = artefact.outputs[self._output][-1] == artefact.inputs["noisy_clip"][-1]
         bound = alike and (on_gpu if io_binding is None else io_binding)
         self._loop = self._device_loop(threads) if bound else None
+        self.codec = ort_codec(artefact, providers, threads)
 
     def _device_loop(self, threads: int | None) -> DeviceLoop:
         """The loop on the device of the first provider in use."""
@@ -97,7 +98,7 @@ class OrtEngine(DenoiserEngine):
     ) -> tuple[np.ndarray, np.ndarray]:
         """As in `Engine`, on the device where that is asked for."""
         plain = type(table) is StepTable and table.memory <= MEMORY and draws.conditioning.guidance is None
-        if self._loop is None or not plain or draws.bounds != _STEP_BOUNDS:
+        if self._loop is None or not plain:
             return super().run_window(table, x, history, draws)
         cleaner, remembered = self._loop.run(table, x, list(history), draws)
         return cleaner, np.stack(remembered)
@@ -169,6 +170,25 @@ def artefact_session(artefact: Artefact, providers: Sequence[Provider] | None, t
     session = open_session(artefact.path, providers, threads)
     _check_session(artefact, session)
     return session
+
+
+def ort_codec(artefact: Artefact, providers: Sequence[Provider] | None, threads: int | None) -> PairCodec | None:
+    """What computes the autoencoder of an artefact; None where it has none.
+
+    Raises:
+        ArtefactError: files that are not what the manifest lists, or that a reader would not trust.
+    """
+    paths = codec_paths(artefact)
+    if not paths:
+        return None
+    for path in paths.values():
+        check_network(path)
+    sessions = {side: open_session(path, providers, threads) for side, path in paths.items()}
+
+    def run(side: str, given: str, array: np.ndarray) -> np.ndarray:
+        return sessions[side].run(None, {given: array})[0]
+
+    return PairCodec(lambda clip: run("encoder", "clip", clip), lambda latent: run("decoder", "latent", latent))
 
 
 def _check_session(artefact: Artefact, session: Any) -> None:

@@ -20,6 +20,9 @@ __all__ = ["STEP", "DeviceLoop"]
 
 STEP = pathlib.Path(__file__).with_name("step.onnx")
 
+BOUNDS = ("low", "high")
+"""The inputs of `STEP` to which it clamps predicted x_0; infinite where values have no bounds."""
+
 _BLANK = np.zeros((1, 1, 1, 1, 1), np.float32)
 
 
@@ -53,12 +56,14 @@ class DeviceLoop:
         graph, buffers = self._filled(first)
         blank = self._value(_BLANK)
         state, memory = self._value(x), [*map(self._value, history)] + [blank] * (MEMORY - len(history))
+        low, high = (np.full((1, 1, 1, 1, 1), end, np.float32) for end in draws.bounds or (-np.inf, np.inf))
         following = [*(row.c_in for row in rows[1:]), _BLANK]
         for index, row in enumerate(rows):
             buffers["noise_label"].update_inplace(labels[index])
             self._call_denoiser(graph, buffers)
             fresh = self._value(draws.fresh(index, row))
-            state, predicted = self._call_step(buffers, (state, memory), fresh, row, following[index])
+            more = {"c_in_next": following[index], "low": low, "high": high}
+            state, predicted = self._call_step(buffers, (state, memory), fresh, row, more)
             memory = [predicted, *memory[:-1]]
             draws.report(1)
         return state.numpy(), [predicted.numpy() for predicted in memory[: len(history)]]
@@ -87,13 +92,13 @@ class DeviceLoop:
         self.denoiser.run_with_iobinding(binding, options)
 
     def _call_step(
-        self, buffers: Mapping[str, Any], state: tuple[Any, Sequence[Any]], noise: Any, row: Row, c_in_next: np.ndarray
+        self, buffers: Mapping[str, Any], state: tuple[Any, Sequence[Any]], noise: Any, row: Row, more: dict[str, Any]
     ) -> tuple[Any, Any]:
         """The next x and the new prediction; the next noisy clip is written into the denoiser's buffer."""
         x, memory = state
         values = {"x": x, "raw_output": buffers["raw_output"], "noise": noise}
         values |= {f"history_{k}": remembered for k, remembered in enumerate(memory)}
-        columns = {name: getattr(row, name) for name in STEP_COLUMNS} | {"c_in_next": c_in_next}
+        columns = {name: getattr(row, name) for name in STEP_COLUMNS} | more
         columns |= {f"b_{k}": row.b[k] if k < len(row.b) else _BLANK for k in range(MEMORY)}
         values |= {name: self._value(column) for name, column in columns.items()}
         binding = self.step.io_binding()

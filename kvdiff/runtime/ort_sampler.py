@@ -10,6 +10,8 @@ from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
+from kvdiff.runtime.codec_files import PairCodec
 from kvdiff.runtime.format import COLUMNS, MEMORY, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact
 from kvdiff.runtime.ort import ONNX, Provider, artefact_session
@@ -37,6 +39,8 @@ class FusedOrtEngine:
     ) -> None:
         self.artefact = artefact
         self._session = artefact_session(artefact, providers, threads)
+        of_pixels = isinstance(artefact.spec.codec, Autoencoder)
+        self.codec = PairCodec(self._encode, self._decode) if of_pixels else None
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -63,9 +67,47 @@ class FusedOrtEngine:
         feed["history"][: len(history)] = history
         if CONDITION_MASK in feed:
             feed |= guidance_inputs(table, draws.conditioning)
+        if self.codec is not None:
+            feed |= {"pixels": self._no_pixels(), "pixels_known": np.zeros(x.shape[:2], np.float32)}
         cleaner, remembered = self._session.run(["clip", "history_out"], feed)
         draws.report(table.num_steps)
         return cleaner, remembered[: len(history)]
+
+    def _no_pixels(self) -> np.ndarray:
+        return np.zeros((0, 0, *self.artefact.spec.clip.frame_shape), np.float32)
+
+    # The autoencoder alone: a table of no rows.
+
+    def _encode(self, clip: np.ndarray) -> np.ndarray:
+        start = np.zeros((*clip.shape[:2], *self.artefact.spec.latent.frame_shape), np.float32)
+        feed = self._still(start) | {"pixels": clip, "pixels_known": np.ones(clip.shape[:2], np.float32)}
+        return self._session.run(["clip"], feed)[0]
+
+    def _decode(self, latent: np.ndarray) -> np.ndarray:
+        blank = np.zeros((*latent.shape[:2], *self.artefact.spec.clip.frame_shape), np.float32)
+        feed = self._still(latent) | {"pixels": blank, "pixels_known": np.zeros(latent.shape[:2], np.float32)}
+        return self._session.run(["pixels_out"], feed)[0]
+
+    def _still(self, start: np.ndarray) -> dict[str, np.ndarray]:
+        """The inputs of a window of which no row is run; conditions that no row reads."""
+        batch, frames = start.shape[:2]
+        feed = {
+            name: np.zeros([size if isinstance(size, int) else 1 for size in shape], self._dtypes[name])
+            for name, shape in self.artefact.inputs.items()
+        }
+        return feed | {
+            "table": np.zeros((0, len(COLUMNS), batch, frames), np.float32),
+            "b": np.zeros((0, MEMORY, batch, frames), np.float32),
+            "start": start,
+            "start_std": np.zeros((batch, frames), np.float32),
+            "noise": np.zeros((0, 1, 1, 1, 1, 1), np.float32),
+            "seed": np.zeros(batch, np.int64),
+            "sample": np.zeros(batch, np.int64),
+        }
+
+    @property
+    def _dtypes(self) -> dict[str, str]:
+        return {name: tensor["dtype"] for name, tensor in self.artefact.manifest["inputs"].items()}
 
 
 def guidance_inputs(table: StepTable, conditioning: Conditioning) -> dict[str, np.ndarray]:

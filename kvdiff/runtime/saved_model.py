@@ -13,6 +13,8 @@ from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
+from kvdiff.runtime.codec_files import PairCodec
 from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact, ArtefactError
 from kvdiff.runtime.saved_model_file import check_loaded, check_saved_model
@@ -42,10 +44,18 @@ class SavedModelEngine(DenoiserEngine):
         self.max_calls = check_saved_model(artefact)
         try:
             self._model = tf.saved_model.load(str(artefact.path))  # Keeps the variables that the signatures read.
-            self._signatures = {name: self._model.signatures[name] for name in ("denoise", "sample")}
+            own = ("encode", "decode") if isinstance(artefact.spec.codec, Autoencoder) else ()
+            self._signatures = {name: self._model.signatures[name] for name in ("denoise", "sample", *own)}
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ArtefactError(artefact.path, f"which TensorFlow {tf.__version__} cannot open ({error})") from error
         check_loaded(artefact, self._model)
+        self.codec = self._pair() if own else None
+
+    def _pair(self) -> PairCodec:
+        """The autoencoder's two signatures."""
+        return PairCodec(
+            lambda clip: self._call("encode", {"clip": clip}), lambda latent: self._call("decode", {"latent": latent})
+        )
 
     def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""

@@ -16,7 +16,7 @@ from kvdiff.diffusion.limits import MAX_CLIP, MAX_TIMESTEPS
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, shortened
 from kvdiff.runtime.tensorflow_operators import COMPUTING, SAVING
 
-__all__ = ["FILE", "SAMPLER", "check_loaded", "check_saved_model"]
+__all__ = ["FILE", "SAMPLER", "axes_of", "check_loaded", "check_saved_model"]
 
 FILE = "saved_model.pb"
 SAMPLER = "sampler"
@@ -55,6 +55,11 @@ def check_saved_model(artefact: Artefact) -> int:
         raise ArtefactError(folder, f"which is no SavedModel that kvdiff has exported: {error}") from error
 
 
+def axes_of(shape: Any) -> list[str | int]:
+    """A tensor's sizes as a manifest has them: the batch and a number of frames are any."""
+    return ["batch", *("frames" if size is None else size for size in shape[1:])]
+
+
 def check_loaded(artefact: Artefact, model: Any) -> None:
     """What TensorFlow has opened must have the signatures and the sampler that the manifest claims.
 
@@ -66,7 +71,7 @@ def check_loaded(artefact: Artefact, model: Any) -> None:
         function = model.signatures[signature]
         sides = {"inputs": function.structured_input_signature[1], "outputs": function.structured_outputs}
         for side, specs in sides.items():
-            found[side] |= {f"{signature}/{name}": ["batch", *spec.shape[1:]] for name, spec in specs.items()}
+            found[side] |= {f"{signature}/{name}": axes_of(spec.shape) for name, spec in specs.items()}
     for side, shapes in found.items():
         if shapes != (expected := getattr(artefact, side)):
             raise ArtefactError(artefact.path, f"whose {side} are {shapes}; its manifest says {expected}")

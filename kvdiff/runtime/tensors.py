@@ -40,7 +40,12 @@ def shapes_of(section: str, tensors: Mapping[str, Any]) -> Shapes:
 
 
 def check_tensors(
-    kind: str, inputs: Shapes, outputs: Shapes, clip: ClipSpec, conditions: Mapping[str, Condition]
+    kind: str,
+    inputs: Shapes,
+    outputs: Shapes,
+    clip: ClipSpec,
+    conditions: Mapping[str, Condition],
+    pixels: bool = False,
 ) -> None:
     """Raise unless an artefact of this kind takes and gives what its sampler needs, for clips of its shape.
 
@@ -55,7 +60,9 @@ def check_tensors(
         _check("", "noisy_clip", "raw_output", network, inputs, outputs, clip)
     elif kind == "onnx-sampler":
         rescale = {"guidance_rescale"} if guided else set()
-        _check("", "start", "clip", table | {"history", "noise"} | rescale, inputs, outputs, clip, {"history_out"})
+        given, made = ({"pixels", "pixels_known"}, {"pixels_out"}) if pixels else (set(), set())
+        wanted = table | {"history", "noise"} | rescale | given
+        _check("", "start", "clip", wanted, inputs, outputs, clip, {"history_out"} | made)
     elif kind == "saved-model":
         _check("denoise/", "noisy_clip", "raw_output", network, inputs, outputs, clip)
         _check("sample/", "start", "clip", table | {"num_calls"}, inputs, outputs, clip)
