@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kvdiff.cli.data import inspect
+from kvdiff.cli.autoencoder import autoencoder
+from kvdiff.cli.data import inspect, prepare
 from kvdiff.cli.demo import demo
 from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
@@ -78,11 +79,25 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-for _command in (demo, train, generate, predict, interpolate, infill, rollout, export, verify, evaluate, compare):
+for _command in (
+    demo,
+    train,
+    autoencoder,
+    generate,
+    predict,
+    interpolate,
+    infill,
+    rollout,
+    export,
+    verify,
+    evaluate,
+    compare,
+):
     app.command()(_reported(_command))
 
 _data = typer.Typer(help="Look after data sets.", no_args_is_help=True, rich_markup_mode=None)
-_data.command()(_reported(inspect))
+for _command in (inspect, prepare):
+    _data.command()(_reported(_command))
 app.add_typer(_data, name="data")
 
 

@@ -1,4 +1,4 @@
-"""data: what lies in a folder of videos, before anyone trains on it."""
+"""data: what lies in a folder of videos, before anyone trains on it, and its latents."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from kvdiff.cli.autoencoder import Channels, Size, frame_spec, latents_of, opened_autoencoder
 from kvdiff.cli.options import Links
 from kvdiff.cli.progress import progress_bars
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "prepare"]
 
 
 def inspect(
@@ -44,3 +45,35 @@ def inspect(
         typer.echo(line)
     if found.bad:
         raise typer.Exit(1)
+
+
+def prepare(
+    clips: Annotated[
+        list[pathlib.Path], typer.Argument(metavar="CLIPS", help="Files of clips, or folders of them, as kvdiff train.")
+    ],
+    output: Annotated[pathlib.Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the latents go.")],
+    latent: Annotated[pathlib.Path, typer.Option(metavar="FILE", help="The autoencoder, or a model that has one.")],
+    size: Size = 64,
+    channels: Channels = 3,
+    links: Links = None,
+) -> None:
+    """Encode clips once, so that a denoiser trains on their latents without the autoencoder.
+
+    Run again, it goes on with what is missing. Several such commands may work on one folder at a time.
+
+    Example: kvdiff data prepare my_videos --latent saved_models/my_clips/autoencoder.keras -o my_latents
+    """
+    from kvdiff.cli.runs import require
+    from kvdiff.data import list_paths, video_batches
+
+    require("keras", "tensorflow", "filelock")
+    spec = frame_spec(opened_autoencoder(latent), (size, size, channels))
+    batches = video_batches(
+        list_paths(clips, links=links),
+        label_mode=None,
+        num_frames=1,
+        image_size=size,
+        clip_sampling="uniform",
+        color_mode="grayscale" if channels == 1 else "rgb",
+    )
+    latents_of(batches, output, spec, anew=False)

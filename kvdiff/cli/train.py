@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kvdiff.cli.autoencoder import LATENTS, check_latent, chosen_autoencoder, latents_of
 from kvdiff.cli.options import Links
 from kvdiff.cli.room import room_for
-from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE, TRAINING, quiet_tensorflow, require, save_keras
+from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, TRAINING, quiet_tensorflow, require, save_keras
+from kvdiff.cli.train_checks import check_folder, check_numbers, check_previews
 from kvdiff.cli.workers import run_workers
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import check_folder_writable
@@ -22,6 +24,7 @@ from kvdiff.training.cluster import num_workers, worker_number
 
 if TYPE_CHECKING:
     from kvdiff.data import VideoBatches
+    from kvdiff.models.video_autoencoder import VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 __all__ = ["train"]
@@ -77,6 +80,20 @@ def train(
     width: Annotated[
         int, typer.Option(metavar="N", min=24, help="Channels of the network's first level, a multiple of 24.")
     ] = 48,
+    latent_factor: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Train an autoencoder first, whose frames are 2, 4 or 8 times smaller."),
+    ] = None,
+    latent_channels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Numbers a latent pixel, with --latent-factor.")
+    ] = 4,
+    autoencoder_epochs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Passes over all frames, with --latent-factor.")
+    ] = 20,
+    autoencoder: Annotated[
+        pathlib.Path | None,
+        typer.Option(metavar="FILE", help="Train in the latent of this autoencoder, from kvdiff autoencoder."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights, noise and order.")] = 0,
     save_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training steps between checkpoints. [default: an epoch's]")
@@ -103,29 +120,29 @@ def train(
 
     Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
     """
-    _check_numbers(channels=channels, size=size, width=width)
-    _check_folder(output, clips, resume=resume, overwrite=overwrite)
+    check_numbers(channels=channels, size=size, width=width)
+    check_latent(latent_factor, size, multiple=4, autoencoder=autoencoder)
+    check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
     require("keras", "tensorflow", "filelock")
     if preview_every:
-        _check_previews()
+        check_previews()
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
     shape = (frames, size, size, channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
+    network = dict(factor=latent_factor, latent_channels=latent_channels)
+    first = dict(epochs=autoencoder_epochs, links=links, seed=seed, resume=resume, strategy=strategy)
+    codec = chosen_autoencoder(autoencoder, clips, output, shape[1:], network, **first)
     with strategy.scope():
-        model = _model(ClipSpec(*shape, fps=fps), width, seed)
-    reading = dict(
-        window_step=stride,
-        target_fps=fps,
-        default_fps=default_fps,
-        cache=cache or "memory",
-        on_bad="skip" if skip_bad else "raise",
-        digest=digest,
-    )
-    batches = _batches(
-        clips, shape, batch_size, links=links, seed=seed, announce=functools.partial(say, err=True), **reading
-    )
+        model = _model(ClipSpec(*shape, fps=fps), width, seed, **({} if codec is None else {"codec": codec}))
+    reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
+    reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
+    reading |= dict(announce=functools.partial(say, err=True))
+    batches = _batches(clips, shape, batch_size, **reading)
+    if codec is not None:
+        latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
+        batches = _batches(clips, shape, batch_size, latents=latents, **reading)
     steps = batches.steps_per_epoch
     say(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
     with strategy.scope():
@@ -148,48 +165,6 @@ def _nothing(text: str = "", *, err: bool = False) -> None:
     """What every worker but the first says and does."""
 
 
-def _check_numbers(*, channels: int, size: int, width: int) -> None:
-    """Refuse what the network cannot be built for, by the option's own name."""
-    if channels not in (1, 3):
-        raise ValueError(f"--channels: expected 1 for grey or 3 for colour. Received: {channels}")
-    for name, number, unit in (("--size", size, 4), ("--width", width, 24)):
-        if number % unit:
-            below = number // unit * unit
-            nearest = f"{below} or {below + unit}" if below else f"{unit}"
-            raise ValueError(f"{name}: expected a multiple of {unit}, e.g. {nearest}. Received: {number}")
-
-
-def _check_previews() -> None:
-    """Miss PyAV now and not at the first preview."""
-    from kvdiff.media.libraries import import_av
-
-    try:
-        import_av()
-    except ImportError as error:
-        raise ImportError(f"{error}; or leave the previews out, with --preview-every 0") from error
-
-
-def _check_folder(output: pathlib.Path, clips: list[pathlib.Path], *, resume: bool, overwrite: bool) -> None:
-    """Refuse to replace anything unasked, to write where nothing can be written, and to write among the clips."""
-    if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"{output}: expected a folder. Received: a file")
-    for folder in (path.resolve() for path in clips if path.is_dir()):
-        inside = output.resolve()
-        if inside.is_relative_to(folder) and not any(p.startswith(".") for p in inside.relative_to(folder).parts):
-            raise ValueError(
-                f"--output: expected a folder outside of the clips, {folder}, or a hidden one, for what a training "
-                f"writes would be read as clips the next time. Received: {output}"
-            )
-    begun = any((output / CHECKPOINTS).glob("step-*.npz"))
-    if resume and begun:
-        return
-    there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
-    if there and not overwrite:
-        raise FileExistsError(f"{output}: holds {' and '.join(there)}; pass --overwrite or name another folder")
-    if begun and not overwrite:
-        raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
-
-
 def _room(model: VideoDiffusion, output: pathlib.Path) -> contextlib.AbstractContextManager[Callable[[], None]]:
     """Room for model.keras: weights, their averages and Adam's two moments, and a little for the archive."""
     output.mkdir(parents=True, exist_ok=True)
@@ -204,14 +179,15 @@ def _strategy() -> Any:
         return training_strategy()
 
 
-def _model(clip: ClipSpec, width: int, seed: int) -> VideoDiffusion:
+def _model(clip: ClipSpec, width: int, seed: int, codec: VideoAutoencoder | None = None) -> VideoDiffusion:
     import keras
 
     import kvdiff
 
     keras.utils.set_random_seed(seed)
-    denoiser = kvdiff.UNet3D(clip.channels, widths=(width, 2 * width))
-    return kvdiff.VideoDiffusion(clip, denoiser, seed=seed)
+    channels = clip.channels if codec is None else codec.shape.latent_channels
+    denoiser = kvdiff.UNet3D(channels, widths=(width, 2 * width))
+    return kvdiff.VideoDiffusion(clip, denoiser, codec=codec, seed=seed)
 
 
 def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:

@@ -8,6 +8,7 @@ from kvdiff.data.dataset import clip_dataset, video_batches
 from kvdiff.data.directory import video_dataset_from_directory
 from kvdiff.data.inspection import Inspection, inspect_videos
 from kvdiff.data.kinetics import kinetics
+from kvdiff.data.latents import LatentCache
 from kvdiff.data.listing import Listing, Video, list_directory, list_paths
 from kvdiff.data.moving_digits import moving_digits
 from kvdiff.data.moving_mnist import moving_mnist
@@ -18,6 +19,7 @@ from kvdiff.media import VideoError
 
 __all__ = [
     "Inspection",
+    "LatentCache",
     "Listing",
     "Video",
     "VideoBatches",

@@ -16,6 +16,7 @@ import numpy as np
 
 from kvdiff.data.bad_files import BadFiles
 from kvdiff.data.content import DIGESTS, file_digests
+from kvdiff.data.latents import LatentStore
 from kvdiff.data.listing import Listing, Video
 from kvdiff.data.order import epoch_order, window_numbers
 from kvdiff.data.store import VideoStore
@@ -34,7 +35,7 @@ class VideoBatches:
 
     Args:
         listing: the videos.
-        store: decodes them.
+        store: decodes them, or has their latents.
         windows: cuts them into clips.
         bad_files: decides what becomes of bad ones.
         batch_size: clips a batch.
@@ -49,7 +50,7 @@ class VideoBatches:
     def __init__(
         self,
         listing: Listing,
-        store: VideoStore,
+        store: VideoStore | LatentStore,
         windows: ClipWindows,
         bad_files: BadFiles,
         *,
@@ -114,7 +115,7 @@ class VideoBatches:
         return self.listing.videos
 
     def sample(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """The clip at a position of an epoch, uint8 [frames, height, width, channels], and its encoded label.
+        """The clip at a place of an epoch, pixels or latents [frames, height, width, channels], and its encoded label.
 
         Raises:
             VideoError: the file is bad, and bad files are not, or no longer, skipped.
@@ -177,12 +178,12 @@ class VideoBatches:
     def _tensors(self, epoch: Any, position: Any) -> Any:
         import tensorflow as tf
 
-        shape = (self.windows.num_frames, *self.store.image_shape)
+        shape, dtype = (self.windows.num_frames, *self.store.image_shape), tf.as_dtype(self.store.dtype)
         if self._encode is None:
-            clip = tf.numpy_function(lambda *place: self.sample(*map(int, place))[0], [epoch, position], tf.uint8)
+            clip = tf.numpy_function(lambda *place: self.sample(*map(int, place))[0], [epoch, position], dtype)
             return tf.ensure_shape(clip, shape)
         blank = self._encode(0)
-        kinds = (tf.uint8, tf.as_dtype(blank.dtype))
+        kinds = (dtype, tf.as_dtype(blank.dtype))
         clip, label = tf.numpy_function(lambda *place: self.sample(*map(int, place)), [epoch, position], kinds)
         return tf.ensure_shape(clip, shape), tf.ensure_shape(label, blank.shape)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from kvdiff.data.bad_files import BadFiles
 from kvdiff.data.batches import VideoBatches
+from kvdiff.data.latents import LatentCache, LatentStore
 from kvdiff.data.listing import Listing
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
@@ -53,6 +54,7 @@ class ClipOptions(TypedDict, total=False):
     validation_split: float | None
     subset: str | None
     cache: str | os.PathLike[str] | None
+    latents: LatentCache | None
     default_fps: float | None
     num_workers: int | None
     limits: ReadLimits | None
@@ -110,6 +112,7 @@ def video_batches(
     seed: int = 0,
     digest: str = "parts",
     cache: str | os.PathLike[str] | None = None,
+    latents: LatentCache | None = None,
     default_fps: float | None = None,
     num_workers: int | None = None,
     limits: ReadLimits | None = None,
@@ -129,6 +132,7 @@ def video_batches(
     optional(check_can, "announce", announce, "a function of a line of text")
     optional(check_count, "num_workers", num_workers)
     optional(check_kind, "limits", limits, ReadLimits)
+    optional(check_kind, "latents", latents, LatentCache)
     _check_cache(cache, listing)
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
@@ -139,7 +143,7 @@ def video_batches(
         clips_per_video=clips_per_video,
         window_step=window_step,
     )
-    store = VideoStore(
+    pixels = VideoStore(
         _shared_reader(num_workers, limits),
         image_size=check_size("image_size", image_size),
         crop=crop_to_aspect_ratio,
@@ -149,7 +153,7 @@ def video_batches(
     )
     return VideoBatches(
         listing,
-        store,
+        pixels if latents is None else LatentStore(latents, pixels, listing),
         windows,
         BadFiles(len(listing.videos), on_bad, max_bad_share, report),
         batch_size=batch_size,

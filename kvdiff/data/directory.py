@@ -68,6 +68,7 @@ def video_dataset_from_directory(
         subset: "training", "validation", or "both" for a pair of data sets.
         cache: None: decode every time. "memory": keep every decoded video. A folder: keep them there, as uint8 .npy
             files of `image_size`.
+        latents: a `LatentCache` that has these videos: batches hold latents, float32, in place of pixels.
         default_fps: frames a second of arrays and folders of frames, which `target_fps` needs.
         num_workers: processes that decode; by default one a CPU.
         limits: what one file may ask for: `kvdiff.media.ReadLimits`.

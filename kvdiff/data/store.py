@@ -28,7 +28,7 @@ from kvdiff.media import (
     write_bytes,
 )
 
-__all__ = ["VideoStore"]
+__all__ = ["VideoStore", "npy"]
 
 _Measure = TypeVar("_Measure")
 _SPARE = 256 * 2**20  # Bytes of frames that are kept for a moment to spare a second decoding.
@@ -47,6 +47,8 @@ class VideoStore:
             data sets of the same size, crop and channels use too; a file that has changed since is decoded again.
         default_fps: frames a second of arrays and folders of frames, which have no clock.
     """
+
+    dtype: Any = np.uint8
 
     def __init__(
         self,
@@ -205,11 +207,12 @@ class VideoStore:
 
 def _write(stem: str, frames: np.ndarray, times: np.ndarray) -> None:
     pathlib.Path(stem).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(f"{stem}.times.npy", _npy(times))
-    write_bytes(f"{stem}.npy", _npy(frames))
+    write_bytes(f"{stem}.times.npy", npy(times))
+    write_bytes(f"{stem}.npy", npy(frames))
 
 
-def _npy(array: np.ndarray) -> bytes:
+def npy(array: np.ndarray) -> bytes:
+    """An array as the content of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

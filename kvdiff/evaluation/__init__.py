@@ -21,6 +21,7 @@ from kvdiff.evaluation.protocols import (
 )
 from kvdiff.evaluation.quality import blend_known, psnr, ssim
 from kvdiff.evaluation.real import RealClips, real_clips
+from kvdiff.evaluation.reconstruction import Reconstruction, reconstruction
 from kvdiff.evaluation.result import compare, read_result, result_of, write_result
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 from kvdiff.evaluation.scoring import TaskClips
@@ -38,6 +39,7 @@ __all__ = [
     "Memorisation",
     "Protocol",
     "RealClips",
+    "Reconstruction",
     "Task",
     "TaskClips",
     "aligned_psnr",
@@ -61,6 +63,7 @@ __all__ = [
     "psnr",
     "read_result",
     "real_clips",
+    "reconstruction",
     "result_of",
     "sharpness_ratio",
     "spread",

@@ -1,0 +1,52 @@
+"""What `kvdiff train` refuses before it works."""
+
+from __future__ import annotations
+
+import pathlib
+
+from kvdiff.cli.autoencoder import AUTOENCODER
+from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
+
+__all__ = ["check_folder", "check_numbers", "check_previews"]
+
+
+def check_numbers(*, channels: int, size: int, width: int) -> None:
+    """Refuse what the network cannot be built for, by the option's own name."""
+    if channels not in (1, 3):
+        raise ValueError(f"--channels: expected 1 for grey or 3 for colour. Received: {channels}")
+    for name, number, unit in (("--size", size, 4), ("--width", width, 24)):
+        if number % unit:
+            below = number // unit * unit
+            nearest = f"{below} or {below + unit}" if below else f"{unit}"
+            raise ValueError(f"{name}: expected a multiple of {unit}, e.g. {nearest}. Received: {number}")
+
+
+def check_previews() -> None:
+    """Miss PyAV now and not at the first preview."""
+    from kvdiff.media.libraries import import_av
+
+    try:
+        import_av()
+    except ImportError as error:
+        raise ImportError(f"{error}; or leave the previews out, with --preview-every 0") from error
+
+
+def check_folder(output: pathlib.Path, clips: list[pathlib.Path], *, resume: bool, overwrite: bool) -> None:
+    """Refuse to replace anything unasked, to write where nothing can be written, and to write among the clips."""
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"{output}: expected a folder. Received: a file")
+    for folder in (path.resolve() for path in clips if path.is_dir()):
+        inside = output.resolve()
+        if inside.is_relative_to(folder) and not any(p.startswith(".") for p in inside.relative_to(folder).parts):
+            raise ValueError(
+                f"--output: expected a folder outside of the clips, {folder}, or a hidden one, for what a training "
+                f"writes would be read as clips the next time. Received: {output}"
+            )
+    begun = any(any((output / folder).glob("step-*.npz")) for folder in (CHECKPOINTS, f"{AUTOENCODER}/checkpoints"))
+    if resume and begun:
+        return
+    there = [name for name in (KERAS_FILE, ONNX_FILE) if (output / name).exists()]
+    if there and not overwrite:
+        raise FileExistsError(f"{output}: holds {' and '.join(there)}; pass --overwrite or name another folder")
+    if begun and not overwrite:
+        raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
