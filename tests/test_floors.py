@@ -17,7 +17,7 @@ FLOORS = {
     **dict.fromkeys(["system"], -1),
     **dict.fromkeys(["diffusion"], 0),
     **dict.fromkeys(["layers", "media", "runtime"], 1),
-    **dict.fromkeys(["sampling", "training"], 2),
+    **dict.fromkeys(["sampling", "training", "web"], 2),
     **dict.fromkeys(["data", "models"], 3),
     **dict.fromkeys(["evaluation", "export"], 4),
     **dict.fromkeys(["demo"], 5),

@@ -7,6 +7,7 @@ from kvdiff.export.onnx_sampler import export_onnx_sampler
 from kvdiff.export.parity import ParityError
 from kvdiff.export.saved_model import export_saved_model
 from kvdiff.export.verification import verify
+from kvdiff.export.web import export_web
 
 __all__ = [
     "ParityError",
@@ -15,5 +16,6 @@ __all__ = [
     "export_onnx",
     "export_onnx_sampler",
     "export_saved_model",
+    "export_web",
     "verify",
 ]

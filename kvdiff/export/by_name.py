@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.runtime.format import resolved
@@ -23,6 +23,7 @@ def export_model(
     *,
     precision: str = "float32",
     overwrite: bool = False,
+    **options: Any,
 ) -> pathlib.Path:
     """Write a model in one of `kvdiff.runtime.FORMATS`, for `kvdiff.runtime.open_sampler`; returns the path.
 
@@ -32,8 +33,9 @@ def export_model(
         to: the name of the format.
         precision: one of the format's.
         overwrite: replace what is there.
+        **options: of the format's own exporter, e.g. `onnxruntime_web` of "web".
     """
     form = FORMATS[check_choice("to", to, FORMATS)]
     check_choice("precision", precision, form.precisions)
     folder = pathlib.Path(directory) / form.folder
-    return resolved(form.export)(model, folder, precision=precision, overwrite=overwrite)
+    return resolved(form.export)(model, folder, precision=precision, overwrite=overwrite, **options)

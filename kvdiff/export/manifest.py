@@ -24,7 +24,7 @@ from kvdiff.runtime.manifest import (
 )
 from kvdiff.runtime.saved_model import versions as version_folders
 
-__all__ = ["staging", "staging_version", "write_manifest"]
+__all__ = ["staging", "staging_folder", "staging_version", "write_manifest"]
 
 _ON_WINDOWS = os.name == "nt"
 
@@ -103,6 +103,31 @@ def staging_version(
         if overwrite:
             for number, folder in others.items():
                 os.replace(folder, hidden / str(number))  # Out of sight, then deleted: nobody sees half of one.
+
+
+@contextlib.contextmanager
+def staging_folder(directory: pathlib.Path, *, overwrite: bool) -> Iterator[pathlib.Path]:
+    """A folder to write a whole artefact into, which takes the name `directory` when the block ends well.
+
+    When it raises, all is as it was. A process killed inside the block leaves an older folder untouched and a folder
+    `.export-…` beside it, which may be deleted.
+
+    Raises:
+        FileExistsError: there is a folder or file of that name and `overwrite` is False; or one that is no export.
+        OSError: it cannot be created or written to.
+    """
+    if directory.exists() and not (overwrite and manifest_path(directory).is_file()):
+        wanted = "an export, which `overwrite=True` replaces" if overwrite else "no such folder, or `overwrite=True`"
+        raise FileExistsError(f"`directory`: expected {wanted}. Received: {directory}, which exists")
+    with _new_folders(directory.parent), _hidden(directory.parent) as hidden:
+        stage = hidden / "new"
+        stage.mkdir()
+        yield stage
+        for path in (*stage.rglob("*"), stage):
+            _sync(path)
+        if directory.exists():
+            os.replace(directory, hidden / "old")
+        _move(stage, directory)
 
 
 @contextlib.contextmanager

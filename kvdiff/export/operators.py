@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.saved_model import SAVED_MODEL
 
-__all__ = ["of_litert", "of_onnx", "of_saved_model"]
+__all__ = ["of_litert", "of_onnx", "of_saved_model", "of_web"]
 
 
 def of_onnx(path: pathlib.Path) -> Iterator[str]:
@@ -46,3 +47,8 @@ def of_saved_model(path: pathlib.Path) -> Iterator[str]:
     for meta in content.meta_graphs:
         for function in meta.graph_def.library.function:
             yield from (node.op for node in function.node_def)
+
+
+def of_web(path: pathlib.Path) -> Iterator[str]:
+    """Of the graph in a page's folder."""
+    return of_onnx(path / ONNX_SAMPLER.file)

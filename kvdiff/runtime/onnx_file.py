@@ -108,7 +108,7 @@ def check_onnx(artefact: Artefact) -> None:
     short = [name for name, size in found.locations.items() if size > listed[name]["bytes"]]
     if short or path.name in found.locations:
         raise ArtefactError(path, f"whose weights lie beyond the end of {short}, or in itself")
-    if artefact.manifest["kind"] == "onnx-sampler" and set(found.loops_by) - {"b", "table"}:
+    if artefact.manifest["kind"] in ("onnx-sampler", "web") and set(found.loops_by) - {"b", "table"}:
         raise ArtefactError(path, f"whose loops follow {list(found.loops_by)}; expected the rows of the table alone")
 
 

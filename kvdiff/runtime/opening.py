@@ -25,6 +25,7 @@ from kvdiff.runtime.manifest import (
 from kvdiff.runtime.ort import ONNX, Provider
 from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.saved_model import SAVED_MODEL, newest_version
+from kvdiff.runtime.web import WEB
 
 __all__ = [
     "FORMATS",
@@ -37,7 +38,7 @@ __all__ = [
     "open_sampler",
 ]
 
-FORMATS: dict[str, Format] = {each.name: each for each in (ONNX, LITERT, ONNX_SAMPLER, SAVED_MODEL)}
+FORMATS: dict[str, Format] = {each.name: each for each in (ONNX, LITERT, ONNX_SAMPLER, SAVED_MODEL, WEB)}
 """The formats by name; of several in a folder, the first that this machine can run is opened."""
 
 
@@ -105,8 +106,8 @@ def open_sampler(
 
     Args:
         path: an exported file, a version of a SavedModel, or a folder of exports.
-        runtime: "onnx", "litert", "onnx-sampler" or "saved-model"; by default the first of these that is there and
-            whose runtime is installed.
+        runtime: "onnx", "litert", "onnx-sampler", "saved-model" or "web"; by default the first of these that is there
+            and whose runtime is installed.
         precision: e.g. "float16"; by default float32 where it is there.
         **options: of the engine: `threads`, and of ONNX Runtime `providers` and `io_binding`.
 

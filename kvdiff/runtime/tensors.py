@@ -58,7 +58,7 @@ def check_tensors(
     network, table = {"noisy_clip", "noise_label", *further}, _TABLE | further | guided
     if kind in ("onnx-denoiser", "litert-denoiser"):
         _check("", "noisy_clip", "raw_output", network, inputs, outputs, clip)
-    elif kind == "onnx-sampler":
+    elif kind in ("onnx-sampler", "web"):
         rescale = {"guidance_rescale"} if guided else set()
         given, made = ({"pixels", "pixels_known"}, {"pixels_out"}) if pixels else (set(), set())
         wanted = table | {"history", "noise"} | rescale | given
