@@ -18,6 +18,7 @@ from kvdiff.cli.data import inspect, prepare
 from kvdiff.cli.demo import demo
 from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
+from kvdiff.cli.play import play
 from kvdiff.cli.sampling import generate, infill, interpolate, predict, rollout
 from kvdiff.cli.train import train
 from kvdiff.cli.verify import verify
@@ -88,6 +89,7 @@ for _command in (
     interpolate,
     infill,
     rollout,
+    play,
     export,
     verify,
     evaluate,
