@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-videos test-peers test-serving test-gpu-script bench bench-full lint format docs clean
+.PHONY: help demo test test-slow test-videos test-peers test-serving test-web test-gpu-script bench bench-full lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -44,6 +44,13 @@ test-gpu-script: $(BENCH) .venv-jax/.installed-jax ## Rehearse the benchmarks' G
 
 test-serving: .venv-serving/.installed-serving ## Serve exported models by KServe and Ray Serve (in .venv-serving)
 	.venv-serving/bin/python -m pytest -m serving tests/export/serving
+
+NPM := build/npm
+
+test-web: $(VENV)/.installed-web ## Run pages in Chromium (on Debian installs it, and onnxruntime-web into build/npm)
+	bash tests/web/install.sh $(NPM)
+	node --test tests/web/page
+	KVDIFF_ONNXRUNTIME_WEB=$(NPM) $(BIN)/python -m pytest -m web tests/web
 
 lint: $(VENV)/.installed-lint ## Check style and types
 	$(BIN)/ruff check .

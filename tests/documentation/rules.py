@@ -10,6 +10,10 @@ NOT_RUN = {
     "docker ": "needs Docker",
     "serve ": "starts a server; tests/export/serving does it with the same file",
     "curl ": "needs a server",
+    "npm ": "installs packages",
+    "kvdiff play ": "starts a server; tests/web does it",
+    "python -m http.server": "starts a server; tests/web does it",
+    "kvdiff export saved_models/my_clips --to web": "needs npm's onnxruntime-web; tests/web has it",
     "export ": "sets up a cluster; tests/training/test_workers.py starts one",
     "kvdiff train /shared/clips ": "needs a cluster; tests/training/test_workers.py starts one",
     "kvdiff train my_videos --size 64 ": "trains two networks; tests/cli/test_autoencoder.py runs it on small clips",
@@ -29,6 +33,10 @@ NOT_RUN = {
 
 NOT_RUN_BLOCKS = {
     ("docs/training.md", "import torch"): "needs PyTorch",
+    (
+        "docs/play.md",
+        'kvdiff.export.export_web(model, "site/digits", examples=clips[:3])  # With node_modules here',
+    ): "needs npm's onnxruntime-web; tests/web has it",
     ("docs/deployment.md", "from kvdiff.runtime import CPU, OrtSampler, cuda, tensorrt"): "needs a GPU",
     (
         "docs/deployment.md",
