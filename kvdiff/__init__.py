@@ -13,6 +13,7 @@ from kvdiff.system.lazy import lazily
 if TYPE_CHECKING:
     from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
     from kvdiff.diffusion import KnownFrames, ModelSpec, NoiseSchedule, Prediction, Sampler, StepTable, step_table
+    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.frame_autoencoder import FrameAutoencoder
     from kvdiff.models.loading import load_autoencoder, load_model
@@ -34,6 +35,7 @@ _HOMES = {
     "VideoAutoencoder": "models.video_autoencoder",
     "VideoDiffusion": "models.video_diffusion",
     "load_autoencoder": "models.loading",
+    "load_diffusers_autoencoder": "models.diffusers_autoencoder",
     "load_model": "models.loading",
     "load_torch_weights": "models.torch_weights",
     "step_table": "diffusion",
@@ -58,6 +60,7 @@ __all__ = [
     "export",
     "layers",
     "load_autoencoder",
+    "load_diffusers_autoencoder",
     "load_model",
     "load_torch_weights",
     "models",

@@ -11,6 +11,7 @@ from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
     from kvdiff.models.denoiser import DenoiserContract, condition_inputs
+    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.frame_autoencoder import FrameAutoencoder
     from kvdiff.models.loading import load_autoencoder, load_model
@@ -28,6 +29,7 @@ _HOMES = {
     "VideoDiffusion": "video_diffusion",
     "condition_inputs": "denoiser",
     "load_autoencoder": "loading",
+    "load_diffusers_autoencoder": "diffusers_autoencoder",
     "load_model": "loading",
     "load_torch_weights": "torch_weights",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "VideoDiffusion",
     "condition_inputs",
     "load_autoencoder",
+    "load_diffusers_autoencoder",
     "load_model",
     "load_torch_weights",
 ]

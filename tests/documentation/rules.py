@@ -37,6 +37,10 @@ NOT_RUN_BLOCKS = {
         "docs/play.md",
         'kvdiff.export.export_web(model, "site/digits", examples=clips[:3])  # With node_modules here',
     ): "needs npm's onnxruntime-web; tests/web has it",
+    (
+        "docs/latent.md",
+        'autoencoder = kvdiff.load_diffusers_autoencoder("vae/diffusion_pytorch_model.safetensors")',
+    ): "needs a file of diffusers'; tests/peers/test_diffusers_autoencoders.py opens some",
     ("docs/deployment.md", "from kvdiff.runtime import CPU, OrtSampler, cuda, tensorrt"): "needs a GPU",
     (
         "docs/deployment.md",
