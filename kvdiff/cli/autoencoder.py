@@ -153,11 +153,11 @@ def trained_autoencoder(
     batches = _frames(clips, frame_shape, links, seed)
     steps = epochs * batches.steps_per_epoch
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(steps - 300, 1), warmup_target=7e-4, warmup_steps=min(300, max(steps // 3, 1))
+        0.0, max(steps - 300, 1), warmup_target=5e-4, warmup_steps=min(300, max(steps // 3, 1))
     )
     momentum = min(max(1.0 - 20.0 / steps, 0.0), 0.999)
     with scope():
-        model.compile(FusedAdam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
+        model.compile(FusedAdam(rate, beta_2=0.99, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
     typer.echo(f"Autoencoder: {batches.num_samples} frames, {epochs} epochs of {batches.steps_per_epoch} steps.")
     first = worker_number() == 0
     checkpoint = TrainingCheckpoint(output / AUTOENCODER / "checkpoints", batches, resume=resume, writes=first)

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--kl", type=float, default=1e-6)
     parser.add_argument("--optimizer", default="adam", choices=("adam", "muon"))
-    parser.add_argument("--rate", type=float, default=7e-4)
+    parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pixels", default="mse")
     parser.add_argument("--edges", type=float, default=0.0)

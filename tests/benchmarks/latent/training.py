@@ -55,10 +55,13 @@ def _compile(model: Any, training: dict[str, Any], steps: int) -> None:
         0.0, max(steps - 300, 1), warmup_target=training["rate"], warmup_steps=min(300, steps // 3)
     )
     momentum = min(max(1.0 - 20.0 / steps, 0.0), 0.999)
-    options: dict[str, Any] = dict(global_clipnorm=1.0, use_ema=True, ema_momentum=momentum)
+    options: dict[str, Any] = dict(beta_2=0.99, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum)
     optimizer: Any = FusedAdam(rate, **options)
     if training["optimizer"] == "muon":
-        options |= dict(weight_decay=0.0, adam_weight_decay=0.0, adam_lr_ratio=0.25, exclude_layers=["pixels"])
+        del options["beta_2"]
+        options |= dict(
+            adam_beta_2=0.99, weight_decay=0.0, adam_weight_decay=0.0, adam_lr_ratio=0.25, exclude_layers=["pixels"]
+        )
         optimizer = keras.optimizers.Muon(rate, **options)
     model.compile(optimizer, ReconstructionLoss(training["pixels"], training["edges"]))
 
