@@ -100,6 +100,7 @@ STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
         files(*(f"my_videos/{name}.gif" for name in ("walk/1", "walk/2", "walk/3", "run/4", "run/5", "run/6"))),
         data_sets,
     ),
+    "docs/latent.md": (MY_VIDEOS,),
     "docs/training.md": (MY_CLIPS, torch_weights),
     "docs/concepts.md": (runs("moving_digits"),),
     "docs/fewer-calls.md": (runs("moving_digits"),),
