@@ -93,3 +93,17 @@ print("RESULT", json.dumps([float(np.abs(a - b).max()) for a, b in zip(*found)])
 def test_two_replicas_train_as_one_does() -> None:
     """Noise of the latent, weights and its statistics; the last batch is short."""
     assert max(outcome(MIRRORED)) < 1e-4
+
+
+def test_a_denoisers_checkpoint_has_its_autoencoder_too(tmp_path: Any) -> None:
+    clip, label = keras.Input((None, None, None, 2), name="noisy_clip"), keras.Input((None,), name="noise_label")
+    denoiser = keras.Model({"noisy_clip": clip, "noise_label": label}, keras.layers.Dense(2)(clip))
+    model = kvdiff.VideoDiffusion((2, 6, 8, 1), denoiser, codec=make())
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9))
+    batches = ClipBatches(CLIPS, 4)
+    checkpoint = TrainingCheckpoint(tmp_path, batches)
+    model.fit(checkpoint.dataset(), steps_per_epoch=3, epochs=1, callbacks=[checkpoint], verbose=0)
+    opened = kvdiff.load_model(tmp_path)
+    assert opened.autoencoder.digest == model.autoencoder.digest and opened.spec.codec == model.spec.codec
+    past = CLIPS[:2, :1]
+    np.testing.assert_array_equal(opened.predict_frames(past, num_steps=2), model.predict_frames(past, num_steps=2))
