@@ -11,7 +11,7 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
 from kvdiff.diffusion.transforms.values import Values
-from kvdiff.models.latent_model import KerasCodec, LatentModel
+from kvdiff.models.latent_model import KerasCodec, LatentModel, freeze
 
 __all__ = ["autoencoder_of", "codec_of", "with_autoencoder"]
 
@@ -48,5 +48,5 @@ def with_autoencoder(spec: ModelSpec, serialized: Any) -> ModelSpec:
     if serialized is None or not isinstance(spec.codec, Autoencoder):
         return spec
     autoencoder = keras.saving.deserialize_keras_object(serialized)
-    autoencoder.trainable = False
+    freeze(autoencoder)
     return spec.with_codec(spec.codec.bound(KerasCodec(autoencoder, spec.clip.frame_shape)))

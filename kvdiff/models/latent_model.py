@@ -16,7 +16,7 @@ from kvdiff.diffusion.transforms.values import Values
 from kvdiff.layers.latent_moments import LatentMoments
 from kvdiff.sampling import compiled
 
-__all__ = ["KerasCodec", "LatentModel"]
+__all__ = ["KerasCodec", "LatentModel", "freeze"]
 
 
 class LatentModel:
@@ -87,7 +87,7 @@ class LatentModel:
         raw = getattr(self, "_raw_weights", None)  # Of one in training.
         with contextlib.nullcontext() if raw is None else raw.delivered():
             copy.set_weights(self.get_weights())  # type: ignore[attr-defined]
-        copy.trainable = False
+        freeze(copy)
         return copy
 
     def codec(self, frame_shape: tuple[int, int, int]) -> Autoencoder:
@@ -125,6 +125,15 @@ class LatentModel:
         codec = self.codec(clips.shape[2:])
         x_0 = codec.decode(codec.encode(self.values.encode(self.values.checked("clips", clips, clips.shape[2:]))))
         return self.values.decode(x_0 if self.values.bounds is None else np.clip(x_0, *self.values.bounds))
+
+
+def freeze(autoencoder: Any) -> None:
+    """Let no training change a model's weights.
+
+    By way of True: of one that was made with `trainable=False`, as a saved copy is, Keras' layers do not know.
+    """
+    autoencoder.trainable = True
+    autoencoder.trainable = False
 
 
 def _folded(clip: Any) -> Any:
