@@ -65,7 +65,7 @@ def distil(
     model: kvdiff.VideoDiffusion, args: argparse.Namespace
 ) -> tuple[dict[int, Any], dict[int, dict[str, float]]]:
     """The students by their number of steps, and how they were trained."""
-    clips = moving_digits(60_000, seed=0)
+    clips = moving_digits(60_000, size=model.spec.clip.height, seed=0)
     students, trained = {}, {}
     for stage in distillation_stages(model, args.num_steps):
         began = time.perf_counter()
@@ -93,7 +93,7 @@ class Measure:
             self.floor = estimate_frechet(self.of_truth, self._features(held_out_clips(num_clips, seed=1001))).config
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
-        """I3D needs 9 frames, so each is repeated once, as in the protocol `moving-digits-8@1`."""
+        """I3D needs 9 frames, so each is repeated once, as in the protocol `moving-digits-8@2`."""
         return self.features(np.repeat(pixels, 2, axis=1))
 
     def __call__(self, model: kvdiff.VideoDiffusion, **sampling: Any) -> tuple[dict[str, Any], np.ndarray]:

@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 
 import kvdiff
-from kvdiff.demo.recipe import SAMPLING, SHIPPED, held_out_clips
+from kvdiff.demo.recipe import SHIPPED, held_out_clips
 from kvdiff.diffusion import masks
 from kvdiff.evaluation.quality import blend_known, psnr
 from kvdiff.media import grid, write_clip
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
     parser.add_argument("--num-clips", type=int, default=64, help="unseen clips")
-    parser.add_argument("--num-steps", type=int, default=20, help="network calls a clip")
+    parser.add_argument("--num-steps", type=int, help="sampling steps; by default the model's own for each task")
     parser.add_argument("--output", type=Path, default=Path("every_task"), help="folder for the results")
     return parser.parse_args()
 
@@ -65,9 +65,10 @@ def main() -> None:
     model = kvdiff.load_model(args.model)
     clips = held_out_clips(args.num_clips)
     truth = clips.astype(np.float32) / 127.5 - 1.0
+    sampling = {} if args.num_steps is None else {"num_steps": args.num_steps}
     curves, numbers = {}, {}
     for task, known in TASKS.items():
-        generated = model.infill(truth, known, num_steps=args.num_steps, solver=SAMPLING["solver"])
+        generated = model.infill(truth, known, **sampling)
         baseline = blend_known(truth, known)
         unknown = np.flatnonzero(~known)
         scores = [psnr(video[:, unknown], truth[:, unknown], per_frame=True) for video in (generated, baseline)]

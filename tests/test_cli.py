@@ -32,6 +32,7 @@ COMMANDS = (
     "export",
     "verify",
     "evaluate",
+    "tune",
     "compare",
 )
 
@@ -61,7 +62,7 @@ def clips(tmp_path_factory):
     return folder
 
 
-def tiny_model(clip, width, seed):
+def tiny_model(recipe, clip, seed):
     """In place of the command's network, which takes a minute to trace."""
     import kvdiff
 
@@ -77,9 +78,9 @@ def run(clips, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     size = ("--frames", 4, "--size", 8, "--channels", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kvdiff.cli.train._model", tiny_model)
+        patch.setattr("kvdiff.models.recipes.seeded_model", tiny_model)
         trained = call("train", clips, "--output", folder, *size, "--epochs", 1, "--batch-size", 2)
-    assert "3 windows of 4 frames: 1 epochs of 1 steps" in trained.output
+    assert "3 windows of 4 frames: 1 steps of" in trained.output
     assert "short.gif has 3 frames, fewer than 4; left out" in trained.output
     assert sorted(path.name for path in folder.iterdir()) == ["model.keras", "training"]
     exported = call("export", folder, "--to", "onnx,onnx-sampler,litert")
@@ -91,8 +92,8 @@ def run(clips, tmp_path_factory):
 
 def test_a_training_is_resumed_and_leaves_a_record(clips, tmp_path, monkeypatch):
     pytest.importorskip("tensorflow")
-    make = lambda clip, width, seed: kvdiff.VideoDiffusion(clip, tiny_denoiser(), seed=seed)  # noqa: E731
-    monkeypatch.setattr("kvdiff.cli.train._model", make)
+    make = lambda recipe, clip, seed: kvdiff.VideoDiffusion(clip, tiny_denoiser(), seed=seed)  # noqa: E731
+    monkeypatch.setattr("kvdiff.models.recipes.seeded_model", make)
     size = ("--frames", 4, "--size", 8, "--channels", 1, "--batch-size", 1)
     call("train", clips, "-o", tmp_path, *size, "--epochs", 1, "--resume")  # Nothing to resume: from the beginning.
     (tmp_path / "training" / "checkpoints").rename(tmp_path / "elsewhere")
@@ -577,3 +578,32 @@ def test_the_demo_command_returns_the_demos_verdict(monkeypatch, tmp_path):
 def test_what_cannot_be_written_is_known_before_the_model_is_opened(tmp_path, output, fps, message):
     result = CliRunner().invoke(app, ["generate", str(tmp_path / "run"), "-o", str(tmp_path / output), "--fps", fps])
     assert result.exit_code == 2 and message in result.output
+
+
+# Tuning.
+
+
+def test_tune_makes_the_chosen_way_the_models_own_default(run, clips, tmp_path, monkeypatch):
+    """Few ways: each is traced anew."""
+    import shutil
+
+    few = {"predict": ({"at_a_time": 1, "num_steps": 1}, {"num_steps": 2}), "interpolate": ({"num_steps": 1},)}
+    from kvdiff.evaluation import tuning
+
+    monkeypatch.setattr(tuning.tune, "__kwdefaults__", {**tuning.tune.__kwdefaults__, "candidates": few})
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(run / "model.keras", folder)
+    before = kvdiff.load_model(folder / "model.keras")
+    printed = call("tune", folder, clips / "long.gif", "--num-clips", 16).output
+    assert "chosen" in printed and "aligned PSNR" in printed
+    found = json.loads((folder / "tuning.json").read_text())
+    assert found["clips"] == 3 and len(found["ways"]) == 3
+    after = kvdiff.load_model(folder / "model.keras")
+    assert after.spec.sampling == found["chosen"] and set(found["chosen"]) >= {"predict", "interpolate"}
+    assert all(np.array_equal(a, b) for a, b in zip(before.get_weights(), after.get_weights(), strict=True))
+    assert {path.name for path in folder.glob("*.png")} == {"tuning-predict.png", "tuning-interpolate.png"}
+
+
+def test_tune_wants_a_training_that_has_ended(tmp_path, clips):
+    assert "model.keras" in refused("tune", tmp_path, clips)

@@ -21,6 +21,7 @@ from kvdiff.cli.export import export
 from kvdiff.cli.play import play
 from kvdiff.cli.sampling import generate, infill, interpolate, predict, rollout
 from kvdiff.cli.train import train
+from kvdiff.cli.tune import tune
 from kvdiff.cli.verify import verify
 
 __all__ = ["app"]
@@ -93,6 +94,7 @@ for _command in (
     export,
     verify,
     evaluate,
+    tune,
     compare,
 ):
     app.command()(_reported(_command))

@@ -27,7 +27,9 @@ def demo(
     num_clips: Annotated[
         int, typer.Option(metavar="N", min=1, help="Unseen clips to predict, interpolate and generate.")
     ] = 64,
-    num_steps: Annotated[int, typer.Option(metavar="N", min=1, help="Sampling steps a clip.")] = 20,
+    num_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Sampling steps. [default: the model's own for each task]")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of sampling.")] = 0,
 ) -> None:
     """Train, export, sample and report on moving digits.

@@ -22,7 +22,7 @@ _RESULT = "result.json"
 @with_sampling
 def evaluate(
     run: Run,
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="Frozen protocol, e.g. moving-digits-8@1.")],
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="Frozen protocol, e.g. moving-digits-8@2.")],
     sampling: Sampling,
     data: Annotated[
         pathlib.Path | None,
@@ -53,7 +53,7 @@ def evaluate(
     Writes result.json, with every choice, version, seed and hash that the figures depend on, report.html, curves and
     GIFs.
 
-    Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@1
+    Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@2
     """
     from kvdiff.evaluation.digit_classifier import DigitClassifier
     from kvdiff.evaluation.evaluation import evaluate as measure

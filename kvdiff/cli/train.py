@@ -7,16 +7,19 @@ import functools
 import math
 import pathlib
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from kvdiff.cli.autoencoder import LATENTS, check_latent, chosen_autoencoder, latents_of
+from kvdiff.cli.budget import steps_in, too_short
 from kvdiff.cli.options import Links
 from kvdiff.cli.room import room_for
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, TRAINING, quiet_tensorflow, require, save_keras
-from kvdiff.cli.train_checks import check_folder, check_numbers, check_previews
+from kvdiff.cli.train_checks import check_folder, check_length, check_numbers, check_previews
 from kvdiff.cli.workers import run_workers
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import check_folder_writable
@@ -24,10 +27,9 @@ from kvdiff.training.cluster import num_workers, worker_number
 
 if TYPE_CHECKING:
     from kvdiff.data import VideoBatches
-    from kvdiff.models.video_autoencoder import VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["train"]
+__all__ = ["train", "windows_of"]
 
 _COMMAND = "from kvdiff.cli import main; main()"
 
@@ -74,12 +76,34 @@ def train(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, up to a tenth of them.")
     ] = False,
-    epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over all windows.")] = 50,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Windows a training step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(metavar="X", min=1e-8, help="Of Adam at its peak.")] = 1e-3,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Network and settings: 'tiny' for minutes of training, 'small' for an hour, 'base' for a night.",
+        ),
+    ] = "small",
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Passes over all windows. [default: 50, without --minutes]")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0.1, help="Train for about so long, in place of --epochs; a step is timed first."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Windows a training step. [default: the recipe's]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", min=1e-8, help="Of Muon at its peak. [default: the recipe's]")
+    ] = None,
     width: Annotated[
-        int, typer.Option(metavar="N", min=24, help="Channels of the network's first level, a multiple of 24.")
-    ] = 48,
+        int | None,
+        typer.Option(
+            metavar="N", min=24, help="Channels of the network's first level, a multiple of 24. [default: the recipe's]"
+        ),
+    ] = None,
     latent_factor: Annotated[
         int | None,
         typer.Option(metavar="N", help="Train an autoencoder first, whose frames are 2, 4 or 8 times smaller."),
@@ -118,9 +142,11 @@ def train(
     It trains on all GPUs of the machine; on a cluster, run it on every worker, with TF_CONFIG set and RUN in a folder
     that all share. Several workers end at once when interrupted, and go on from their newest checkpoint.
 
-    Example: kvdiff train my_videos --epochs 100 -o saved_models/my_clips
+    Example: kvdiff train my_videos --size 64 --recipe tiny --minutes 10 -o saved_models/my_clips
     """
+    began = time.monotonic()
     check_numbers(channels=channels, size=size, width=width)
+    check_length(epochs, minutes)
     check_latent(latent_factor, size, multiple=4, autoencoder=autoencoder)
     check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
@@ -129,28 +155,36 @@ def train(
         check_previews()
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
+    from kvdiff.models.recipes import recipe_named, seeded_model
+
+    chosen = recipe_named(recipe).changed(width=width, batch_size=batch_size, learning_rate=learning_rate)
     shape = (frames, size, size, channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
     network = dict(factor=latent_factor, latent_channels=latent_channels)
     first = dict(epochs=autoencoder_epochs, links=links, seed=seed, resume=resume, strategy=strategy)
     codec = chosen_autoencoder(autoencoder, clips, output, shape[1:], network, **first)
     with strategy.scope():
-        model = _model(ClipSpec(*shape, fps=fps), width, seed, **({} if codec is None else {"codec": codec}))
+        model = seeded_model(chosen, ClipSpec(*shape, fps=fps), seed, **({} if codec is None else {"codec": codec}))
     reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
     reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
     reading |= dict(announce=functools.partial(say, err=True))
-    batches = _batches(clips, shape, batch_size, **reading)
+    batches = windows_of(clips, shape, chosen.batch_size, **reading)
+    shown = _previews(batches, output / TRAINING, preview_every)
     if codec is not None:
         latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
-        batches = _batches(clips, shape, batch_size, latents=latents, **reading)
-    steps = batches.steps_per_epoch
-    say(f"{batches.num_samples} windows of {frames} frames: {epochs} epochs of {steps} steps.")
+        batches = windows_of(clips, shape, chosen.batch_size, latents=latents, **reading)
     with strategy.scope():
-        _compile(model, learning_rate, epochs * steps)
+        rate = chosen.rate((epochs or 50) * batches.steps_per_epoch)
+        model.compile(chosen.optimizer(rate))
+    if minutes is not None:
+        rate.steps = steps_in(minutes, model, batches, output / TRAINING, began=began, resume=resume)
+        if rate.steps < chosen.enough_steps:
+            say(too_short(rate.steps, chosen.enough_steps, minutes), err=True)
+    say(f"{batches.num_samples} windows of {frames} frames: {rate.steps} steps of {batches.batch_size}.")
     is_first = worker_number() == 0
     with _room(model, output) if is_first else contextlib.nullcontext(_nothing) as make_room:
         try:
-            _fit(model, batches, output / TRAINING, epochs, preview_every, every=save_every, resume=resume)
+            _fit(model, batches, output / TRAINING, rate.steps, shown, every=save_every, resume=resume)
         except (KeyboardInterrupt, SystemExit):
             if any((output / CHECKPOINTS).glob("step-*.npz")):
                 sample = f"kvdiff generate {output} -o new.gif"
@@ -179,29 +213,7 @@ def _strategy() -> Any:
         return training_strategy()
 
 
-def _model(clip: ClipSpec, width: int, seed: int, codec: VideoAutoencoder | None = None) -> VideoDiffusion:
-    import keras
-
-    import kvdiff
-
-    keras.utils.set_random_seed(seed)
-    channels = clip.channels if codec is None else codec.shape.latent_channels
-    denoiser = kvdiff.UNet3D(channels, widths=(width, 2 * width))
-    return kvdiff.VideoDiffusion(clip, denoiser, codec=codec, seed=seed)
-
-
-def _compile(model: VideoDiffusion, learning_rate: float, steps: int) -> None:
-    """Adam with a cosine to zero; the averaged weights reach back over a tenth of the training."""
-    import keras
-
-    from kvdiff.training import FusedAdam
-
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    momentum = min(max(1.0 - 10.0 / steps, 0.0), 0.999)
-    model.compile(FusedAdam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=momentum))
-
-
-def _batches(
+def windows_of(
     paths: list[pathlib.Path],
     clip_shape: tuple[int, int, int, int],
     batch_size: int,
@@ -231,20 +243,30 @@ def _fit(
     model: VideoDiffusion,
     batches: VideoBatches,
     folder: pathlib.Path,
-    epochs: int,
-    preview_every: int,
+    steps: int,
+    shown: list[Any],
     **saving: Any,
 ) -> None:
-    """Train, with checkpoints that the first worker writes, a record of each, and previews where there is but one."""
-    from kvdiff.training import Previews, RunRecord, Throughput, TrainingCheckpoint
+    """Train, with checkpoints that the first worker writes, a record of each, and what is `shown` on the way."""
+    from kvdiff.training import RunRecord, StepBudget, Throughput, TrainingCheckpoint
 
-    number, steps = worker_number(), batches.steps_per_epoch
+    number = worker_number()
     record = RunRecord(folder / f"worker{number}" if number else folder, data=batches.config)
     told = [Throughput(batches.batch_size), record]
-    preview_every = preview_every if num_workers() == 1 else 0
-    shown = [Previews(folder / "previews", every=preview_every, num_steps=20, scale=2)] if preview_every else []
+    budget = StepBudget(steps, (lambda _: None) if number else (lambda text: typer.echo(f"\n{text}", err=True)))
     checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=told, writes=not number, **saving)
     if checkpoint.step and not number:
-        typer.echo(f"Going on after step {checkpoint.step} of {epochs * steps}.")
-    options = dict(epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0 if number else "auto")
-    model.fit(checkpoint.dataset(), callbacks=[*told, *shown, checkpoint], **options)
+        typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
+    options = dict(steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0 if number else "auto")
+    options["epochs"] = -(-steps // batches.steps_per_epoch)
+    model.fit(checkpoint.dataset(), callbacks=[*told, budget, *shown, checkpoint], **options)
+
+
+def _previews(batches: VideoBatches, folder: pathlib.Path, every: int) -> list[Any]:
+    """Generated clips, and predictions of some that are trained on; none where several workers train."""
+    from kvdiff.training import Previews
+
+    if not every or num_workers() > 1:
+        return []
+    past = np.stack([batches.sample(0, place)[0] for place in range(min(4, batches.num_samples))])
+    return [Previews(folder / "previews", every=every, past=past[:, : past.shape[1] // 2], scale=2)]

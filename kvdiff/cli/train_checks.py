@@ -7,18 +7,24 @@ import pathlib
 from kvdiff.cli.autoencoder import AUTOENCODER
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
 
-__all__ = ["check_folder", "check_numbers", "check_previews"]
+__all__ = ["check_folder", "check_length", "check_numbers", "check_previews"]
 
 
-def check_numbers(*, channels: int, size: int, width: int) -> None:
+def check_numbers(*, channels: int, size: int, width: int | None) -> None:
     """Refuse what the network cannot be built for, by the option's own name."""
     if channels not in (1, 3):
         raise ValueError(f"--channels: expected 1 for grey or 3 for colour. Received: {channels}")
     for name, number, unit in (("--size", size, 4), ("--width", width, 24)):
-        if number % unit:
+        if number is not None and number % unit:
             below = number // unit * unit
             nearest = f"{below} or {below + unit}" if below else f"{unit}"
             raise ValueError(f"{name}: expected a multiple of {unit}, e.g. {nearest}. Received: {number}")
+
+
+def check_length(epochs: int | None, minutes: float | None) -> None:
+    """Refuse two lengths."""
+    if epochs is not None and minutes is not None:
+        raise ValueError(f"--minutes: expected it without --epochs. Received: both, {minutes:g} and {epochs}")
 
 
 def check_previews() -> None:

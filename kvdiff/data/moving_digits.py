@@ -10,15 +10,18 @@ from kvdiff.diffusion.checks import check_choice, check_count, check_flag, check
 
 __all__ = ["NUM_TRAIN_DIGITS", "bicubic", "moving_digits"]
 
-NUM_TRAIN_DIGITS = 1500
-"""Of scikit-learn's 1,797 digit images, the first 1,500 make the training clips and the other 297 the test clips."""
+NUM_TRAIN_DIGITS = 1300
+"""Of scikit-learn's 1,797 digit images the first 1,300 are for training, the next 200 for validation, 297 for tests."""
 
+_SPLITS = {"train": slice(1300), "validation": slice(1300, 1500), "test": slice(1500, None)}
+_SEEDS = {"train": 0, "validation": 2, "test": 1}
 _DIGIT = 8  # The images are 8×8.
 
 
 class _Settings(TypedDict, total=False):
     num_frames: int
     size: int
+    digit_size: int
     split: str
     seed: int
     min_speed: float
@@ -38,10 +41,11 @@ def moving_digits(
     *,
     num_frames: int = 8,
     size: int = 16,
+    digit_size: int | None = None,
     split: str = "train",
     seed: int = 0,
-    min_speed: float = 0.5,
-    max_speed: float = 1.5,
+    min_speed: float | None = None,
+    max_speed: float | None = None,
     return_labels: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """One handwritten digit a clip, in straight motion, reflected exactly at the frame's edges.
@@ -53,10 +57,12 @@ def moving_digits(
     Args:
         num_clips: how many clips.
         num_frames: frames a clip.
-        size: height and width in pixels, at least 8.
-        split: "train" or "test": which images.
+        size: height and width of a frame in pixels.
+        digit_size: height and width of a digit in pixels, at least 8: the images are 8×8, and larger ones interpolated.
+            By default half of `size`.
+        split: "train", "validation" or "test": which images.
         seed: of the choice of images, positions and velocities.
-        min_speed, max_speed: pixels a frame.
+        min_speed, max_speed: pixels a frame; by default a sixteenth and three sixteenths of a digit.
         return_labels: whether to return which digits they are as well.
 
     Returns:
@@ -67,21 +73,26 @@ def moving_digits(
     check_count("num_frames", num_frames)
     check_count("seed", seed, at_least=0)
     check_count("size", size, at_least=_DIGIT)
+    digit_size = max(size // 2, _DIGIT) if digit_size is None else digit_size
+    check_count("digit_size", digit_size, at_least=_DIGIT, at_most=size)
     check_flag("return_labels", return_labels)
-    check_choice("split", split, ("train", "test"))
+    check_choice("split", split, _SPLITS)
+    min_speed, max_speed = (
+        part * digit_size if speed is None else speed for speed, part in ((min_speed, 1 / 16), (max_speed, 3 / 16))
+    )
     check_real("max_speed", max_speed, above=0.0)
     check_real("min_speed", min_speed, above=0.0, below=max_speed, closed=True)
-    rng = np.random.default_rng([seed, split == "test"])
+    rng = np.random.default_rng([seed, _SEEDS[split]])
     digits, labels = _digits(split)
     chosen = rng.integers(0, len(digits), num_clips)
     digits = digits[chosen]
     angle = rng.uniform(0.0, 2.0 * np.pi, num_clips)
     speed = rng.uniform(min_speed, max_speed, num_clips)
     velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    room = float(size - _DIGIT)
+    room = float(size - digit_size)
     start = rng.uniform(0.0, room, (num_clips, 2)) if room else np.zeros((num_clips, 2))
     positions = start[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
-    clips = _render(digits, _bounced(positions, room), size)
+    clips = _render(digits, _bounced(positions, room), size, digit_size)
     clips = np.round(np.clip(clips, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
     return (clips, labels[chosen]) if return_labels else clips
 
@@ -95,7 +106,7 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
             'moving_digits needs scikit-learn, which bundles the images: pip install "keras-video-diffusion[demo]"'
         ) from error
     data = load_digits()
-    part = slice(NUM_TRAIN_DIGITS) if split == "train" else slice(NUM_TRAIN_DIGITS, None)
+    part = _SPLITS[split]
     return (data.images[part] / 16.0).astype(np.float32), data.target[part]
 
 
@@ -114,8 +125,13 @@ def bicubic(distance: np.ndarray) -> np.ndarray:
     return np.where(d < 1.0, near, np.where(d < 2.0, far, 0.0))
 
 
-def _render(digits: np.ndarray, positions: np.ndarray, size: int) -> np.ndarray:
+def _render(digits: np.ndarray, positions: np.ndarray, size: int, digit_size: int = _DIGIT) -> np.ndarray:
     """Draw digit n with its corner at positions[n, f] (row, column): [clips, frames, size, size]."""
-    offset = np.arange(size)[:, None] - np.arange(_DIGIT)[None, :]
-    rows, columns = (bicubic(offset - positions[:, :, axis, None, None]).astype(np.float32) for axis in (0, 1))
+    scale = digit_size / _DIGIT
+    # The middles of a frame's pixels and of a digit's, in pixels of the frame.
+    here, there = np.arange(size) + 0.5, (np.arange(_DIGIT) + 0.5) * scale
+    offset = here[:, None] - there[None, :]
+    rows, columns = (
+        bicubic((offset - positions[:, :, axis, None, None]) / scale).astype(np.float32) for axis in (0, 1)
+    )
     return np.einsum("nfyi,nij,nfxj->nfyx", rows, digits, columns, optimize=True)

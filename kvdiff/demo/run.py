@@ -36,7 +36,7 @@ def run_demo(
     *,
     from_scratch: bool = False,
     num_clips: int = 64,
-    num_steps: int = 20,
+    num_steps: int | None = None,
     seed: int = 0,
     bars: Bars | None = None,
     command: str = "kvdiff demo",
@@ -52,7 +52,8 @@ def run_demo(
         directory: where to; created if need be. Files of an earlier demo are replaced.
         from_scratch: train the whole recipe in place of training the shipped model on for a little.
         num_clips: unseen clips to predict, interpolate and generate.
-        num_steps, seed: of sampling.
+        num_steps: sampling steps; by default the model's own for each task.
+        seed: of sampling.
         bars: what the numbers are held to; by default `Bars()`.
         command: what the record says was run.
         progress: of sampling, called as `progress(task, done, total)`.
@@ -77,7 +78,7 @@ def run_demo(
     with clock.stage("sampling", f"Sampling {num_clips} unseen clips three times with ONNX Runtime"):
         from kvdiff.runtime import OrtSampler
 
-        sampling = {"num_steps": num_steps, "seed": seed, **recipes.SAMPLING}
+        sampling: dict[str, Any] = {"seed": seed} if num_steps is None else {"seed": seed, "num_steps": num_steps}
         sampler, clips = OrtSampler(directory), real_clips(protocol)
         classifier = DigitClassifier(recipe.size)
         evaluation = evaluate(sampler, protocol, clips, classifier=classifier, progress=progress, **sampling)
@@ -163,8 +164,8 @@ def _record(recipe: Recipe, history: dict[str, Any], **how: Any) -> dict[str, An
         "steps": history["steps"],
         # Of every run that led to these weights; the stages' seconds are of this one.
         "training_seconds": round(history["seconds"], 1),
-        "data": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the others held "
-        "out; random paths, other ones in training and evaluation",
+        "data": f"scikit-learn's handwritten digits: the first {NUM_TRAIN_DIGITS} images for training, the next "
+        "200 for choices, the others for tests; random paths, other ones in training and evaluation",
         "machine": machine(),
         "versions": versions(),
     }

@@ -12,6 +12,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_kind
 from kvdiff.diffusion.sampling.bound import bits_per_dim
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
+from kvdiff.diffusion.tasks import masks
 from kvdiff.evaluation.appearance import Classifier
 from kvdiff.evaluation.frechet import estimate_frechet
 from kvdiff.evaluation.neighbours import Memorisation, manifold_score, memorisation
@@ -74,7 +75,7 @@ def evaluate(
             still show what those name.
         seed, batch_size, **sampling: as in `Sampler.infill`; the choice of solver is the model's, not the
             protocol's. A model of fewer frames than the protocol's clips goes by the plan "autoregressive" where
-            neither `plan` nor `at_a_time` says otherwise.
+            neither these nor its own defaults say otherwise.
         progress: called as `progress(task, done, total)`.
         by_task: keywords of `Sampler.infill` for one task alone, by its name. PSNR rewards a coarse last step,
             which averages what is uncertain; the variance of generated pixels rewards a fine one.
@@ -183,7 +184,8 @@ class _Run:
 
     def _generated(self, rows: np.ndarray, known: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
         """Whole clips whose known frames are those of `rows`."""
-        if self._longer and not {"plan", "at_a_time"} & set(options):
+        own = self.sampler.spec.sampling.get(masks.task_of(known), {})
+        if self._longer and not {"plan", "at_a_time"} & {*options, *own}:
             options = {**options, "plan": "autoregressive"}
         return self.sampler.infill(rows, known, **options)
 

@@ -19,7 +19,7 @@ from kvdiff.diffusion.tasks import masks
 
 __all__ = ["DEMO", "PROTOCOLS", "ClipRule", "Protocol", "Task", "half_and_half", "protocol_for", "protocol_named"]
 
-DEMO = "moving-digits-demo@1"
+DEMO = "moving-digits-demo@2"
 """The protocol that `kvdiff demo` holds its model to."""
 
 
@@ -193,6 +193,42 @@ _FROZEN = (
         psnr_of="clips",
         frechet_hold=2,
         bits_per_dim_clips=8,
+    ),
+    Protocol(
+        name="moving-digits-demo",
+        version=2,
+        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clip_shape=(8, 32, 32, 1),
+        num_clips=64,
+        tasks=half_and_half(8),
+        follows="version 1, with larger frames",
+        psnr_of="clips",
+    ),
+    Protocol(
+        name="moving-digits-8",
+        version=2,
+        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clip_shape=(8, 32, 32, 1),
+        num_clips=256,
+        tasks=(
+            Task("prediction", past=4, samples=4),
+            Task("interpolation", past=2, future=2, frechet=False),
+            Task("generation"),
+        ),
+        follows="version 1, with larger frames",
+        psnr_of="clips",
+        frechet_hold=2,
+        bits_per_dim_clips=8,
+    ),
+    Protocol(
+        name="moving-digits-20",
+        version=1,
+        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clip_shape=(20, 32, 32, 1),
+        num_clips=256,
+        tasks=(Task("prediction", past=4),),
+        follows="moving-digits-8, for longer: whether a digit is still itself after 16 generated frames",
+        psnr_of="clips",
     ),
     Protocol(
         name="moving-mnist-5-10",

@@ -46,8 +46,9 @@ class MovedFrames(keras.layers.Layer):
     prediction = "x0"
     """What a denoiser with this layer predicts, whatever the noise: a clip."""
 
-    def __init__(self, reach: int, patch_size: int = 2, *, channels: int = 1, **kwargs: Any) -> None:
+    def __init__(self, reach: int, patch_size: int = 2, *, channels: int = 1, passes: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.passes = check_count("passes", passes, at_most=2)
         self.reach, self.channels = check_count("reach", reach), check_count("channels", channels)
         self.patch_size = check_count("patch_size", patch_size)
         self.taps = 2 * reach + 1
@@ -92,13 +93,14 @@ class MovedFrames(keras.layers.Layer):
 
     def _weighed(self, pixels: Any, rows: list[Any], columns: list[Any], height: Any, width: Any) -> Any:
         """The pixels around each pixel, weighed: [channels, n, height, width]."""
-        edge = (self.reach, self.reach)
-        padded = ops.pad(pixels, ((0, 0), (0, 0), edge, edge), constant_values=_OUTSIDE)
-        total = 0.0
-        for i, row in enumerate(rows):
-            line = padded[:, :, i : i + height]
-            total = total + row * sum(column * line[..., j : j + width] for j, column in enumerate(columns))
-        return total
+        none, edge = (0, 0), (self.reach, self.reach)
+        if self.passes == 1:
+            padded = ops.pad(pixels, (none, none, edge, edge), constant_values=_OUTSIDE)
+            lines = [padded[:, :, i : i + height] for i in range(self.taps)]
+            return sum(row * _along(line, columns, width) for row, line in zip(rows, lines, strict=True))
+        lines = _along(ops.pad(pixels, (none, none, none, edge), constant_values=_OUTSIDE), columns, width)
+        padded = ops.pad(lines, (none, none, edge, none), constant_values=_OUTSIDE)
+        return sum(row * padded[:, :, i : i + height] for i, row in enumerate(rows))
 
     def compute_output_shape(
         self, prediction_shape: Any, features_shape: Any, context_shape: Any
@@ -108,5 +110,15 @@ class MovedFrames(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("reach", "patch_size", "channels")
+        names = ("reach", "patch_size", "channels", "passes")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MovedFrames:
+        """Rebuild from `get_config`; files from before there were two passes do not say how many."""
+        return cls(**{"passes": 1, **config})
+
+
+def _along(padded: Any, columns: list[Any], width: Any) -> Any:
+    """Each row's pixels, weighed: [channels, n, height, width]."""
+    return sum(column * padded[..., j : j + width] for j, column in enumerate(columns))

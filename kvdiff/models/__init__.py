@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D
     from kvdiff.models.frame_autoencoder import FrameAutoencoder
     from kvdiff.models.loading import load_autoencoder, load_model
+    from kvdiff.models.recipes import Recipe, recipe_named
     from kvdiff.models.torch_weights import load_torch_weights
     from kvdiff.models.unet3d import UNet3D
     from kvdiff.models.video_autoencoder import VideoAutoencoder
@@ -24,6 +25,7 @@ _HOMES = {
     "DenoiserContract": "denoiser",
     "FactorisedUNet3D": "factorised_unet3d",
     "FrameAutoencoder": "frame_autoencoder",
+    "Recipe": "recipes",
     "UNet3D": "unet3d",
     "VideoAutoencoder": "video_autoencoder",
     "VideoDiffusion": "video_diffusion",
@@ -32,12 +34,14 @@ _HOMES = {
     "load_diffusers_autoencoder": "diffusers_autoencoder",
     "load_model": "loading",
     "load_torch_weights": "torch_weights",
+    "recipe_named": "recipes",
 }
 
 __all__ = [
     "DenoiserContract",
     "FactorisedUNet3D",
     "FrameAutoencoder",
+    "Recipe",
     "UNet3D",
     "VideoAutoencoder",
     "VideoDiffusion",
@@ -46,6 +50,7 @@ __all__ = [
     "load_diffusers_autoencoder",
     "load_model",
     "load_torch_weights",
+    "recipe_named",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
+    from kvdiff.training.averaged_muon import AveragedMuon
     from kvdiff.training.averaging import averaged
     from kvdiff.training.batches import ClipBatches
+    from kvdiff.training.budget import Annealed, StepBudget
     from kvdiff.training.checkpoint import TrainingCheckpoint
     from kvdiff.training.distillation import ProgressiveDistillation, distillation_stages
     from kvdiff.training.fused_adam import FusedAdam
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from kvdiff.training.timesteps import ImportanceSampling
 
 _HOMES = {
+    "Annealed": "budget",
+    "AveragedMuon": "averaged_muon",
     "ClipBatches": "batches",
     "FusedAdam": "fused_adam",
     "HybridLoss": "hybrid_loss",
@@ -33,6 +37,7 @@ _HOMES = {
     "ReconstructionLoss": "reconstruction_loss",
     "RunRecord": "run_record",
     "SampleMonitor": "previews",
+    "StepBudget": "budget",
     "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
     "assign_ema": "posthoc_ema",
@@ -41,6 +46,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Annealed",
+    "AveragedMuon",
     "ClipBatches",
     "FusedAdam",
     "HybridLoss",
@@ -51,6 +58,7 @@ __all__ = [
     "ReconstructionLoss",
     "RunRecord",
     "SampleMonitor",
+    "StepBudget",
     "Throughput",
     "TrainingCheckpoint",
     "assign_ema",

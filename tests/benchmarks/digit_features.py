@@ -22,7 +22,7 @@ _SIZE, _WIDTH = 16, 48
 
 
 class DigitFeatures:
-    """Clips uint8 [clips, frames, 16, 16, 1] to features [clips, 96]; trained when it is made, in half a minute.
+    """Clips uint8 [clips, frames, size, size, 1] to features [clips, 96]; trained when it is made, in half a minute.
 
     Attributes:
         accuracy: on frames of digits that the network never saw.
@@ -45,7 +45,9 @@ class DigitFeatures:
         self._hidden = keras.Model(pixels, hidden)
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """float64 [clips, 96]."""
+        """float64 [clips, 96]; frames of 32 or 48 pixels are averaged to 16."""
+        share = clips.shape[2] // _SIZE
+        clips = clips.reshape(*clips.shape[:2], _SIZE, share, _SIZE, share, 1).mean(axis=(3, 5))
         frames = ops.convert_to_tensor(_scaled(clips.reshape(-1, *clips.shape[2:])))
         of_frames = np.asarray(self._hidden(frames), np.float64).reshape(*clips.shape[:2], -1)
         change = np.abs(np.diff(of_frames, axis=1)).mean(axis=1)

@@ -112,7 +112,7 @@ class Bench:
         }
 
     def _i3d(self, clips: np.ndarray) -> np.ndarray:
-        """Each frame held for two, as in the protocol `moving-digits-8@1`; computed once for the same clips."""
+        """Each frame held for two, as in the protocol `moving-digits-8@2`; computed once for the same clips."""
         path = self.work / f"i3d_{hashlib.sha256(clips.tobytes()).hexdigest()[:16]}.npy"
         if not path.exists():
             from kvdiff.evaluation.i3d import I3DFeatures

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import kvdiff
-from kvdiff.demo.recipe import RECIPE, held_out_clips
+from kvdiff.data.moving_digits import moving_digits
 from kvdiff.evaluation import estimate_frechet, psnr
 from kvdiff.media import to_pixels
 from kvdiff.system.environment import machine, versions
@@ -31,6 +31,7 @@ from tests.benchmarks.digit_features import DigitFeatures
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 CLIP_SHAPE = (8, 16, 16, 1)
+KNOWN_FRAMES = {"none": 0.2, "first": 0.35, "ends": 0.25, "random": 0.2}
 STEPS, BATCH, LEARNING_RATE = 1000, 16, 1e-3
 NUM_CLIPS, NUM_PASTS, PAST = 256, 64, 4
 ROUNDS = 9
@@ -65,15 +66,14 @@ def trained(network: Network, work: pathlib.Path) -> Any:
     """The network's model, trained unless it lies in `work`."""
     import keras
 
-    from kvdiff.data.moving_digits import moving_digits
     from kvdiff.training import ClipBatches, FusedAdam
 
     path = work / f"{network.name.replace(', ', '_').replace(' ', '_')}.keras"
     if path.exists():
         return kvdiff.load_model(path, compile=False)
     keras.utils.set_random_seed(0)
-    schedule = {"name": "cosine", "logsnr_shift": RECIPE.logsnr_shift}
-    model = kvdiff.VideoDiffusion(CLIP_SHAPE, network.make(), schedule=schedule, known_frames=dict(RECIPE.known_frames))
+    schedule = {"name": "cosine", "logsnr_shift": -3.0}
+    model = kvdiff.VideoDiffusion(CLIP_SHAPE, network.make(), schedule=schedule, known_frames=KNOWN_FRAMES)
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 100, STEPS - 100, warmup_target=LEARNING_RATE, warmup_steps=100
     )
@@ -88,7 +88,7 @@ def trained(network: Network, work: pathlib.Path) -> Any:
 
 def measure(model: Any, digits: DigitFeatures) -> dict[str, Any]:
     """Held-out loss, Fréchet distance of generated clips, PSNR of predictions."""
-    truth = held_out_clips(NUM_CLIPS)
+    truth = moving_digits(NUM_CLIPS, split="test", seed=1000)
     model.compile()
     loss = model.evaluate(truth.astype("float32") / 127.5 - 1.0, batch_size=64, verbose=0)
     made = to_pixels(model.generate(NUM_CLIPS, seed=0))

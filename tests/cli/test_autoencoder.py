@@ -34,10 +34,10 @@ def _tiny(monkeypatch):
         clip, label = keras.Input((None, None, None, channels), name="noisy_clip"), tiny_denoiser().input["noise_label"]
         return keras.Model({"noisy_clip": clip, "noise_label": label}, keras.layers.Dense(channels)(clip))
 
-    def make(clip, width, seed, codec=None):
+    def make(recipe, clip, seed, codec=None):
         return kvdiff.VideoDiffusion(clip, denoiser(4), codec=codec, seed=seed)
 
-    monkeypatch.setattr("kvdiff.cli.train._model", make)
+    monkeypatch.setattr("kvdiff.models.recipes.seeded_model", make)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import sys
@@ -29,8 +30,8 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    make = lambda clip_shape, width, seed: kvdiff.VideoDiffusion(clip_shape, tiny_denoiser(), seed=seed)  # noqa: E731
-    monkeypatch.setattr("kvdiff.cli.train._model", make)
+    make = lambda recipe, clip_shape, seed: kvdiff.VideoDiffusion(clip_shape, tiny_denoiser(), seed=seed)  # noqa: E731
+    monkeypatch.setattr("kvdiff.models.recipes.seeded_model", make)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,10 @@ def test_a_link_into_the_clips_is_seen_through(clips, tmp_path):
 
 
 def test_a_hidden_run_and_one_beside_named_files_are_welcome(clips, tmp_path):
-    from kvdiff.cli.train import _check_folder
+    from kvdiff.cli.train_checks import check_folder
 
-    _check_folder(clips / ".run", [clips], resume=False, overwrite=False)
-    _check_folder(clips / "run", [clips / "a.npy"], resume=False, overwrite=False)
+    check_folder(clips / ".run", [clips], resume=False, overwrite=False)
+    check_folder(clips / "run", [clips / "a.npy"], resume=False, overwrite=False)
     assert not (clips / "run").exists()
 
 
@@ -192,6 +193,35 @@ def test_a_disk_without_room_for_the_result_is_refused_before_the_training(clips
 
 
 def test_the_clock_belongs_to_the_model() -> None:
-    from kvdiff.cli.train import _model
+    from kvdiff.models.recipes import RECIPES
 
-    assert _model(ClipSpec(4, 8, 8, 1, fps=8.0), 24, 0).spec.clip.fps == 8.0
+    assert RECIPES["tiny"].model(ClipSpec(4, 8, 8, 1, fps=8.0), tiny_denoiser(), prediction="v").spec.clip.fps == 8.0
+
+
+# How long.
+
+
+def test_a_training_of_so_many_minutes_ends_and_goes_on_with_the_same_number_of_steps(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("kvdiff.training.budget.seconds_a_step", lambda model, batch: 30.0)
+    printed = call("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 4, "--overwrite").output
+    assert "5 windows of 4 frames: 8 steps of 1." in printed
+    assert "In 4 minutes there are 8 steps" in printed and "about 400 minutes here" in printed
+    with (tmp_path / "run" / "training" / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["5", "8"]
+    (tmp_path / "run" / "model.keras").unlink()
+    line = refused_at_the_end("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 5, "--resume")
+    assert "--minutes: expected 4, with which the training in" in line and "Received: 5" in line
+    monkeypatch.setattr("kvdiff.training.budget.seconds_a_step", None)
+    printed = call("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 4, "--resume").output
+    assert "Going on after step 8 of 8" in printed and (tmp_path / "run" / "model.keras").is_file()
+
+
+def test_minutes_and_epochs_are_one_too_many(clips, tmp_path):
+    line = refused("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 1, "--epochs", 2)
+    assert "--minutes: expected it without --epochs. Received: both, 1 and 2" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_recipe_is_refused_by_name(clips, tmp_path):
+    line = refused("train", clips, "-o", tmp_path / "run", *SIZE, "--recipe", "huge")
+    assert "--recipe`: expected one of" in line and "Received: 'huge'" in line

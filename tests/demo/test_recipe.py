@@ -16,9 +16,13 @@ PROGRAM = """
 import dataclasses, pathlib, sys
 import numpy as np
 from kvdiff.demo import recipe as r
+import kvdiff
+class Tiny(r.Settings):
+    def denoiser(self, frame_shape, **options):
+        return kvdiff.UNet3D(frame_shape[-1], widths=(24,), blocks=1, attention=("time",))
+settings = Tiny(widths=(24,), batch_size=4, warmup_steps=5)
 tiny = dataclasses.replace(
-    r.RECIPE, num_clips=24, num_frames=2, size=8, widths=(24,), blocks=1, attention=("time",),
-    epochs=4, steps_per_epoch=5, batch_size=4, warmup_steps=5,
+    r.RECIPE, num_clips=24, num_frames=2, size=8, settings=settings, epochs=4, steps_per_epoch=5
 )
 model = r.build_model(tiny)
 history = r.train(model, tiny, pathlib.Path(sys.argv[1]))
@@ -57,15 +61,14 @@ def test_held_out_clips_share_no_digit_with_training():
     from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS, moving_digits
 
     clips = held_out_clips(16)
-    assert clips.shape == (16, 8, 16, 16, 1) and clips.dtype == np.uint8
+    assert clips.shape == (16, 8, 32, 32, 1) and clips.dtype == np.uint8
     np.testing.assert_array_equal(clips, held_out_clips(16))
     # A still digit in the middle of a frame of its own size is the image itself.
     still = dict(num_frames=1, size=8, min_speed=1.0, max_speed=1.0)
     images = np.round(load_digits().images / 16 * 255)
-    for split, ours, others in [
-        ("train", images[:NUM_TRAIN_DIGITS], images[NUM_TRAIN_DIGITS:]),
-        ("test", images[NUM_TRAIN_DIGITS:], images[:NUM_TRAIN_DIGITS]),
-    ]:
+    parts = {"train": slice(NUM_TRAIN_DIGITS), "validation": slice(NUM_TRAIN_DIGITS, 1500), "test": slice(1500, None)}
+    for split, part in parts.items():
+        ours, others = images[part], np.delete(images, np.arange(len(images))[part], axis=0)
         for clip in moving_digits(20, split=split, **still)[:, 0, :, :, 0]:
             assert (np.abs(ours - clip).max(axis=(1, 2)) <= 1).any()
             assert not (np.abs(others - clip).max(axis=(1, 2)) <= 1).any()

@@ -22,7 +22,7 @@ def small_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from kvdiff.evaluation import PROTOCOLS, protocol_named
 
-    name = "moving-digits-8@1"
+    name = "moving-digits-8@2"
     few = dataclasses.replace(protocol_named(name), num_clips=9, bits_per_dim_clips=0)
     monkeypatch.setitem(PROTOCOLS, name, few)
 
@@ -43,4 +43,5 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         return build(channels, **{**options, **small})
 
     monkeypatch.setattr(kvdiff, "UNet3D", small_unet3d)
+    monkeypatch.setattr("kvdiff.models.recipes.UNet3D", small_unet3d)
     monkeypatch.setattr(unet3d, "UNet3D", small_unet3d)

@@ -20,6 +20,7 @@ NOT_RUN = {
     "kvdiff autoencoder ": "trains for minutes; tests/cli/test_autoencoder.py runs it on small clips",
     "kvdiff data prepare ": "needs a trained autoencoder; tests/cli/test_autoencoder.py runs it",
     "kvdiff export saved_models/moving_digits ": "ten formats take minutes; tests/export exports each",
+    "kvdiff tune ": "samples in fifteen ways; tests/test_cli.py tunes with three",
     "python -m tests.benchmarks": "measures for minutes to hours",
     ".venv/bin/python -m tests.benchmarks": "measures for minutes to hours",
     "python examples/": "takes minutes; tests/test_examples.py runs every example",
@@ -50,7 +51,7 @@ NOT_RUN_BLOCKS = {
 """Why a Python block is not run, by its page and its first line."""
 
 OPTIONS = {
-    "train": "--epochs 1 --size 8 --frames 4 --batch-size 8 --preview-every 0",
+    "train": "--minutes 0.1 --size 8 --frames 4 --batch-size 8 --preview-every 0",
     "evaluate": "--num-steps 1 --no-frechet --training-data training.npy",
     **dict.fromkeys(("generate", "predict", "interpolate", "infill", "rollout"), "--num-steps 2"),
 }
@@ -73,6 +74,8 @@ SMALLER = {
     },
     "docs/training.md": {
         "moving_digits(2048)": "moving_digits(32)",
+        "moving_digits(512)": "moving_digits(32)",
+        'moving_digits(16, split="validation")': 'moving_digits(4, split="validation"), num_steps=1',
         "moving_digits(500, ": "moving_digits(16, ",
         "epochs=50": "epochs=1",
         "every=100": "every=1",
@@ -94,7 +97,7 @@ SMALLER = {
         "kvdiff.UNet3D(4)": "kvdiff.UNet3D(4, widths=(24,), blocks=1)",
         "epochs=20": "epochs=1",
     },
-    "docs/fewer-calls.md": {"moving_digits(2048)": "moving_digits(16)", "epochs=10": "epochs=1"},
+    "docs/fewer-calls.md": {"moving_digits(2048, ": "moving_digits(16, ", "epochs=10": "epochs=1"},
     "docs/evaluation.md": {
         "num_clips=64": "num_clips=9",
         "real_clips(mine)": "real_clips(mine, training=pathlib.Path('training.npy'))",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-DIGITS = (8, 16, 16, 1)
+DIGITS = (8, 32, 32, 1)
 RUNS = {"moving_digits": DIGITS, "mine": DIGITS, "other": DIGITS, "demo": DIGITS, "my_clips": (8, 8, 8, 3)}
 """The runs of `saved_models/` and their clips."""
 

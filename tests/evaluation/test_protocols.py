@@ -14,6 +14,9 @@ from kvdiff.evaluation.protocols import PROTOCOLS, ClipRule, Protocol, Task, pro
 DIGESTS = {
     "moving-digits-demo@1": "eacd74785f362d9f1d96ffe822794e039cf61d37d788266eee0592abe0622f13",
     "moving-digits-8@1": "29c83a785ac39817a0cb01a3313912a6988e0ff927cfbeeacabf46788cfaa9d9",
+    "moving-digits-demo@2": "0919c3bfacc299c23028bdabcc3c4becb89024c33af925253f92f8a20c46a65e",
+    "moving-digits-8@2": "558ab2b1cd2ba8fa58754ea81e8dacef134b1db81d73b86f31986309cbd9df5e",
+    "moving-digits-20@1": "6c9de57b61be3f585e48bcb3cb932d59fbca2bf37d65dbd8a0eac19fc9e4dd0c",
     "moving-mnist-5-10@1": "43d34e2f5987b2315740496d5e71b1dc8dbdf4a1b88473e24b7a50b1f531c2a5",
     "kth-10-30@1": "73d6cd6964fb14e10ec2724b7c648f22c75f6928d69e58eaa7d229d5f87efd07",
     "ucf101-uncond-16@1": "c595832b2ffe330053cd7ef88b5d8531a671e1d3c6b4a2fd44f90f96aa728d26",

@@ -24,23 +24,28 @@ def trained(layer, rng, *tensors):
     return layer
 
 
+@pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("per_side", [1, 2])
-def test_adds_the_known_frames_weighed_around_every_pixel(rng, per_side):
+def test_adds_the_known_frames_weighed_around_every_pixel(rng, per_side, passes):
     _, prediction, features, context = inputs(rng, [1, 0, 0, 1], per_side=per_side)
-    layer = trained(MovedFrames(1, channels=2), rng, prediction, features, context)
+    layer = trained(MovedFrames(1, channels=2, passes=passes), rng, prediction, features, context)
     wanted = ops.convert_to_numpy(layer.split(features))[0]
     nearness = context[0, ..., 2 + 4 * per_side :]
     expected = prediction[0].copy()
+    kernels = wanted[..., :12].reshape(4, 4, 4, 4, 3)  # [frame, row, column, kernel, tap]
+    kernels = kernels - kernels.mean(-1, keepdims=True) + [0.0, 1.0, 0.0]
     for t, y, x in np.ndindex(4, 4, 4):
-        kernels = wanted[t, y, x, :12].reshape(4, 3)
-        kernels = kernels - kernels.mean(1, keepdims=True) + [0.0, 1.0, 0.0]
         share = nearness[t, y, x, :2] ** 2 * np.exp(4.0 * np.tanh(wanted[t, y, x, 12:]))
         for side in range(2):
             picture = np.pad(
                 context[0, t, ..., 2 + 2 * side : 4 + 2 * side], ((1, 1), (1, 1), (0, 0)), constant_values=-1
             )
-            around = picture[y : y + 3, x : x + 3]
-            moved = np.einsum("i,j,ijc->c", kernels[2 * side], kernels[2 * side + 1], around)
+            moved = 0.0
+            for i, tap in enumerate(kernels[t, y, x, 2 * side]):
+                # Of one pass, this pixel's own kernel of columns on every line; of two, the line's own.
+                line = y + i - 1 if passes == 2 else y
+                columns = kernels[t, line, x, 2 * side + 1] if 0 <= line < 4 else [0.0, 1.0, 0.0]
+                moved += tap * np.einsum("j,jc->c", columns, picture[y + i, x : x + 3])
             expected[t, y, x] += share[side] / share.sum() * moved
     np.testing.assert_allclose(ops.convert_to_numpy(layer(prediction, features, context))[0], expected, atol=1e-5)
 
@@ -74,7 +79,13 @@ def test_what_is_no_clip_passes_through(rng):
     np.testing.assert_array_equal(output[..., 2:], prediction[..., 2:])
 
 
-@pytest.mark.parametrize("name", ["reach", "patch_size", "channels"])
+def test_files_from_before_two_passes_have_one():
+    config = MovedFrames(2, passes=1).get_config()
+    del config["passes"]
+    assert MovedFrames.from_config(config).passes == 1 and MovedFrames(2).passes == 2
+
+
+@pytest.mark.parametrize("name", ["reach", "patch_size", "channels", "passes"])
 def test_refuses_what_is_no_count(name):
     with pytest.raises(ValueError, match=f"`{name}`: expected"):
         MovedFrames(**{"reach": 1, name: 0})

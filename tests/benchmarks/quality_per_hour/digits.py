@@ -1,7 +1,6 @@
-"""Labelled clips of moving digits, with a validation split, and a classifier that says which digit a frame shows.
+"""Labelled clips of moving digits, and a classifier that says which digit a frame shows.
 
-Of the 1,500 training images of `kvdiff.data.moving_digits` the last 200 are for validation: what is chosen is chosen
-on clips of these. The test images are for the last report alone.
+What is chosen is chosen on clips of the validation split. The test split is for the last report alone.
 """
 
 from __future__ import annotations
@@ -13,34 +12,16 @@ import keras
 import numpy as np
 from keras import layers
 
-from kvdiff.data.moving_digits import _bounced, _digits, _render
-from kvdiff.diffusion.checks import check_choice
+from kvdiff.data import moving_digits
 
-__all__ = ["NUM_VALIDATION_DIGITS", "SIZE", "clips", "identities", "load_classifier", "scaled"]
+__all__ = ["SIZE", "clips", "identities", "load_classifier", "scaled"]
 
-NUM_VALIDATION_DIGITS = 200
 SIZE = 16
-_SEEDS = {"train": 0, "validation": 2, "test": 1}
 
 
 def clips(num_clips: int, split: str, *, num_frames: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Clips that move as those of `moving_digits` do, and the digit of each.
-
-    Args:
-        num_clips, num_frames, seed: as in `moving_digits`.
-        split: "train" (1,300 images), "validation" (200) or "test" (297).
-
-    Returns:
-        uint8 [num_clips, num_frames, 16, 16, 1] and int [num_clips].
-    """
-    images, labels = _images(check_choice("split", split, _SEEDS))
-    rng = np.random.default_rng([seed, _SEEDS[split]])
-    chosen = rng.integers(0, len(images), num_clips)
-    angle, speed = rng.uniform(0.0, 2.0 * np.pi, num_clips), rng.uniform(0.5, 1.5, num_clips)
-    velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    room = float(SIZE - images.shape[1])
-    positions = rng.uniform(0.0, room, (num_clips, 2))[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
-    return _pixels(_render(images[chosen], _bounced(positions, room), SIZE)), labels[chosen]
+    """`moving_digits` with its labels: uint8 [num_clips, num_frames, 16, 16, 1] and int [num_clips]."""
+    return moving_digits(num_clips, num_frames=num_frames, split=split, seed=seed, return_labels=True)
 
 
 def load_classifier(path: pathlib.Path, *, steps: int = 2000) -> keras.Model:
@@ -65,19 +46,6 @@ def identities(classifier: keras.Model, frames: np.ndarray) -> np.ndarray:
     """The digit of every frame: float32 [..., 16, 16, 1] in [-1, 1] -> int [...]."""
     flat = np.asarray(frames, np.float32).reshape(-1, SIZE, SIZE, 1)
     return classifier.predict(flat, batch_size=256, verbose=0).argmax(-1).reshape(frames.shape[:-3])
-
-
-def _images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = _digits("test" if split == "test" else "train")
-    if split == "test":
-        return images, labels
-    first = len(images) - NUM_VALIDATION_DIGITS
-    part = slice(first) if split == "train" else slice(first, None)
-    return images[part], labels[part]
-
-
-def _pixels(frames: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(frames, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
 
 
 def scaled(pixels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks.quality_per_hour.digits import _images, clips, scaled
+from tests.benchmarks.quality_per_hour.digits import clips, scaled
 from tests.benchmarks.quality_per_hour.measures import ENDS, PAST, Way, interval, measure
 from tests.benchmarks.quality_per_hour.variants import VARIANTS
 
@@ -27,15 +27,6 @@ class AlwaysThree:
 
     def predict(self, frames: np.ndarray, **_: Any) -> np.ndarray:
         return np.tile(np.eye(10)[3], (len(frames), 1))
-
-
-def test_no_image_is_in_two_splits():
-    images = [_images(split)[0] for split in ("train", "validation", "test")]
-    assert [len(each) for each in images] == [1300, 200, 297]
-    whole = {image.tobytes() for each in images for image in each}
-    assert len(whole) > 1700  # A few of the data set's images are the same drawing.
-    with pytest.raises(ValueError, match="`split`: expected"):
-        clips(1, "both")
 
 
 def test_repeating_the_last_frame_gains_nothing_and_keeps_the_digit():
