@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kvdiff.data.moving_digits import NUM_TRAIN_DIGITS
 from kvdiff.demo import recipe as recipes
 from kvdiff.demo.recipe import Recipe
@@ -24,6 +26,7 @@ from kvdiff.evaluation.report import Training, write_report
 from kvdiff.evaluation.result import aligned, model_record, result_of, write_result
 from kvdiff.system.environment import machine, versions
 from kvdiff.training.environment import write_json
+from kvdiff.web import ORT_WEB_VERSION, find_ort_web
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
@@ -46,7 +49,8 @@ def run_demo(
 
     Written are model.keras, denoiser.onnx, its manifest, record.json (how the model was trained), result.json (the
     evaluation, as `kvdiff evaluate` writes it, with the bars), GIFs, film strips, curves, and report.html, which shows
-    it all. A training that was cut off goes on where it stopped.
+    it all. A training that was cut off goes on where it stopped. Where npm's onnxruntime-web is at hand, `web` is the
+    model's page in the browser.
 
     Args:
         directory: where to; created if need be. Files of an earlier demo are replaced.
@@ -97,12 +101,14 @@ def run_demo(
         )
         write_result(directory / "result.json", result)
         write_report(directory, evaluation, clips, result, _training(recipe, record))
+        where = _page(model, directory, clips.truth[:3])
     recipes.forget_backup(training)  # Not before: what follows training can be cut off too.
     checks = [Check(**check) for check in result["checks"]]
     passed = all(check.reached for check in checks)
     print(f"\n{aligned([COLUMNS, *(check.row for check in checks)])}")
     print("\nEvery bar was reached." if passed else "\nThis run falls short of its bars.")
     print(f"Look at {directory / 'report.html'} (model.keras, denoiser.onnx and the GIFs lie beside it).")
+    print(where)
     return 0 if passed else 1
 
 
@@ -153,6 +159,20 @@ def _save(model: VideoDiffusion, directory: pathlib.Path) -> None:
     weights_only.save(unfinished)
     unfinished.replace(directory / "model.keras")
     export_onnx(model, directory, overwrite=True)
+
+
+def _page(model: VideoDiffusion, directory: pathlib.Path, examples: np.ndarray) -> str:
+    """Write the page in the browser where onnxruntime-web is at hand; how to open it, or how to get it."""
+    folder = directory / "web"
+    try:
+        find_ort_web()
+    except (FileNotFoundError, ValueError):
+        how = f"npm install onnxruntime-web@{ORT_WEB_VERSION}, then kvdiff export {directory} --to web"
+        return f"For a page in the browser: {how}."
+    from kvdiff.export import export_web
+
+    export_web(model, folder, examples=examples, overwrite=folder.exists(), run=directory)
+    return f"Play it in the browser: python -m http.server -d {folder}, then open http://localhost:8000."
 
 
 def _record(recipe: Recipe, history: dict[str, Any], **how: Any) -> dict[str, Any]:

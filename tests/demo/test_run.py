@@ -10,8 +10,9 @@ import pytest
 
 import kvdiff
 from kvdiff.demo import recipe as recipes
-from kvdiff.demo.run import _protocol, run_demo
+from kvdiff.demo.run import _page, _protocol, run_demo
 from kvdiff.evaluation import compare, protocol_named, read_result
+from kvdiff.web import ORT_WEB_VERSION
 
 for library in ("tensorflow", "tf2onnx", "onnxruntime", "sklearn", "av", "matplotlib"):
     pytest.importorskip(library)
@@ -50,6 +51,21 @@ def tiny_recipes(monkeypatch, tmp_path):
     monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 20)
 
 
+@pytest.fixture(autouse=True)
+def _no_runtime_for_pages(monkeypatch, tmp_path):
+    monkeypatch.delenv("KVDIFF_ONNXRUNTIME_WEB", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_demo_writes_a_page_where_a_runtime_for_it_is_at_hand(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr("kvdiff.demo.run.find_ort_web", lambda: None)
+    monkeypatch.setattr("kvdiff.export.export_web", lambda model, folder, **how: asked.update(folder=folder, **how))
+    said = _page("model", tmp_path, "clips")
+    assert asked == dict(folder=tmp_path / "web", examples="clips", overwrite=False, run=tmp_path)
+    assert f"python -m http.server -d {tmp_path / 'web'}" in said
+
+
 def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, capsys):
     recipes.SHIPPED.parent.mkdir()
     recipes.build_model(TINY).save(recipes.SHIPPED)
@@ -68,6 +84,7 @@ def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, cap
     assert str(tmp_path) not in (directory / "record.json").read_text()
     assert {task for task, _, _ in seen} == {"prediction", "interpolation", "generation"}
     assert "[5/5]" in printed and "MISSED" in printed and "report.html" in printed
+    assert f"npm install onnxruntime-web@{ORT_WEB_VERSION}, then kvdiff export {directory} --to web" in printed
     result = read_result(directory / "result.json")
     assert result["model"]["file"] == "denoiser.onnx" and result["protocol"]["title"].startswith("moving-digits-demo@2")
     assert result["sampling"] == {"num_steps": 2, "seed": 0}
