@@ -14,6 +14,7 @@ NOT_RUN = {
     "kvdiff play ": "starts a server; tests/web does it",
     "python -m http.server": "starts a server; tests/web does it",
     "kvdiff export saved_models/my_clips --to web": "needs npm's onnxruntime-web; tests/web has it",
+    "kvdiff export saved_models/mine --to web": "needs npm's onnxruntime-web; tests/web has it",
     "export ": "sets up a cluster; tests/training/test_workers.py starts one",
     "kvdiff train /shared/clips ": "needs a cluster; tests/training/test_workers.py starts one",
     "kvdiff train my_videos --size 64 ": "trains two networks; tests/cli/test_autoencoder.py runs it on small clips",

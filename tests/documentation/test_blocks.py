@@ -13,7 +13,7 @@ from tests.documentation.pages import PAGES, SHELL, Block, blocks, blocks_in, in
 from tests.documentation.rules import NOT_RUN, NOT_RUN_BLOCKS, OPTIONS, SLOW, SMALLER
 from tests.documentation.stand_ins import prepare
 
-LANGUAGES = {*SHELL, "python", "text", "mermaid"}
+LANGUAGES = {*SHELL, "json", "python", "text", "mermaid"}
 
 
 def reason_not_to_run(command: str) -> str | None:

@@ -24,7 +24,7 @@ export const { env, Tensor } = real;
 let runs = 0;
 export const InferenceSession = { create: async (...given) => {
   const session = await real.InferenceSession.create(...given);
-  return { run: (feeds) => {
+  return { inputNames: session.inputNames, run: (feeds) => {
     runs += 1;
     if (runs === 3) throw new RangeError('Array buffer allocation failed');
     return session.run(feeds);
@@ -38,7 +38,7 @@ let runs = 0;
 export const InferenceSession = { create: async (bytes, options) => {
   if (options.executionProviders[0] !== 'webgpu') throw new Error('expected webgpu');
   const session = await real.InferenceSession.create(bytes, { ...options, executionProviders: ['wasm'] });
-  return { run: (feeds) => {
+  return { inputNames: session.inputNames, run: (feeds) => {
     runs += 1;
     if (runs === 3) throw new Error('A valid external Instance reference no longer exists: the device was lost.');
     return session.run(feeds);
