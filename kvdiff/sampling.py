@@ -12,6 +12,7 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_real
 from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
+from kvdiff.diffusion.sampling.constraints import Imposed, covariance_scale, imposed_output
 from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.rows import Row
@@ -36,6 +37,12 @@ class KerasEngine:
         self.clamp = clamp or clamp_to(spec.bounds, ops)
         self._compiled_call = compiled(self.call)
         self._compiled_step = compiled(self._step)
+        self._compiled_imposed: dict[Any, Callable[..., Any]] = {}
+
+    @property
+    def imposes_constraints(self) -> bool:
+        """Whether the network has a gradient here: on TensorFlow."""
+        return keras.backend.backend() == "tensorflow"
 
     def denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> Any:
         """The network's raw output, float32."""
@@ -57,7 +64,14 @@ class KerasEngine:
             noise = ops.convert_to_tensor(np.broadcast_to(draws.fresh(index, row), x.shape))
             here = conditioning.at(row.c_noise)
             asked = (here.inputs, here.guidance, here.rescale)  # A tuple, for what `spread` says of objects.
-            state, memory = self._compiled_step(type(row), spread(row, x.shape), (state, memory), noise, asked)
+            call: tuple[Any, ...] = (type(row), spread(row, x.shape), (state, memory), noise, asked)
+            if draws.imposed is None:
+                state, memory = self._compiled_step(*call)
+            else:
+                scale = ops.convert_to_tensor(covariance_scale(table, index, x.shape).astype("float32"))
+                state, memory = self._imposed_step(draws.imposed)(
+                    *call, scale, draws.imposed.targets, draws.imposed.there
+                )
             draws.report(1)
         return ops.convert_to_numpy(state), np.stack([ops.convert_to_numpy(predicted) for predicted in memory])
 
@@ -73,6 +87,36 @@ class KerasEngine:
         conditioning = Conditioning(self._conditions, inputs, guidance, rescale=rescale)
         out = guided_output(ops, self.call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
         return step(row, x, out, history, noise, self.clamp, ops.exp)
+
+    def _imposed_step(self, imposed: Imposed) -> Callable[..., Any]:
+        """`_step` with constraints of these quantities; their targets are arguments, so one graph serves many calls."""
+        import tensorflow as tf
+
+        def step_of(
+            row_type: type[Row],
+            columns: dict[str, Any],
+            state: tuple[Any, tuple[Any, ...]],
+            noise: Any,
+            asked: tuple[dict[str, Any], Any, float],
+            scale: Any,
+            targets: tuple[Any, ...],
+            there: tuple[Any, ...],
+        ) -> Any:
+            row, (x, history), (inputs, guidance, rescale) = row_type(**columns), state, asked
+            conditioning = Conditioning(self._conditions, inputs, guidance, rescale=rescale)
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(x)
+                out = guided_output(ops, self.call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
+                predicted = row.c_skip * x + row.c_out * out[..., : x.shape[-1]]
+            here = dataclasses.replace(imposed, targets=targets, there=there)
+            pullback = lambda u: tape.gradient(predicted, x, output_gradients=u)  # noqa: E731
+            out = imposed_output(ops, here, row, x, out, scale, pullback)
+            return step(row, x, out, history, noise, self.clamp, ops.exp)
+
+        key = (imposed.quantities, imposed.variances, imposed.iterations)
+        if key not in self._compiled_imposed:
+            self._compiled_imposed[key] = compiled(step_of)
+        return self._compiled_imposed[key]
 
 
 class ReconstructionEngine(KerasEngine):
@@ -92,6 +136,7 @@ class ReconstructionEngine(KerasEngine):
     """
 
     denoise = None  # type: ignore[assignment]  # A single call would leave the guidance out.
+    imposes_constraints = False  # It has a way of its own to impose frames.
 
     def __init__(self, denoiser: keras.Model, spec: ModelSpec, *, weight: float = 2.0) -> None:
         if not isinstance(denoiser, keras.Model):

@@ -149,6 +149,28 @@ def test_predict_can_go_by_fewer_frames_and_write_only_new_ones(run, clips, tmp_
     assert np.load(tmp_path / "future.npy").shape == (1, 5, 8, 8, 1)
 
 
+def test_members_are_tiles_or_an_axis_of_their_own(run, clips, tmp_path):
+    past, how = clips / "long.gif", ("--num-steps", 2, "--seed", 3)
+    alone, several = tmp_path / "alone.npy", tmp_path / "several.npy"
+    call("predict", run, past, "-o", alone, *how)
+    result = call("predict", run, past, "-o", several, "--members", 3, *how)
+    assert "3 members of 1 clip of 4 frames (2 known, 2 generated), 8×8 pixels" in result.output
+    ensemble = np.load(several)
+    assert ensemble.shape == (3, 1, 4, 8, 8, 1) and (ensemble[:, :, :2] == ensemble[:1, :, :2]).all()
+    np.testing.assert_allclose(ensemble[0], np.load(alone), atol=1e-6)
+    assert all(np.abs(ensemble[m, :, 2:] - ensemble[0, :, 2:]).max() > 0.1 for m in (1, 2))
+    for command in (
+        ("interpolate", run, past, past, "--num-frames", 2),
+        ("infill", run, past, "--known", "0-1"),
+        ("rollout", run, past, "--num-frames", 6),
+    ):
+        call(*command, "-o", tmp_path / "tiles.gif", "--overwrite", "--members", 3, *how)
+        assert media.read_clip(tmp_path / "tiles.gif").shape[1:3] == (22, 22)
+    out = tmp_path / "x.npy"
+    message = call("rollout", run, "-o", out, "--num-frames", 6, "--members", 2, code=2).output
+    assert "`--members`: expected known frames or conditions" in message and not out.exists()
+
+
 def test_a_larger_video_is_cut_to_the_models_size(run, tmp_path):
     media.write_clip(tmp_path / "large.mp4", np.full((3, 20, 32, 3), 128, np.uint8))
     call("predict", run, tmp_path / "large.mp4", "-o", tmp_path / "future.gif", "--num-steps", 1)

@@ -31,6 +31,7 @@ from kvdiff.diffusion import (
     masks,
 )
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK
+from kvdiff.diffusion.sampling.constraints import Constraint, FrameTotals
 from kvdiff.export import export_litert, export_onnx, export_onnx_sampler, export_saved_model
 from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge
@@ -220,6 +221,16 @@ def distillation(call: Call) -> None:
     call.how |= dict(solver="ddim", spacing="trailing")
 
 
+def members(call: Call) -> None:
+    call.how |= dict(num_members=3, first_sample=5, batch_size=4)
+
+
+def imposed(call: Call) -> None:
+    target = np.full((1, call.num_frames), np.nan)
+    target[0, -1] = 5.0
+    call.how["constraints"] = [Constraint(FrameTotals(), target)]
+
+
 def wrapped(name: str) -> Callable[[Call], None]:
     return lambda call: call.wrappers.add(name)
 
@@ -236,6 +247,8 @@ FEATURES: dict[str, Callable[[Call], None]] = {
     "guidance": guidance,
     "guidance interval": guidance_interval,
     "known_noise": known_noise,
+    "members": members,
+    "constraints": imposed,
     "codec": codec,
     "cascade": wrapped("cascade"),
     "distillation": distillation,
@@ -362,7 +375,7 @@ def test_the_page_has_every_pair() -> None:
     assert {(row, column) for row, column, _ in ON_RUNTIMES} == {(row, each) for row in FEATURES for each in runtimes}
 
 
-RUNTIMES_ALONE = ("other lengths", "guidance interval")
+RUNTIMES_ALONE = ("other lengths", "guidance interval", "members", "constraints")
 PLANS_ALONE = ("one window", "autoregressive", "at_a_time", "hierarchical", "rolling", "frame rate")
 
 

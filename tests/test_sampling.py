@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from kvdiff.diffusion import ClipSpec, ModelSpec, NoiseSchedule, Prediction, Sampler
+from kvdiff.diffusion.sampling.constraints import ClipTotal, Constraint, PixelValues
 from kvdiff.diffusion.sampling.oracle import GaussianClips, OracleSampler
 from kvdiff.diffusion.transforms.clamps import clamp_to, dynamic
 from kvdiff.sampling import KerasEngine, ReconstructionSampler
@@ -44,6 +45,26 @@ def test_the_keras_sampler_is_the_numpy_sampler(solver, spacing):
     exact = OracleSampler(DATA, SPEC.clip, SPEC.schedule, SPEC.prediction)
     sampling = dict(num_steps=10, solver=solver, spacing=spacing, seed=4)
     np.testing.assert_allclose(ours.generate(5, **sampling), exact.generate(5, **sampling), atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m_sde"])
+def test_constraints_by_the_tape_are_those_of_the_exact_gradient(solver):
+    ours = Sampler(SPEC, KerasEngine(denoiser(), SPEC, clamp=clamp_to(None)))
+    exact = OracleSampler(DATA, SPEC.clip, SPEC.schedule, SPEC.prediction)
+    observed = np.full((1, 2, 1, 1, 1), np.nan)
+    observed[0, 1] = 0.2
+    for constraint in (
+        Constraint(ClipTotal(), np.array([0.1, 0.5, -0.2, np.nan, 0.0])),
+        Constraint(PixelValues(), observed, noise=0.1),
+    ):
+        sampling = dict(num_steps=10, solver=solver, seed=4, batch_size=3, constraints=[constraint])
+        made = ours.generate(5, **sampling)
+        np.testing.assert_allclose(made, exact.generate(5, **sampling), atol=1e-4)
+        assert np.abs(made - ours.generate(5, num_steps=10, solver=solver, seed=4)).max() > 0.05
+        if constraint.noise == 0:
+            np.testing.assert_allclose(made.sum(axis=(1, 2, 3, 4))[:3], [0.1, 0.5, -0.2], atol=1e-5)
+    traces = [step.experimental_get_tracing_count() for step in ours.engine._compiled_imposed.values()]
+    assert len(traces) == 2 and max(traces) <= 2  # One a size of batch, whatever the target.
 
 
 def test_dynamic_thresholding_is_the_same_on_tensors(rng):

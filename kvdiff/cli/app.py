@@ -60,7 +60,8 @@ def _said(error: Exception, command: Callable[..., None]) -> str:
     for name, parameter in inspection.signature(command, eval_str=True).parameters.items():
         declared = [each for each in getattr(parameter.annotation, "__metadata__", ()) if hasattr(each, "param_decls")]
         if declared and not isinstance(declared[0], typer.models.ArgumentInfo):
-            long = [each for each in declared[0].param_decls or () if each.startswith("--")]
+            said = (declared[0].default, *(declared[0].param_decls or ()))  # Typer takes the first for a default.
+            long = [each for each in said if isinstance(each, str) and each.startswith("--")]
             options[name] = long[0] if long else f"--{name.replace('_', '-')}"
     return re.sub("`([a-z_]+)`", lambda found: f"`{options.get(found[1], found[1])}`", " ".join(str(error).split()))
 

@@ -25,6 +25,7 @@ from kvdiff.runtime import FORMATS
 __all__ = [
     "Links",
     "NumFrames",
+    "NumMembers",
     "OnlyNew",
     "Overwrite",
     "Precision",
@@ -51,6 +52,16 @@ Output = Annotated[
 NumFrames = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Frames to generate. [default: what fills a clip of the training length]"),
+]
+NumMembers = Annotated[
+    int | None,
+    typer.Option(
+        "--members",
+        metavar="N",
+        min=1,
+        help="Samples of each clip, an ensemble: a tile each, or in a .npy file an axis before the others. "
+        "[default: one sample, without an axis]",
+    ),
 ]
 RuntimeName = Annotated[
     str | None,

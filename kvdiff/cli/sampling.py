@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kvdiff.cli.options import Links, NumFrames, OnlyNew, Run, Writing, with_sampling
+from kvdiff.cli.options import Links, NumFrames, NumMembers, OnlyNew, Run, Writing, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
 from kvdiff.cli.videos import check_count, check_output, last_frames, read, write
@@ -55,6 +55,7 @@ def predict(
     past: Past = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
+    num_members: NumMembers = None,
     links: Links = None,
 ) -> None:
     """Continue a clip: predict the frames after its last.
@@ -68,7 +69,7 @@ def predict(
     if asked.plan is not None and num_frames is None:
         num_frames = sampler.spec.clip.num_frames
     with _progress(asked.keywords(sampler)) as keywords:
-        future = sampler.predict_frames(known, num_frames, **keywords)
+        future = sampler.predict_frames(known, num_frames, num_members=num_members, **keywords)
     parts = [future] if only_new else [known, future]
     write(asked, sampler, parts, known=0 if only_new else known.shape[1], source=source)
 
@@ -93,6 +94,7 @@ def interpolate(
     ] = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
+    num_members: NumMembers = None,
     links: Links = None,
 ) -> None:
     """Fill the gap between two clips.
@@ -108,7 +110,7 @@ def interpolate(
         check_count("--context", context, clips, path)
     left, right = left[:, -side:], right[:, :side]
     with _progress(asked.keywords(sampler)) as keywords:
-        between = sampler.interpolate(left, right, num_frames, **keywords)
+        between = sampler.interpolate(left, right, num_frames, num_members=num_members, **keywords)
     parts = [between] if only_new else [left, between, right]
     write(asked, sampler, parts, known=0 if only_new else left.shape[1] + right.shape[1], source=source)
 
@@ -124,6 +126,7 @@ def infill(
         typer.Option(metavar="FRAMES", help='The frames to keep, from 0, e.g. "0-2,6"; the others are generated.'),
     ],
     asked: Writing,
+    num_members: NumMembers = None,
     links: Links = None,
 ) -> None:
     """Keep some frames of a clip and generate the others.
@@ -134,7 +137,7 @@ def infill(
     clips, source = read(clip, sampler, links)
     mask = _known_frames(known, clips.shape[1])
     with _progress(asked.keywords(sampler)) as keywords:
-        filled = sampler.infill(clips, mask, **keywords)
+        filled = sampler.infill(clips, mask, num_members=num_members, **keywords)
     write(asked, sampler, [filled], known=int(mask.sum()), source=source)
 
 
@@ -160,6 +163,7 @@ def rollout(
         ),
     ] = None,
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
+    num_members: NumMembers = None,
     links: Links = None,
 ) -> None:
     """Generate a video of any length, window by window.
@@ -176,7 +180,7 @@ def rollout(
     plan = _plan(
         sampler, num_frames, count, window, overlap, keywords.pop("plan", None), keywords.pop("at_a_time", None)
     )
-    clips = num_clips if known is None else len(known)
+    clips = (num_clips if known is None else len(known)) * (num_members or 1)
     megabytes = plan.memory(sampler.spec.clip.frame_shape, num_clips=clips) / 2**20
     steps = keywords.get("num_steps", sampler.spec.sampling.get("rollout", {}).get("num_steps", DEFAULT_NUM_STEPS))
     calls, frame_calls = plan.calls(steps), plan.frame_calls(steps)
@@ -184,7 +188,7 @@ def rollout(
         f"{plan}\n{calls} network calls with one a step, {frame_calls} frame-calls; {megabytes:.1f} MiB of video."
     )
     with _progress(keywords) as keywords:
-        video = sampler.rollout(num_frames, known, num_clips=num_clips, plan=plan, **keywords)
+        video = sampler.rollout(num_frames, known, num_clips=num_clips, num_members=num_members, plan=plan, **keywords)
     write(asked, sampler, [video], known=count, source=source)
 
 

@@ -61,7 +61,9 @@ def check_output(asked: Writing) -> None:
 def write(
     asked: Writing, sampler: Sampler, parts: list[np.ndarray], *, known: int = 0, source: float | None = None
 ) -> None:
-    """Write parts that follow each other in time, known pixels or generated numbers, [clips, frames, …] each.
+    """Write parts that follow each other in time, known pixels or generated numbers.
+
+    Each is [clips, frames, height, width, channels], or of an ensemble [members, clips, …]; members share the others.
 
     Args:
         asked: the file, and how.
@@ -72,13 +74,21 @@ def write(
     """
     from kvdiff.media import write_clips
 
-    clips = np.concatenate([sampler.spec.checked("clips", part) for part in parts], axis=1)
+    ensemble = max((part.shape[:-5] for part in parts), key=len)
+    clips = np.concatenate([_checked(sampler, part, ensemble) for part in parts], axis=-4)
     if asked.output.suffix.lower() != ".npy":
         clips = sampler.spec.values.encode(clips)  # A picture shows the values' range as black to white.
     write_clips(asked.output, clips, fps=asked.fps or sampler.spec.clip.fps or source or 8.0, scale=asked.scale)
-    count, frames, height, width, _ = clips.shape
+    count, frames, height, width, _ = clips.shape[-5:]
+    members = "".join(f"{number} member{'s' * (number > 1)} of " for number in ensemble)
     generated = f"{known} known, {frames - known} generated" if known else "all generated"
     typer.echo(
-        f"Wrote {asked.output}: {count} clip{'s' * (count > 1)} of {frames} frames ({generated}), "
+        f"Wrote {asked.output}: {members}{count} clip{'s' * (count > 1)} of {frames} frames ({generated}), "
         f"{height}×{width} pixels."
     )
+
+
+def _checked(sampler: Sampler, part: np.ndarray, ensemble: tuple[int, ...]) -> np.ndarray:
+    """A part in the model's numbers, for every member."""
+    numbers = sampler.spec.checked("clips", part.reshape(-1, *part.shape[-4:]))
+    return np.broadcast_to(numbers.reshape(part.shape), (*ensemble, *part.shape[-5:]))

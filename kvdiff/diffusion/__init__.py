@@ -80,7 +80,7 @@ from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.levels import NoiseLevels
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
-from kvdiff.diffusion.sampling import bound, oracle
+from kvdiff.diffusion.sampling import bound, constraints, oracle
 from kvdiff.diffusion.sampling.autoguidance import GuidedSampler
 from kvdiff.diffusion.sampling.bound import bits_per_dim
 from kvdiff.diffusion.sampling.cascade import Cascade, Spatial, Temporal
@@ -128,6 +128,7 @@ __all__ = [
     "Values",
     "bits_per_dim",
     "bound",
+    "constraints",
     "known_frames",
     "masks",
     "oracle",

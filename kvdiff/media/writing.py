@@ -52,19 +52,26 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
 
     Args:
         path, fps, scale: as in `write_clip`.
-        clips: [clips, frames, height, width, 1 or 3], uint8 or floats in [-1, 1].
+        clips: [clips, frames, height, width, 1 or 3], uint8 or floats in [-1, 1]; of an ensemble [members, clips, …],
+            whose members stand in a row of the grid, one row a clip, or as they are in a .npy file.
     """
     path, clips = check_path("path", path), check_array("clips", clips)
-    if clips.ndim != 5 or not len(clips):
-        wanted = "[clips, frames, height, width, 1 or 3]"
+    if clips.ndim not in (5, 6) or 0 in clips.shape:
+        wanted = "[clips, frames, height, width, 1 or 3], or [members, clips, …]"
         raise ValueError(f"`clips`: expected shape {wanted}. Received: {list(clips.shape)}")
+    columns = None
+    if clips.ndim == 6:
+        if path.suffix.lower() == ".npy":
+            return write_bytes(path, _npy(enlarge(clips, scale)))
+        columns = None if clips.shape[1] == 1 else len(clips)
+        clips = np.swapaxes(clips, 0, 1).reshape(-1, *clips.shape[2:])
     if len(clips) == 1 and path.suffix.lower() != ".npy":
         return write_clip(path, clips[0], fps=fps, scale=scale)
     _check_suffix(path, fps)
     clips = enlarge(np.stack([check_single_clip("clips", clip) for clip in clips]), scale)
     if path.suffix.lower() == ".npy":
         return write_bytes(path, _npy(clips))
-    columns = math.isqrt(len(clips) - 1) + 1
+    columns = columns or math.isqrt(len(clips) - 1) + 1
     return write_clip(path, grid(list(clips), columns, gap=2), fps=fps)
 
 

@@ -154,6 +154,20 @@ def test_many_clips_fill_a_grid_or_an_array(tmp_path):
     np.testing.assert_array_equal(one[:, ::2, ::2], clips[0])
 
 
+def test_members_stand_in_a_row_and_lead_in_a_npy_file(tmp_path):
+    levels = np.array([[0, 51, 102], [153, 204, 255]], np.uint8).T  # [members, clips]
+    ensemble = np.broadcast_to(levels[:, :, None, None, None, None], (3, 2, 4, 6, 8, 1)).copy()
+    saved = np.load(media.write_clips(tmp_path / "members.npy", ensemble, scale=2))
+    assert saved.dtype == np.uint8 and saved.shape == (3, 2, 4, 12, 16, 1) and (saved[2, 1] == 255).all()
+    sheet = media.read_clip(media.write_clips(tmp_path / "members.gif", ensemble))
+    assert sheet.shape[:3] == (4, 2 * 8 + 2, 3 * 10 + 2)
+    assert [int(sheet[0, 5, 6 + 10 * member, 0]) for member in range(3)] == [0, 51, 102]
+    assert [int(sheet[0, 13, 6 + 10 * member, 0]) for member in range(3)] == [153, 204, 255]
+    assert media.read_clip(media.write_clips(tmp_path / "one.gif", ensemble[:, :1])).shape[1:3] == (18, 22)
+    with pytest.raises(ValueError, match=r"`clips`: expected shape .*or \[members, clips, …\]. Received: \[3, 0, 4"):
+        media.write_clips(tmp_path / "none.gif", ensemble[:, :0])
+
+
 def test_bad_destinations(tmp_path):
     with pytest.raises(ValueError, match=r"expected a file ending in .npy, .gif, .mp4, .webm"):
         media.write_clip(tmp_path / "clip.jpg", random_clip())

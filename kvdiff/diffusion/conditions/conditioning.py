@@ -78,8 +78,8 @@ class Conditioning:
         check_real("guidance_rescale", guidance_rescale, above=0.0, below=1.0, closed=True)
         return cls(conditions, inputs, weight, interval, guidance_rescale)
 
-    def rows(self, rows: slice) -> Conditioning:
-        """Those of some clips of the batch."""
+    def rows(self, rows: np.ndarray) -> Conditioning:
+        """Those of some clips of the batch, int [clips]."""
         guidance = None if self.guidance is None else self.guidance[rows]
         inputs = {name: value[rows] for name, value in self.inputs.items()}
         return dataclasses.replace(self, inputs=inputs, guidance=guidance)

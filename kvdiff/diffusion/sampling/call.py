@@ -11,9 +11,11 @@ import numpy as np
 from kvdiff.diffusion.checks import check_can, check_count, check_real, optional
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
+from kvdiff.diffusion.sampling.constraints import Imposed
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
 from kvdiff.diffusion.sampling.keywords import Keywords
 from kvdiff.diffusion.sampling.latents import codec_calls, decoded, encoded, watched
+from kvdiff.diffusion.sampling.members import Members
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import KnownLevel
 from kvdiff.diffusion.solvers.step_table import StepTable
@@ -35,6 +37,7 @@ class Call:
         table: the steps of a window.
         level: the noise of known frames.
         conditioning: what the whole video is conditioned on.
+        members: which samples of each clip.
     """
 
     spec: ModelSpec
@@ -42,6 +45,7 @@ class Call:
     table: StepTable
     level: KnownLevel
     conditioning: Conditioning
+    members: Members
 
     @classmethod
     def of(cls, spec: ModelSpec, sampling: Mapping[str, Any], video_shape: tuple[int, ...]) -> Call:
@@ -50,7 +54,7 @@ class Call:
         check_count("batch_size", asked.batch_size)
         optional(check_can, "progress", asked.progress, "a function of (done, total)")
         check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
-        check_count("first_sample", asked.first_sample, at_least=0, at_most=2**32 - video_shape[0])
+        members = Members(video_shape[0], asked.num_members, asked.first_member, asked.first_sample)
         table = step_table(spec.schedule, spec.prediction, **of_table)
         most = MAX_KNOWN_NOISE if spec.known_noise is None else spec.known_noise
         noise = check_real("known_noise", asked.known_noise, above=0.0, below=most, closed=True)
@@ -64,16 +68,17 @@ class Call:
             guidance_rescale=asked.guidance_rescale,
             augmentation=asked.augmentation,
         )
-        return cls(spec, asked, table, KnownLevel.of(spec.schedule, spec.prediction, noise), conditioning)
+        return cls(spec, asked, table, KnownLevel.of(spec.schedule, spec.prediction, noise), conditioning, members)
 
     def run(self, engine: Engine, video: np.ndarray, known: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
         """Run `windows` over a video, [batch, frames, height, width, channels], `batch_size` clips at a time.
 
-        Frames that are `known`, bool [batch, frames], come back as they are.
+        Frames that are `known`, bool [batch, frames], come back as they are. With members [members, batch, frames, …].
         """
-        starts = range(0, len(video), self.asked.batch_size)
-        total, done = len(starts) * network_calls(windows, self.table.num_steps), 0
-        total += sum(codec_calls(self.spec, known[start : start + self.asked.batch_size]) for start in starts)
+        imposed = self._imposed(engine, video, known, len(windows))
+        batches = list(self.members.batches(self.asked.batch_size))
+        total, done = len(batches) * network_calls(windows, self.table.num_steps), 0
+        total += sum(codec_calls(self.spec, known[rows]) for rows, _ in batches)
 
         def report(rows: int) -> None:
             nonlocal done
@@ -82,15 +87,31 @@ class Call:
                 self.asked.progress(done, total)
 
         chunks, spec = [], watched(self.spec, report)
-        for start in starts:
-            rows = slice(start, start + self.asked.batch_size)
-            seed, samples = self.asked.seed, self.asked.first_sample + start + np.arange(len(video[rows]))
-            conditioning = self.conditioning.rows(rows).with_noise(seed, samples)
-            draws = Draws(seed, samples, 0, video.shape[1:], conditioning, self.spec.bounds, report)
+        for rows, samples in batches:
+            conditioning = self.conditioning.rows(rows).with_noise(self.asked.seed, samples)
+            own = None if imposed is None else imposed.rows(rows)
+            draws = Draws(self.asked.seed, samples, 0, video.shape[1:], conditioning, self.spec.bounds, report, own)
             x = encoded(spec, video[rows], known[rows]).astype(video.dtype)
             self._run_windows(engine, [window.of_clips(rows) for window in windows], x, known[rows], draws)
             chunks.append(np.where(known[rows][_PIXELS], video[rows], decoded(spec, x, known[rows])))
-        return np.concatenate(chunks)
+        return self.members.shaped(np.concatenate(chunks))
+
+    def _imposed(self, engine: Engine, video: np.ndarray, known: np.ndarray, num_windows: int) -> Imposed | None:
+        """The constraints, where there are some; refuses what the clips or the engine cannot have."""
+        asked = self.asked
+        if asked.num_members is not None and not known.any() and not asked.conditions:
+            raise ValueError(
+                "`num_members`: expected known frames or conditions, which the members share. Received: neither; "
+                "`num_clips` says how many clips to generate from noise alone"
+            )
+        if asked.constraints is None:
+            return None
+        if not getattr(engine, "imposes_constraints", False):
+            raise TypeError(
+                "`constraints`: expected an engine whose network has a gradient, as Keras' has on TensorFlow. "
+                f"Received: {type(engine).__name__}"
+            )
+        return Imposed.of(self.spec, asked.constraints, asked.constraint_iterations, video, num_windows)
 
     def _run_windows(
         self, engine: Engine, windows: Sequence[Window], x: np.ndarray, known: np.ndarray, draws: Draws
@@ -105,7 +126,10 @@ class Call:
         for window in windows:
             at = window.frames
             clip_shape, conditioning = (len(at), *x.shape[2:]), draws.conditioning.frames(at)
-            here = dataclasses.replace(draws, first=draw, clip_shape=clip_shape, conditioning=conditioning)
+            imposed = None if draws.imposed is None else draws.imposed.frames(at)
+            here = dataclasses.replace(
+                draws, first=draw, clip_shape=clip_shape, conditioning=conditioning, imposed=imposed
+            )
             starts = ~begun[:, at]
             x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
             start, stop = window.rows(table.num_steps)

@@ -19,13 +19,14 @@ from kvdiff.diffusion.checks import check_can, check_count, check_mapping, check
 from kvdiff.diffusion.conditions.condition import names_of
 from kvdiff.diffusion.conditions.kinds import LowResolution
 from kvdiff.diffusion.process.clip_spec import ClipSpec
+from kvdiff.diffusion.sampling.members import Members
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.transforms.codec import reduced
 
 __all__ = ["Cascade", "Spatial", "Stage", "Temporal"]
 
-_BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise")
-"""The keywords of a call that say something of one model: of what it knows, and of its own windows."""
+_BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise", "num_members")
+"""The keywords of a call that say something of one model: of what it knows, of its own windows, and of members."""
 
 
 class Stage(Protocol):
@@ -163,7 +164,8 @@ class Cascade:
             **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. `conditions`,
                 `guidance`, `plan`, `at_a_time` and `known_noise` are the base's alone.
         """
-        base_only = {name: sampling.pop(name) for name in _BASE_ONLY if name in sampling}
+        self._refuse_members(sampling)
+        base_only = self._base_only(sampling)
         return self._run(self.base.generate(num_clips, num_frames=num_frames, **base_only, **sampling), sampling)
 
     def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
@@ -172,15 +174,34 @@ class Cascade:
         Args:
             past: clips as large as the cascade's, [batch, frames, height, width, channels].
             num_frames: how many frames the base generates; by default what fills a clip of its training length.
-            **sampling: as in `generate`.
+            **sampling: as in `generate`, and `num_members`.
 
         Returns:
-            The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames.
+            The base's prediction enlarged by all stages; a frame rate is raised between the predicted frames. With
+            `num_members` [members, batch, frames, …].
         """
         past = self.base.spec.values.checked("past", past, self.clip_spec.frame_shape)
-        base_only = {name: sampling.pop(name) for name in _BASE_ONLY if name in sampling}
+        base_only = self._base_only(sampling)
         small = reduced(past, self.clip_spec.height // self.base.spec.clip.height)
-        return self._run(self.base.predict_frames(small, num_frames, **base_only, **sampling), sampling)
+        count = base_only.pop("num_members", None)
+        if count is None:
+            return self._run(self.base.predict_frames(small, num_frames, **base_only, **sampling), sampling)
+        members = Members(len(past), count, sampling.pop("first_member", 0), sampling.get("first_sample", 0))
+        made = []
+        for number in range(members.first_member, members.first_member + count):  # By number in every stage.
+            of_member = {**sampling, "first_member": number}
+            made.append(self._run(self.base.predict_frames(small, num_frames, **base_only, **of_member), of_member))
+        return np.stack(made)
+
+    @staticmethod
+    def _base_only(sampling: dict[str, Any]) -> dict[str, Any]:
+        """Take out of `sampling` what is the base's alone."""
+        return {name: sampling.pop(name) for name in _BASE_ONLY if name in sampling}
+
+    @staticmethod
+    def _refuse_members(sampling: Mapping[str, Any]) -> None:
+        if (count := sampling.get("num_members")) is not None:
+            raise ValueError(f"`num_members`: expected with `predict_frames` alone. Received: {count}")
 
     def _run(self, clips: np.ndarray, sampling: Mapping[str, Any]) -> np.ndarray:
         self._enlarged(dataclasses.replace(self.base.spec.clip, num_frames=clips.shape[1]))
@@ -188,6 +209,7 @@ class Cascade:
 
     def run(self, clips: np.ndarray, **sampling: Any) -> np.ndarray:
         """Enlarge given small clips by all stages."""
+        self._refuse_members(sampling)
         for stage in self.stages:
             clips = stage.run(clips, sampling)
         return clips

@@ -9,6 +9,7 @@ the network; runtimes that run whole windows by themselves bring an engine of th
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
 from kvdiff.diffusion.process.noise import SAMPLING, video_noise
+from kvdiff.diffusion.sampling.constraints import Imposed, covariance_scale, imposed_output
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable, step
 from kvdiff.diffusion.transforms.clamps import Bounds, clamp_to
@@ -42,6 +44,7 @@ class Draws:
         conditioning: what its clips are conditioned on.
         bounds: of the predicted x_0.
         report: called with the number of rows that were run.
+        imposed: the constraints of its clips, for an engine that `imposes_constraints`.
     """
 
     seed: int
@@ -51,6 +54,7 @@ class Draws:
     conditioning: Conditioning
     bounds: Bounds
     report: Callable[[int], None]
+    imposed: Imposed | None = None
 
     def __call__(self, index: int, stream: int = SAMPLING) -> np.ndarray:
         """Draw `first + index`: float32 [batch, *clip_shape]."""
@@ -87,11 +91,23 @@ class DenoiserEngine:
     Args:
         denoise: F(noisy_clip, noise_label, inputs), see `Denoise`.
         clamp: of predicted x_0, in place of the values' bounds, e.g. `dynamic()`.
+        pullback: the network's gradient, for constraints: of (noisy_clip, noise_label, inputs, u), that of sum(u F)
+            with respect to the noisy clip.
     """
 
-    def __init__(self, denoise: Denoise, *, clamp: Callable[[Any], Any] | None = None) -> None:
-        self.denoise = denoise
-        self.clamp = clamp
+    def __init__(
+        self,
+        denoise: Denoise,
+        *,
+        clamp: Callable[[Any], Any] | None = None,
+        pullback: Callable[..., np.ndarray] | None = None,
+    ) -> None:
+        self.denoise, self.clamp, self.pullback = denoise, clamp, pullback
+
+    @property
+    def imposes_constraints(self) -> bool:
+        """Whether its network has a gradient."""
+        return self.pullback is not None
 
     def run_window(
         self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
@@ -100,11 +116,25 @@ class DenoiserEngine:
         memory, clamp = tuple(history), self.clamp or clamp_to(draws.bounds)
         for index, row in enumerate(table.rows(x.dtype)):
             label = np.broadcast_to(row.c_noise[..., 0, 0, 0], x.shape[:2])
-            out = guided_output(np, self.denoise, row.c_in * x, label, draws.conditioning.at(row.c_noise))
-            x, memory = step(row, x, np.asarray(out), memory, draws.fresh(index, row), clamp)
+            here = draws.conditioning.at(row.c_noise)
+            out = np.asarray(guided_output(np, self.denoise, row.c_in * x, label, here))
+            if draws.imposed is not None:
+                pullback = self._pullback(row, x, here)
+                scale = covariance_scale(table, index, x.shape)
+                out = imposed_output(np, draws.imposed, row, x, out, scale, pullback).astype(x.dtype)
+            x, memory = step(row, x, out, memory, draws.fresh(index, row), clamp)
             check_finite(x, f"network call {index + 1} of {table.num_steps}")
             draws.report(1)
         return x, np.stack(memory)
+
+    def _pullback(self, row: Row, x: np.ndarray, conditioning: Conditioning) -> Callable[[np.ndarray], np.ndarray]:
+        """Of a clip u, the gradient of sum(u D) with respect to x."""
+        assert self.pullback is not None
+        if conditioning.guidance is not None:
+            raise ValueError("`constraints`: expected no `guidance` beside them, but with Keras. Received: both")
+        label = np.broadcast_to(row.c_noise[..., 0, 0, 0], x.shape[:2])
+        of_network = functools.partial(self.pullback, row.c_in * x, label, conditioning.inputs)
+        return lambda u: row.c_skip * u + row.c_in * of_network(row.c_out * u)
 
 
 def check_finite(x: np.ndarray, where: str) -> None:

@@ -21,6 +21,8 @@ class Keywords:
 
     seed: int = 0
     first_sample: int = 0
+    num_members: int | None = None
+    first_member: int = 0
     batch_size: int = 32
     progress: Progress | None = None
     conditions: Mapping[str, Any] | None = None
@@ -29,6 +31,8 @@ class Keywords:
     guidance_rescale: float = 0.0
     known_noise: float = 0.0
     augmentation: float = 0.0
+    constraints: Any = None
+    constraint_iterations: int = 5
 
     @classmethod
     def split(cls, sampling: Mapping[str, Any]) -> tuple[Keywords, dict[str, Any]]:

@@ -69,7 +69,7 @@ class Sampler:
         known = past.shape[1]
         num_frames = self._missing("`past`", "frames", num_frames, known)
         clip = np.concatenate([past, np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)], axis=1)
-        return self._fill(clip, masks.first(clip.shape[1], known), **sampling)[:, known:]
+        return self._fill(clip, masks.first(clip.shape[1], known), **sampling)[..., known:, :, :, :]
 
     def interpolate(
         self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
@@ -91,7 +91,7 @@ class Sampler:
         gap = np.zeros((len(before), num_frames, *before.shape[2:]), np.float32)
         clip = np.concatenate([before, gap, after], axis=1)
         filled = self._fill(clip, masks.ends(clip.shape[1], left, right), **sampling)
-        return filled[:, left : left + num_frames]
+        return filled[..., left : left + num_frames, :, :, :]
 
     def _missing(self, argument: str, what: str, num_frames: int | None, *known: int) -> int:
         """`num_frames`, or what fills a clip of the training length."""
@@ -167,6 +167,9 @@ class Sampler:
                 default what suits the solver: "trailing", or for two-call solvers "karras".
             seed: of the noise (0). Noise depends on (seed, step, sample number) alone.
             first_sample: the number of the first clip (0); clip i of the batch is sample `first_sample + i`.
+            num_members: how many samples of each clip to generate (None: one). The result then has an axis for members
+                before the others, [members, batch, frames, …], and member 0 is what a call without generates.
+            first_member: the number of the first member (0). Member m of sample s is sample s + 2²² m.
             batch_size: clips that go through the network together (32); changes memory, not results.
             progress: called as `progress(done, total)` after every network call, an autoencoder's included.
             conditions: what the clips are conditioned on, by the denoiser's names: `{"action": …}`; each an array for
@@ -179,13 +182,18 @@ class Sampler:
             known_noise: the noise label at which known frames go to the network (0, clean), at most the model's own
                 `known_noise`; a little keeps long rollouts from drifting. They come back clean all the same.
             augmentation: the noise label of `LowResolution` clips (0).
+            constraints: linear quantities of the clips that are to be imposed, a list of
+                `kvdiff.diffusion.constraints.Constraint` (None). On engines whose network has a gradient: Keras on
+                TensorFlow.
+            constraint_iterations: gradients a network call to impose them with (5); as many as there are numbers to
+                impose are exact, fewer are near where numbers are alike.
             **options: of the solver, e.g. `eta=1.0` of "ddim".
 
         Returns:
-            float32 [batch, frames, height, width, channels].
+            float32 [batch, frames, height, width, channels], with `num_members` [members, batch, frames, …].
 
         Raises:
-            ValueError, TypeError: an argument that is not as above.
+            ValueError, TypeError: an argument that is not as above; `num_members` of clips of which nothing is known.
             FloatingPointError: the network answered with NaN or infinity.
         """
         return self._fill(self.spec.checked("clip", clip), known, **sampling)

@@ -39,8 +39,8 @@ class Window:
         """The window that takes whole clips from noise, but for their `known` frames: bool [batch, frames]."""
         return cls(np.arange(known.shape[1]), known.astype(int), np.ones(known.shape, int))
 
-    def of_clips(self, clips: slice) -> Window:
-        """The window of some clips of the batch, where its clips differ."""
+    def of_clips(self, clips: np.ndarray) -> Window:
+        """The window of some clips of the batch, int [clips], where its clips differ."""
         if self.start.ndim == 1:
             return self
         return dataclasses.replace(self, start=self.start[clips], stop=self.stop[clips])

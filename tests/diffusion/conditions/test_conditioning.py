@@ -99,7 +99,7 @@ SHAPE = (4, 5, 2, 2, 1)
 
 def test_rows_and_frames_take_their_own() -> None:
     whole = Conditioning.of(CONDITIONS, GIVEN, SHAPE, guidance=[1, 2, 3, 4], guidance_interval=(0.2, 0.7))
-    rows, at = whole.rows(slice(1, 3)), np.array([0, 3, 4])
+    rows, at = whole.rows(np.arange(1, 3)), np.array([0, 3, 4])
     window = rows.frames(at)
     assert rows.guidance.tolist() == window.guidance.tolist() == [2, 3] and window.interval == (0.2, 0.7)
     assert window.inputs["kind"].tolist() == [1, 2] and window.inputs["told"].tolist() == [[1, 1, 1, 1]] * 2
@@ -107,7 +107,7 @@ def test_rows_and_frames_take_their_own() -> None:
         np.testing.assert_array_equal(rows.inputs[name], GIVEN[name][1:3])
         np.testing.assert_array_equal(window.inputs[name], GIVEN[name][1:3][:, at])
     assert set(window.inputs) == set(whole.inputs)
-    assert Conditioning.of(CONDITIONS, GIVEN, SHAPE).rows(slice(1, 3)).guidance is None
+    assert Conditioning.of(CONDITIONS, GIVEN, SHAPE).rows(np.arange(1, 3)).guidance is None
 
 
 def test_noise_on_a_condition_is_its_own_of_its_label_and_of_the_sample() -> None:
