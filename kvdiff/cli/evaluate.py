@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -12,21 +13,31 @@ import typer
 from kvdiff.cli.options import Links, Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import keras_path, open_run
+from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
 __all__ = ["compare", "evaluate"]
 
 _RESULT = "result.json"
 
+_Measured = tuple[dict[str, Any], Callable[[pathlib.Path], None]]
+"""A result, and what writes its page into a folder."""
+
 
 @with_sampling
 def evaluate(
     run: Run,
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="Frozen protocol, e.g. moving-digits-8@2.")],
+    protocol: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Frozen protocol: moving-digits-8@2, nowcast-6-6@1 of forecasts, …"),
+    ],
     sampling: Sampling,
     data: Annotated[
         pathlib.Path | None,
-        typer.Option(metavar="PATH", help="The protocol's real clips: a .npy file or a folder of videos."),
+        typer.Option(
+            metavar="PATH",
+            help="The protocol's real clips: a .npy file or a folder of videos; of forecasts a .npy or .npz file.",
+        ),
     ] = None,
     training_data: Annotated[
         pathlib.Path | None,
@@ -40,6 +51,10 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", min=8, help="Other than the protocol's, for a quick look; compares with its like."),
     ] = None,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", help="Of forecasts: an event's least number, for data of another unit; repeat it."),
+    ] = None,
     frechet: Annotated[
         bool, typer.Option(help="Measure the Fréchet video distance, which needs the I3D weights.")
     ] = True,
@@ -51,50 +66,108 @@ def evaluate(
     """Measure a model under a frozen protocol.
 
     Writes result.json, with every choice, version, seed and hash that the figures depend on, report.html, curves and
-    GIFs.
+    GIFs or maps.
 
     Example: kvdiff evaluate saved_models/moving_digits --protocol moving-digits-8@2
     """
+    from kvdiff.diffusion.checks import check_choice
+    from kvdiff.evaluation.forecast_protocols import FORECASTS
+    from kvdiff.evaluation.protocols import PROTOCOLS
+    from kvdiff.evaluation.result import model_record, write_result
+    from kvdiff.media import check_folder_writable
+
+    check_choice("protocol", protocol, [*PROTOCOLS, *FORECASTS])
+    folder = run / "evaluation" / protocol if output is None else output
+    if (folder / _RESULT).exists() and not overwrite:
+        raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
+    check_folder_writable(folder)
+    sampler = open_run(run, runtime, precision)
+    path = None if hasattr(sampler.engine, "artefact") else keras_path(run)
+    chosen = sampling.keywords(sampler)
+    batch_size = chosen.pop("batch_size")
+    defaults = {"num_steps": DEFAULT_NUM_STEPS, "solver": DEFAULT_SOLVER, "by_model": sampler.spec.sampling}
+    facts = {
+        "model": model_record(sampler, path),
+        "sampling": {**defaults, **chosen},
+        "command": shlex.join(["kvdiff", *sys.argv[1:]]),
+    }
+    how = {"batch_size": batch_size, **chosen}
+    if protocol in FORECASTS:
+        result, write_page = _forecasts(sampler, protocol, data, training_data, num_clips, threshold, how, facts)
+    else:
+        result, write_page = _videos(
+            sampler, protocol, data, training_data, num_clips, threshold, frechet, links, how, facts
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_result(folder / _RESULT, result)
+    write_page(folder)
+    _print_numbers(result)
+    typer.echo(f"Wrote {folder / _RESULT} and {folder / 'report.html'}.")
+
+
+def _videos(
+    sampler: Sampler,
+    protocol: str,
+    data: pathlib.Path | None,
+    training_data: pathlib.Path | None,
+    num_clips: int | None,
+    threshold: list[float] | None,
+    frechet: bool,
+    links: str | None,
+    how: dict[str, Any],
+    facts: dict[str, Any],
+) -> _Measured:
+    """The result of a protocol of videos, and what writes its page."""
     from kvdiff.evaluation.digit_classifier import DigitClassifier
     from kvdiff.evaluation.evaluation import evaluate as measure
     from kvdiff.evaluation.protocols import protocol_named
     from kvdiff.evaluation.real import real_clips
     from kvdiff.evaluation.report import write_report
-    from kvdiff.evaluation.result import I3D_RECORD, model_record, result_of, write_result
-    from kvdiff.media import check_folder_writable
+    from kvdiff.evaluation.result import I3D_RECORD, result_of
 
+    if threshold:
+        raise ValueError(f"`threshold`: expected none, for {protocol} forecasts no fields. Received: {threshold}")
     rule = protocol_named(protocol)
-    folder = run / "evaluation" / protocol if output is None else output
-    if (folder / _RESULT).exists() and not overwrite:
-        raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
-    check_folder_writable(folder)
     rule = rule if num_clips is None else rule.reduced(num_clips)
-    sampler = open_run(run, runtime, precision)
-    path = None if hasattr(sampler.engine, "artefact") else keras_path(run)
     features = _i3d() if frechet else None
     clips = real_clips(rule, data, training_data, links=links)
     classifier = None if clips.labels is None else DigitClassifier(rule.clip_shape[1])
-    chosen = sampling.keywords(sampler)
-    batch_size = chosen.pop("batch_size")
     with progress_bars() as progress:
-        how: dict[str, Any] = {"batch_size": batch_size, "progress": progress, **chosen}
-        made = measure(sampler, rule, clips, features=features, classifier=classifier, **how)
-    defaults = {"num_steps": DEFAULT_NUM_STEPS, "solver": DEFAULT_SOLVER, "by_model": sampler.spec.sampling}
-    result = result_of(
-        made,
-        rule,
-        clips,
-        model=model_record(sampler, path),
-        sampling={**defaults, **chosen},
-        features=I3D_RECORD if frechet else None,
-        classifier=None if classifier is None else classifier.config,
-        command=shlex.join(["kvdiff", *sys.argv[1:]]),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_result(folder / _RESULT, result)
-    write_report(folder, made, clips, result)
-    _print_numbers(result)
-    typer.echo(f"Wrote {folder / _RESULT} and {folder / 'report.html'}.")
+        made = measure(sampler, rule, clips, features=features, classifier=classifier, progress=progress, **how)
+    judge = None if classifier is None else classifier.config
+    result = result_of(made, rule, clips, features=I3D_RECORD if frechet else None, classifier=judge, **facts)
+    return result, lambda folder: write_report(folder, made, clips, result)
+
+
+def _forecasts(
+    sampler: Sampler,
+    protocol: str,
+    data: pathlib.Path | None,
+    training_data: pathlib.Path | None,
+    num_clips: int | None,
+    threshold: list[float] | None,
+    how: dict[str, Any],
+    facts: dict[str, Any],
+) -> _Measured:
+    """The result of a protocol of forecasts, and what writes its page."""
+    from kvdiff.evaluation.forecast_cases import read_cases
+    from kvdiff.evaluation.forecast_protocols import FORECASTS
+    from kvdiff.evaluation.forecast_report import NO_PYSTEPS, write_forecast_report
+    from kvdiff.evaluation.forecasting import evaluate_forecasts
+    from kvdiff.evaluation.result import result_of
+
+    if training_data is not None:
+        raise ValueError(f"`training_data`: expected none, {protocol} looks for no copies. Received: {training_data}")
+    if data is None:
+        raise ValueError(f"`data`: {protocol} needs a .npy or .npz file in the model's numbers. Received: nothing")
+    rule = FORECASTS[protocol].changed(num_clips, threshold or None)
+    cases = read_cases(data, rule, sampler.spec.clip.frame_shape)
+    with progress_bars() as progress:
+        made = evaluate_forecasts(sampler, rule, cases, progress=progress, **how)
+    if made.missing_packages:
+        typer.echo(f"Note: {NO_PYSTEPS}.", err=True)
+    result = result_of(made, rule, cases, **facts)
+    return result, lambda folder: write_forecast_report(folder, made, cases, result)
 
 
 def compare(
@@ -136,4 +209,5 @@ def _print_numbers(result: dict[str, Any]) -> None:
         ]
     typer.echo(aligned(rows))
     for name, task in result["tasks"].items():
-        typer.echo(f"{name}: {frechet_words(task)}")
+        if "tasks" in result["protocol"]:  # Of videos.
+            typer.echo(f"{name}: {frechet_words(task)}")

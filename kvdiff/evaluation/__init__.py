@@ -7,7 +7,12 @@ from kvdiff.evaluation.appearance import aligned_psnr, gradient_energy, identity
 from kvdiff.evaluation.bars import Bars, Check
 from kvdiff.evaluation.conditioning import ConditioningScore, conditioning_accuracy
 from kvdiff.evaluation.digit_classifier import DigitClassifier
+from kvdiff.evaluation.ensembles import crps, rank_histogram, reliability, spread_skill
 from kvdiff.evaluation.evaluation import Evaluation, evaluate
+from kvdiff.evaluation.events import contingency, csi, far, fractions_skill_score, fss, pod, pooled
+from kvdiff.evaluation.forecast_cases import ForecastCases, cases_of, read_cases
+from kvdiff.evaluation.forecast_protocols import FORECASTS, ForecastProtocol
+from kvdiff.evaluation.forecasting import ForecastEvaluation, evaluate_forecasts
 from kvdiff.evaluation.frechet import FrechetEstimate, estimate_frechet, frechet_distance
 from kvdiff.evaluation.neighbours import ManifoldScore, Memorisation, manifold_score, memorisation
 from kvdiff.evaluation.protocols import (
@@ -25,8 +30,10 @@ from kvdiff.evaluation.reconstruction import Reconstruction, reconstruction
 from kvdiff.evaluation.result import compare, read_result, result_of, write_result
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 from kvdiff.evaluation.scoring import TaskClips
+from kvdiff.evaluation.spectra import power_spectrum
 
 __all__ = [
+    "FORECASTS",
     "PROTOCOLS",
     "Bars",
     "Check",
@@ -34,6 +41,9 @@ __all__ = [
     "ConditioningScore",
     "DigitClassifier",
     "Evaluation",
+    "ForecastCases",
+    "ForecastEvaluation",
+    "ForecastProtocol",
     "FrechetEstimate",
     "ManifoldScore",
     "Memorisation",
@@ -46,27 +56,42 @@ __all__ = [
     "best_of",
     "blend_known",
     "calibration",
+    "cases_of",
     "compare",
     "conditioning_accuracy",
+    "contingency",
+    "crps",
+    "csi",
     "ensemble",
     "estimate_frechet",
     "evaluate",
+    "evaluate_forecasts",
+    "far",
     "flicker",
+    "fractions_skill_score",
     "frechet_distance",
+    "fss",
     "gradient_energy",
     "half_and_half",
     "identity",
     "manifold_score",
     "memorisation",
+    "pod",
+    "pooled",
+    "power_spectrum",
     "protocol_for",
     "protocol_named",
     "psnr",
+    "rank_histogram",
+    "read_cases",
     "read_result",
     "real_clips",
     "reconstruction",
+    "reliability",
     "result_of",
     "sharpness_ratio",
     "spread",
+    "spread_skill",
     "ssim",
     "write_result",
 ]

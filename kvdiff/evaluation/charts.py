@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["DARK", "LIGHT", "Line", "LossCurve", "Theme", "line_chart", "loss_lines"]
+__all__ = ["DARK", "LIGHT", "Line", "LossCurve", "Theme", "empty_axes", "encoded", "line_chart", "loss_lines"]
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Abscissae and ordinates."""
@@ -56,13 +57,7 @@ def line_chart(lines: Mapping[str, Line], across: str, up: str, theme: Theme, *,
         theme: the colours.
         log: whether the vertical axis is logarithmic.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter
-    except ImportError as error:
-        raise ImportError('Charts need matplotlib: pip install "keras-video-diffusion[demo]"') from error
-    figure = Figure(figsize=(4.2, 3.0), layout="constrained")
-    axes = figure.subplots()
+    figure, ((axes,),) = empty_axes(1, 1, (4.2, 3.0))
     looks = ((theme.model, "o", "-"), (theme.baseline, "s", "--"), (theme.third, "^", "-"))
     for (name, (x, y)), (colour, marker, line) in zip(lines.items(), looks, strict=False):
         axes.plot(x, y, color=colour, marker=marker, linestyle=line, markersize=6 if len(x) <= 10 else 3, label=name)
@@ -70,6 +65,8 @@ def line_chart(lines: Mapping[str, Line], across: str, up: str, theme: Theme, *,
             axes.set(xticks=x)
     axes.set(xlabel=across, ylabel=up)
     if log:
+        from matplotlib.ticker import FuncFormatter
+
         axes.set(yscale="log")
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             which(FuncFormatter(lambda value, _: f"{value:g}"))  # 0.1 in place of 10⁻¹.
@@ -82,6 +79,25 @@ def line_chart(lines: Mapping[str, Line], across: str, up: str, theme: Theme, *,
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set(color=theme.ink, fontsize=10)
     axes.legend(frameon=False, fontsize=9, labelcolor=theme.ink)
+    return encoded(figure)
+
+
+def empty_axes(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A matplotlib figure of `size` inches and its axes [rows, columns].
+
+    Raises:
+        ImportError: no matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Charts need matplotlib: pip install "keras-video-diffusion[demo]"') from error
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def encoded(figure: Any) -> bytes:
+    """A figure's PNG, on a transparent ground."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, transparent=True, metadata={"Software": None})
     return buffer.getvalue()

@@ -17,7 +17,17 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_choice, check_clip_shape, check_count, check_kind
 from kvdiff.diffusion.tasks import masks
 
-__all__ = ["DEMO", "PROTOCOLS", "ClipRule", "Protocol", "Task", "half_and_half", "protocol_for", "protocol_named"]
+__all__ = [
+    "DEMO",
+    "PROTOCOLS",
+    "ClipRule",
+    "Protocol",
+    "Task",
+    "digest",
+    "half_and_half",
+    "protocol_for",
+    "protocol_named",
+]
 
 DEMO = "moving-digits-demo@2"
 """The protocol that `kvdiff demo` holds its model to."""
@@ -136,12 +146,17 @@ class Protocol:
     @property
     def sha256(self) -> str:
         """Of every choice: equal for equal protocols alone."""
-        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+        return digest(self.config)
 
     def reduced(self, num_clips: int) -> Protocol:
         """The same with another number of clips, for a quick look; its results compare with their like alone."""
         bits = min(self.bits_per_dim_clips, num_clips)
         return dataclasses.replace(self, num_clips=num_clips, bits_per_dim_clips=bits)
+
+
+def digest(config: dict[str, Any]) -> str:
+    """The SHA-256 of choices, whatever their order."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def protocol_named(title: str) -> Protocol:

@@ -20,7 +20,7 @@ from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
 from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.media import write_bytes
 
-__all__ = ["Training", "write_report"]
+__all__ = ["Training", "making", "write_report"]
 
 _ROWS, _SQUARE, _STRIPS = 5, 16, 3  # Clips in the GIF of a task with known frames, in that of a set, and at rest.
 _KEY = (
@@ -93,7 +93,7 @@ class _Report:
             _bars([Check(**check) for check in self.result.get("checks", ())]),
             *(self._task(Task(**rule)) for rule in self.result["protocol"]["tasks"]),
             self._training(),
-            _making(self.result),
+            making(self.result),
         ]
         return page(title, filter(None, sections))
 
@@ -206,7 +206,8 @@ def _bars(checks: Sequence[Check]) -> str:
     return f"{verdict}<section><h2>The bars</h2>{table(COLUMNS, rows)}<p><small>{note}</small></p></section>"
 
 
-def _making(result: Mapping[str, Any]) -> str:
+def making(result: Mapping[str, Any]) -> str:
+    """How a result came about: command, model, sampling, data, protocol, versions."""
     protocol = {name: value for name, value in result["protocol"].items() if name not in ("title", "sha256")}
     facts = {
         "Command": f"<code>{escaped(result['command'])}</code>",

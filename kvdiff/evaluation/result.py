@@ -12,6 +12,9 @@ from kvdiff.diffusion.checks import check_path
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.evaluation.bars import Bars
 from kvdiff.evaluation.evaluation import Evaluation
+from kvdiff.evaluation.forecast_cases import ForecastCases
+from kvdiff.evaluation.forecast_protocols import ForecastProtocol
+from kvdiff.evaluation.forecasting import ForecastEvaluation
 from kvdiff.evaluation.i3d_weights import SHA256
 from kvdiff.evaluation.protocols import Protocol
 from kvdiff.evaluation.real import RealClips
@@ -84,14 +87,26 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "nearest_training_ratio": ("Distance to the nearest training clip over unseen clips'", "{:.3f}"),
     "copied_share": ("Share nearer than 99 % of unseen clips are", "{:.3f}"),
     "bits_per_dim": ("Variational bound", "{:.3f} bits/dim"),
+    "crps": ("Fair CRPS", "{:.4g}"),
+    "rmse": ("RMSE of the ensemble's mean", "{:.4g}"),
+    "rmse_member": ("RMSE of a member", "{:.4g}"),
+    "spread_skill": ("Spread over the mean's RMSE, with the factor of finite ensembles", "{:.3f}"),
+    "rank_deviation": ("Rank histogram's deviation from a flat one", "{:.3f}"),
+    "csi": ("CSI, mean over thresholds", "{:.3f}"),
+    "csi_pooled": ("… in the largest blocks", "{:.3f}"),
+    "pod": ("POD, mean over thresholds", "{:.3f}"),
+    "far": ("FAR, mean over thresholds", "{:.3f}"),
+    "fss": ("Fractions skill score, mean over thresholds, largest windows", "{:.3f}"),
+    "spectrum_error": ("Error of the spectrum, mean over wavenumbers", "{:.2f} dB"),
+    "missing_share": ("Share of missing pixels", "{:.4f}"),
 }
 """How numbers are named and printed, in this order."""
 
 
 def result_of(
-    evaluation: Evaluation,
-    protocol: Protocol,
-    clips: RealClips,
+    evaluation: Evaluation | ForecastEvaluation,
+    protocol: Protocol | ForecastProtocol,
+    clips: RealClips | ForecastCases,
     *,
     model: Mapping[str, Any],
     sampling: Mapping[str, Any],

@@ -1,0 +1,99 @@
+"""The cases of a forecast protocol: which windows of a data set, past and truth, in the user's numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from kvdiff.diffusion.checks import check_array, check_path
+from kvdiff.evaluation.forecast_protocols import ForecastProtocol
+
+__all__ = ["ForecastCases", "cases_of", "read_cases"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ForecastCases:
+    """Windows of past and future frames.
+
+    Attributes:
+        clips: float32 [cases, past + future, height, width, channels]; NaN where a pixel of the future is missing.
+        past: how many of the frames are known.
+        left_out: windows that were not taken because a pixel of their past is missing.
+        source: where they come from, in words.
+    """
+
+    clips: np.ndarray
+    past: int
+    left_out: int
+    source: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a result says of them; `sha256` is of the numbers."""
+        return {
+            "source": self.source,
+            "shape": list(self.clips.shape),
+            "sha256": hashlib.sha256(np.ascontiguousarray(self.clips).tobytes()).hexdigest(),
+            "left_out": self.left_out,
+        }
+
+
+def read_cases(path: pathlib.Path, protocol: ForecastProtocol, frame_shape: tuple[int, int, int]) -> ForecastCases:
+    """The cases in a .npy or .npz file of the user's numbers, see `cases_of`.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, several arrays in it, or too few cases.
+    """
+    path = check_path("data", path)
+    if path.suffix not in (".npy", ".npz") or not path.is_file():
+        wanted = "a .npy or .npz file" if path.exists() else "no such file"
+        raise FileNotFoundError(f"{path}: expected a .npy or .npz file of fields. Received: {wanted}")
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        if len(loaded.files) != 1:
+            raise ValueError(f"{path}: expected one array. Received: {', '.join(loaded.files) or 'none'}")
+        loaded = loaded[loaded.files[0]]
+    return cases_of(loaded, protocol, frame_shape, source=path.name)
+
+
+def cases_of(
+    data: np.ndarray, protocol: ForecastProtocol, frame_shape: tuple[int, int, int], *, source: str = "your own fields"
+) -> ForecastCases:
+    """Windows one after the other from every clip's first frame, of which as many as the protocol says, evenly spread.
+
+    Args:
+        data: [time, height, width], with channels at the end [time, height, width, channels], or several clips [clips,
+            time, …]; NaN where a pixel is missing.
+        protocol: how many frames and cases.
+        frame_shape: (height, width, channels) of the model.
+        source: where they come from, in words.
+    """
+    data, length = _clips(check_array("data", data), frame_shape), protocol.past + protocol.future
+    starts = [(clip, start) for clip in range(len(data)) for start in range(0, data.shape[1] - length + 1, length)]
+    windows = [(c, s) for c, s in starts if not np.isnan(data[c, s : s + protocol.past]).any()]
+    if len(windows) < protocol.num_cases:
+        raise ValueError(
+            f"`data`: {protocol.title} expected {protocol.num_cases} windows of {length} frames whose past has no "
+            f"missing pixel. Received: {len(windows)}, and {len(starts) - len(windows)} with one. --num-clips takes "
+            "fewer, which compares with its like"
+        )
+    chosen = np.linspace(0, len(windows) - 1, protocol.num_cases).round().astype(int)
+    clips = np.stack([np.asarray(data[c, s : s + length], np.float32) for c, s in (windows[i] for i in chosen)])
+    return ForecastCases(clips, protocol.past, len(starts) - len(windows), source)
+
+
+def _clips(data: np.ndarray, frame_shape: tuple[int, int, int]) -> np.ndarray:
+    """[clips, time, height, width, channels]."""
+    height, width, channels = frame_shape
+    if data.ndim >= 3 and channels == 1 and data.shape[-2:] == (height, width):
+        data = data[..., None]
+    if data.ndim in (4, 5) and data.shape[-3:] == (height, width, channels):
+        return data[None] if data.ndim == 4 else data
+    raise ValueError(
+        f"`data`: expected fields [time, {height}, {width}], with {channels} channels at the end where there are "
+        f"several, or clips of them. Received: {list(data.shape)}"
+    )
