@@ -53,7 +53,8 @@ def steps(past: np.ndarray, future: int, members: int = 20, seed: int = 0) -> np
         how: dict[str, Any] = dict(n_cascade_levels=levels, mask_method=None, probmatching_method=None, seed=seed)
         how |= dict(vel_pert_method=None, noise_method="nonparametric", precip_thr=float(field.min()))
         with contextlib.redirect_stdout(io.StringIO()):
-            return cast(field[-3:], _motion(field), future, n_ens_members=members, **how)
+            made = cast(field[-3:], _motion(field), future, n_ens_members=members, **how)
+        return np.nan_to_num(made, nan=float(field.min()))  # What flows in is not known.
 
     return np.moveaxis(_each_field(of_field, past), 1, 0)
 
