@@ -1,4 +1,4 @@
-"""The baselines by pysteps: extrapolation follows a motion that persistence does not, STEPS is an ensemble around it."""
+"""The baselines by pysteps: extrapolation follows a motion as persistence does not, STEPS is an ensemble around it."""
 
 from __future__ import annotations
 
