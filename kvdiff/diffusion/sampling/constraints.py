@@ -188,7 +188,10 @@ def _solved(xp: Any, system: Callable, right: list[Any], iterations: int) -> lis
     """Conjugate gradients, for every clip its own; one that is solved, or where curvature is lost, rests."""
 
     def dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
-        return sum(xp.sum(xp.reshape(x * y, (x.shape[0], -1)), axis=1) for x, y in zip(a, b, strict=True))
+        products = (x * y for x, y in zip(a, b, strict=True))  # Not reshaped: in a graph the batch may have any size.
+        return sum(
+            xp.sum(each, axis=tuple(range(1, len(each.shape)))) if len(each.shape) > 1 else each for each in products
+        )
 
     def ratio(a: Any, b: Any) -> Any:
         """a / b, 0 where b is not positive."""

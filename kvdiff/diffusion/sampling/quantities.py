@@ -61,7 +61,7 @@ class BlockMeans(Quantity):
 
     def measure(self, xp: Any, clip: Any) -> Any:
         """Means over blocks."""
-        _, frames, height, width, channels = clip.shape
+        _, frames, height, width, channels = xp.shape(clip)
         split = (-1, frames, height // self.scale, self.scale, width // self.scale, self.scale, channels)
         return xp.mean(xp.reshape(clip, split), axis=(3, 5))
 
