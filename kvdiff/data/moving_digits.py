@@ -16,6 +16,7 @@ NUM_TRAIN_DIGITS = 1300
 _SPLITS = {"train": slice(1300), "validation": slice(1300, 1500), "test": slice(1500, None)}
 _SEEDS = {"train": 0, "validation": 2, "test": 1}
 _DIGIT = 8  # The images are 8×8.
+_AT_ONCE = 500  # Clips that are drawn at once: in floats they take several times the memory of the result.
 
 
 class _Settings(TypedDict, total=False):
@@ -92,8 +93,11 @@ def moving_digits(
     room = float(size - digit_size)
     start = rng.uniform(0.0, room, (num_clips, 2)) if room else np.zeros((num_clips, 2))
     positions = start[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
-    clips = _render(digits, _bounced(positions, room), size, digit_size)
-    clips = np.round(np.clip(clips, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
+    places, clips = _bounced(positions, room), np.empty((num_clips, num_frames, size, size, 1), np.uint8)
+    for start in range(0, num_clips, _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        frames = _render(digits[some], places[some], size, digit_size)
+        clips[some] = np.round(np.clip(frames, 0.0, 1.0) * 255.0)[..., None]
     return (clips, labels[chosen]) if return_labels else clips
 
 

@@ -102,7 +102,7 @@ def _digits(protocol: Protocol, training: np.ndarray | None) -> RealClips:
         moving_digits(protocol.num_clips, num_frames=frames, size=size, split="test", seed=seed, return_labels=True)
         for seed in seeds
     )
-    if training is None:
+    if training is None and any(not task.known(frames).any() for task in protocol.tasks):
         training = moving_digits(_SHIPPED_TRAINING, num_frames=frames, size=size, seed=0)
     return RealClips(truth, second, training, protocol.clips.what, labels)
 
