@@ -21,7 +21,6 @@ import numpy as np
 
 import kvdiff
 from kvdiff.demo.recipe import SHIPPED, held_out_clips
-from kvdiff.diffusion import plans
 from kvdiff.media import grid, write_clip
 
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -36,9 +35,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
     parser.add_argument("--num-frames", type=int, default=96, help="frames of a video")
-    parser.add_argument("--overlap", type=int, default=4, help="frames that a window takes over from the one before it")
+    parser.add_argument("--at-a-time", type=int, help="frames that a window generates; by default the model's own")
     parser.add_argument("--num-clips", type=int, default=32, help="videos")
-    parser.add_argument("--num-steps", type=int, default=20, help="network calls a window")
+    parser.add_argument("--num-steps", type=int, help="sampling steps a window; by default the model's own")
     parser.add_argument("--output", type=Path, default=Path("long_rollout"), help="folder for the results")
     return parser.parse_args()
 
@@ -90,20 +89,13 @@ def main() -> None:
     model = kvdiff.load_model(args.model)
     data = held_out_clips(max(256, args.num_clips)).astype(np.float32) / 127.5 - 1.0
     window = model.spec.clip.num_frames
-    plan = plans.autoregressive(args.num_frames, window, overlap=args.overlap, known=window // 2)
-    print(f"{len(plan.windows)} windows, {plan.calls(args.num_steps)} network calls a batch")
+    sampling = {"at_a_time": args.at_a_time, "num_steps": args.num_steps}
+    sampling = {name: value for name, value in sampling.items() if value is not None}
 
     def progress(done: int, total: int) -> None:
         print(f"\r{100 * done // total:3d} %", end="" if done < total else "\n", flush=True)
 
-    video = model.rollout(
-        args.num_frames,
-        data[: args.num_clips, : window // 2],
-        plan=plan,
-        num_steps=args.num_steps,
-        solver="dpmpp_2m",
-        progress=progress,
-    )
+    video = model.rollout(args.num_frames, data[: args.num_clips, : window // 2], progress=progress, **sampling)
     numbers = {"num_frames": args.num_frames, "num_clips": args.num_clips, "training length": window}
     numbers["statistics"] = report(video, data)
     chart(video, data, args.output / "long_rollout.png")
