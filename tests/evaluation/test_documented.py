@@ -32,7 +32,7 @@ def test_the_table_is_the_result():
 
 def test_the_result_is_of_the_frozen_protocol_and_the_command_is_given():
     result = read_result(RESULT)
-    assert result["protocol"]["sha256"] == protocol_named("moving-digits-8@1").sha256
+    assert result["protocol"]["sha256"] == protocol_named("moving-digits-8@2").sha256
     assert result["command"] in PAGE.read_text("utf-8")
     assert result["features"] and result["model"]["file"] == "model.keras"
 
@@ -40,5 +40,5 @@ def test_the_result_is_of_the_frozen_protocol_and_the_command_is_given():
 def test_the_results_clips_can_be_drawn_again(monkeypatch):
     pytest.importorskip("sklearn")
     monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 1)
-    clips = real_clips(protocol_named("moving-digits-8@1")).config
+    clips = real_clips(protocol_named("moving-digits-8@2")).config
     assert clips["sha256"] == read_result(RESULT)["clips"]["sha256"]
