@@ -11,16 +11,33 @@ from kvdiff.system import __version__ as __version__
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
-    from kvdiff import data, diffusion, evaluation, export, layers, models, runtime, training
-    from kvdiff.diffusion import KnownFrames, ModelSpec, NoiseSchedule, Prediction, Sampler, StepTable, step_table
-    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder
-    from kvdiff.models.factorised_unet3d import FactorisedUNet3D
-    from kvdiff.models.frame_autoencoder import FrameAutoencoder
-    from kvdiff.models.loading import load_autoencoder, load_model
-    from kvdiff.models.torch_weights import load_torch_weights
-    from kvdiff.models.unet3d import UNet3D
-    from kvdiff.models.video_autoencoder import VideoAutoencoder
-    from kvdiff.models.video_diffusion import VideoDiffusion
+    from kvdiff import (
+        data as data,
+        diffusion as diffusion,
+        evaluation as evaluation,
+        export as export,
+        layers as layers,
+        models as models,
+        runtime as runtime,
+        training as training,
+    )
+    from kvdiff.diffusion import (
+        KnownFrames as KnownFrames,
+        ModelSpec as ModelSpec,
+        NoiseSchedule as NoiseSchedule,
+        Prediction as Prediction,
+        Sampler as Sampler,
+        StepTable as StepTable,
+        step_table as step_table,
+    )
+    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder as load_diffusers_autoencoder
+    from kvdiff.models.factorised_unet3d import FactorisedUNet3D as FactorisedUNet3D
+    from kvdiff.models.frame_autoencoder import FrameAutoencoder as FrameAutoencoder
+    from kvdiff.models.loading import load_autoencoder as load_autoencoder, load_model as load_model
+    from kvdiff.models.torch_weights import load_torch_weights as load_torch_weights
+    from kvdiff.models.unet3d import UNet3D as UNet3D
+    from kvdiff.models.video_autoencoder import VideoAutoencoder as VideoAutoencoder
+    from kvdiff.models.video_diffusion import VideoDiffusion as VideoDiffusion
 
 _HOMES = {
     "FactorisedUNet3D": "models.factorised_unet3d",
@@ -42,31 +59,6 @@ _HOMES = {
     **dict.fromkeys(["data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training"], ""),
 }
 
-__all__ = [
-    "FactorisedUNet3D",
-    "FrameAutoencoder",
-    "KnownFrames",
-    "ModelSpec",
-    "NoiseSchedule",
-    "Prediction",
-    "Sampler",
-    "StepTable",
-    "UNet3D",
-    "VideoAutoencoder",
-    "VideoDiffusion",
-    "data",
-    "diffusion",
-    "evaluation",
-    "export",
-    "layers",
-    "load_autoencoder",
-    "load_diffusers_autoencoder",
-    "load_model",
-    "load_torch_weights",
-    "models",
-    "runtime",
-    "step_table",
-    "training",
-]
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -23,8 +24,6 @@ from kvdiff.cli.sampling import generate, infill, interpolate, predict, rollout
 from kvdiff.cli.train import train
 from kvdiff.cli.tune import tune
 from kvdiff.cli.verify import verify
-
-__all__ = ["app"]
 
 app = typer.Typer(
     name="kvdiff",
@@ -66,8 +65,16 @@ def _said(error: Exception, command: Callable[..., None]) -> str:
     return re.sub("`([a-z_]+)`", lambda found: f"`{options.get(found[1], found[1])}`", " ".join(str(error).split()))
 
 
+def _origin(error: Exception) -> str:
+    """Where an error came from that is not in the words of this package, and so tells a reader little; else nothing."""
+    if type(error) not in (KeyError, RuntimeError, TypeError, ValueError) or "xpected" in str(error):
+        return ""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f" ({type(error).__name__} in {last.filename}, line {last.lineno}; KVDIFF_DEBUG=1 shows how it came there)"
+
+
 def _reported(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with its foreseeable errors as one line on stderr and exit code 2; KVDIFF_DEBUG=1 shows the rest."""
+    """The command with its errors as one line on stderr and exit code 2; KVDIFF_DEBUG=1 shows the rest."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -76,7 +83,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
         except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, typer.Exit) or os.environ.get("KVDIFF_DEBUG"):  # typer.Exit is a RuntimeError.
                 raise
-            typer.echo(f"Error: {_said(error, command)}", err=True)
+            typer.echo(f"Error: {_said(error, command)}{_origin(error)}", err=True)
             raise typer.Exit(2) from error
 
     return wrapped

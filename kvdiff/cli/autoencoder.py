@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from kvdiff.data import LatentCache, VideoBatches
     from kvdiff.models.video_autoencoder import VideoAutoencoder
 
-__all__ = [
-    "AUTOENCODER",
-    "AUTOENCODER_FILE",
-    "LATENTS",
-    "autoencoder",
-    "check_latent",
-    "chosen_autoencoder",
-    "frame_spec",
-    "latents_of",
-    "opened_autoencoder",
-    "trained_autoencoder",
-]
-
 AUTOENCODER_FILE, AUTOENCODER, LATENTS = "autoencoder.keras", "autoencoder", "latents"
 _BATCH = 32  # Frames a step.
 _SHOWN = 16  # Clips that are measured.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from kvdiff.data import VideoBatches
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["steps_in", "too_short"]
-
 
 def steps_in(
     minutes: float,

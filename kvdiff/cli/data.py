@@ -11,8 +11,6 @@ from kvdiff.cli.autoencoder import Channels, Size, frame_spec, latents_of, opene
 from kvdiff.cli.options import Links
 from kvdiff.cli.progress import progress_bars
 
-__all__ = ["inspect", "prepare"]
-
 
 def inspect(
     directory: Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="Folder of videos, arrays, frame folders.")],

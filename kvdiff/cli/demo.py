@@ -12,8 +12,6 @@ import typer
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import quiet_tensorflow
 
-__all__ = ["demo"]
-
 
 def demo(
     from_scratch: Annotated[

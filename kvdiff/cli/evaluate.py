@@ -16,8 +16,6 @@ from kvdiff.cli.runs import keras_path, open_run
 from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
 
-__all__ = ["compare", "evaluate"]
-
 _RESULT = "result.json"
 
 _Measured = tuple[dict[str, Any], Callable[[pathlib.Path], None]]
@@ -177,8 +175,7 @@ def compare(
 
     Example: kvdiff compare a/result.json b/result.json
     """
-    from kvdiff.evaluation.result import aligned, read_result
-    from kvdiff.evaluation.result import compare as side_by_side
+    from kvdiff.evaluation.result import aligned, compare as side_by_side, read_result
 
     if len(results) < 2:
         raise ValueError(f"RESULT: expected at least two files. Received: {len(results)}")

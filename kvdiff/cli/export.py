@@ -18,8 +18,6 @@ from kvdiff.web.ort_web import find_ort_web
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["export", "read_json"]
-
 
 def export(
     run: Annotated[

@@ -22,20 +22,6 @@ from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.tasks.plans import PLANS
 from kvdiff.runtime import FORMATS
 
-__all__ = [
-    "Links",
-    "NumFrames",
-    "NumMembers",
-    "OnlyNew",
-    "Overwrite",
-    "Precision",
-    "Run",
-    "RuntimeName",
-    "Sampling",
-    "Writing",
-    "with_sampling",
-]
-
 Run = Annotated[
     pathlib.Path,
     typer.Argument(metavar="RUN", help="Folder with a trained model (model.keras, exports, or both), or one file."),

@@ -14,8 +14,6 @@ from kvdiff.cli.options import Precision, Run, RuntimeName
 from kvdiff.cli.runs import open_run
 from kvdiff.cli.sampling import read
 
-__all__ = ["play"]
-
 
 def play(
     run: Run,

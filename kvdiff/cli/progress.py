@@ -9,8 +9,6 @@ from typing import Any
 
 import typer
 
-__all__ = ["progress_bars"]
-
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:

@@ -8,8 +8,6 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-__all__ = ["room_for"]
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -17,19 +17,6 @@ from kvdiff.runtime import FORMATS
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = [
-    "CHECKPOINTS",
-    "KERAS_FILE",
-    "ONNX_FILE",
-    "TRAINING",
-    "keras_path",
-    "load_keras",
-    "open_run",
-    "quiet_tensorflow",
-    "require",
-    "save_keras",
-]
-
 KERAS = "keras"
 KERAS_FILE = "model.keras"
 ONNX_FILE = "denoiser.onnx"

@@ -20,8 +20,6 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS
 from kvdiff.diffusion.tasks.plans import PLANS, plan_for
 
-__all__ = ["generate", "infill", "interpolate", "predict", "rollout"]
-
 Past = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="The clip's last frames to go by. [default: half the training length]"),
@@ -162,7 +160,7 @@ def rollout(
             help="Finished frames that a window of autoregressive or rolling goes by. [default: half, a quarter]",
         ),
     ] = None,
-    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, where no CLIP is given.")] = 1,
+    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, without a CLIP.")] = 1,
     num_members: NumMembers = None,
     links: Links = None,
 ) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import typer
 
 from kvdiff.cli.autoencoder import LATENTS, check_latent, chosen_autoencoder, latents_of
+from kvdiff.cli.bad_files import advice_on_bad_files
 from kvdiff.cli.budget import steps_in, too_short
 from kvdiff.cli.options import Links
 from kvdiff.cli.room import room_for
@@ -28,8 +29,6 @@ from kvdiff.training.cluster import num_workers, worker_number
 if TYPE_CHECKING:
     from kvdiff.data import VideoBatches
     from kvdiff.models.video_diffusion import VideoDiffusion
-
-__all__ = ["train", "windows_of"]
 
 _COMMAND = "from kvdiff.cli import main; main()"
 
@@ -171,7 +170,8 @@ def train(
     batches = windows_of(clips, shape, chosen.batch_size, **reading)
     shown = _previews(batches, output / TRAINING, preview_every)
     if codec is not None:
-        latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
+        with advice_on_bad_files():
+            latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
         batches = windows_of(clips, shape, chosen.batch_size, latents=latents, **reading)
     with strategy.scope():
         rate = chosen.rate((epochs or 50) * batches.steps_per_epoch)
@@ -225,16 +225,18 @@ def windows_of(
     from kvdiff.data import list_paths, video_batches
 
     frames, height, width, channels = clip_shape
-    batches = video_batches(
-        list_paths(paths, links=links),
-        label_mode=None,
-        num_frames=frames,
-        image_size=(height, width),
-        clip_sampling="all",
-        color_mode="grayscale" if channels == 1 else "rgb",
-        batch_size=batch_size,
-        **options,
-    )
+    listing = list_paths(paths, links=links)
+    with advice_on_bad_files():
+        batches = video_batches(
+            listing,
+            label_mode=None,
+            num_frames=frames,
+            image_size=(height, width),
+            clip_sampling="all",
+            color_mode="grayscale" if channels == 1 else "rgb",
+            batch_size=batch_size,
+            **options,
+        )
     batches.batch_size = min(batch_size, batches.num_samples)
     return batches
 
@@ -259,7 +261,8 @@ def _fit(
         typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
     options = dict(steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0 if number else "auto")
     options["epochs"] = -(-steps // batches.steps_per_epoch)
-    model.fit(checkpoint.dataset(), callbacks=[*told, budget, *shown, checkpoint], **options)
+    with advice_on_bad_files(batches.bad_files):
+        model.fit(checkpoint.dataset(), callbacks=[*told, budget, *shown, checkpoint], **options)
 
 
 def _previews(batches: VideoBatches, folder: pathlib.Path, every: int) -> list[Any]:

@@ -7,8 +7,6 @@ import pathlib
 from kvdiff.cli.autoencoder import AUTOENCODER
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
 
-__all__ = ["check_folder", "check_length", "check_numbers", "check_previews"]
-
 
 def check_numbers(*, channels: int, size: int, width: int | None) -> None:
     """Refuse what the network cannot be built for, by the option's own name."""

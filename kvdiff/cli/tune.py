@@ -15,8 +15,6 @@ from kvdiff.cli.runs import KERAS_FILE, keras_path, load_keras, save_keras
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["tune"]
-
 
 def tune(
     run: Run,

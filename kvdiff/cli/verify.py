@@ -13,8 +13,6 @@ from kvdiff.cli.runs import load_keras
 if TYPE_CHECKING:
     from kvdiff.export.verification import Verdict
 
-__all__ = ["print_verdicts", "verify"]
-
 
 def verify(
     run: Annotated[pathlib.Path, typer.Argument(metavar="RUN", help="Folder with model.keras.")],
@@ -35,17 +33,18 @@ def verify(
     model = load_keras(run)
     from kvdiff.export.verification import verify as compare
 
-    verdicts = compare(model, exports or run, num_steps=num_steps, progress=_say)
+    verdicts = compare(
+        model,
+        exports or run,
+        num_steps=num_steps,
+        progress=lambda name: typer.echo(f"Comparing {name} with Keras …", err=True),
+    )
     print_verdicts(verdicts)
     raise typer.Exit(0 if all(verdict.passes for verdict in verdicts) else 1)
 
 
-def _say(name: str) -> None:
-    typer.echo(f"Comparing {name} with Keras …", err=True)
-
-
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """The table, and what each file is made of."""
+    """The table, and the operators of each file."""
     from kvdiff.evaluation.result import aligned
 
     batches = sorted({each.batch for verdict in verdicts for each in verdict.comparisons})

@@ -11,8 +11,6 @@ import typer
 from kvdiff.cli.options import Writing
 from kvdiff.diffusion import Sampler
 
-__all__ = ["check_count", "check_output", "last_frames", "read", "write"]
-
 
 def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
     """The clips of a file in the model's size, channels and clock, and frames a second, None without a clock.

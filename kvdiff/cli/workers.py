@@ -13,8 +13,6 @@ from collections.abc import Sequence
 
 import typer
 
-__all__ = ["run_workers", "worker_environments"]
-
 _GRACE = 10.0
 """Seconds between asking a worker to end and ending it."""
 

@@ -1,4 +1,4 @@
-"""Clips to train on: from files, from TensorFlow Datasets, and made on the fly."""
+"""Clips to train on: from files, from TensorFlow Datasets, and generated on the fly."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ import threading
 from kvdiff.diffusion.checks import check_choice, check_real
 from kvdiff.media import VideoError, check_file_writable, write_bytes
 
-__all__ = ["BadFiles"]
-
 
 class BadFiles:
     """Keeps the errors of a data set's files, and raises where they must not or no longer be passed over.
@@ -36,7 +34,9 @@ class BadFiles:
             check_file_writable(report)
         self._lock = threading.Lock()
         self.errors: dict[object, VideoError] = {}
-        """By video, in the order in which they were found."""
+        """Of the files that were skipped, by video, in the order in which they were found."""
+        self.raised: VideoError | None = None
+        """The error that `add` raised: what runs a data set may raise another in its place."""
 
     def add(self, video: object, error: VideoError) -> None:
         """Note that `video` cannot be used; the same again changes nothing.
@@ -44,20 +44,22 @@ class BadFiles:
         Raises:
             VideoError: with "raise", the error; with "skip", where the share of bad videos is past what is allowed.
         """
-        if not self._skips:
-            raise error
         with self._lock:
+            if not self._skips:
+                self.raised = error
+                raise error
             if video in self.errors:
                 return
             self.errors[video] = error
             if self._report is not None:
                 self._write()
             if len(self.errors) > self._max_share * self._num_videos:
-                raise VideoError(
+                self.raised = VideoError(
                     error.path,
                     f"{error.reason}; bad file {len(self.errors)} of {self._num_videos}, more than the share "
                     f"of {self._max_share:g} that `max_bad_share` allows",
                 )
+                raise self.raised
 
     def _write(self) -> None:
         files = [{"path": str(error.path), "reason": error.reason} for error in self.errors.values()]

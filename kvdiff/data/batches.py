@@ -24,8 +24,6 @@ from kvdiff.data.windows import ClipWindows
 from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.media import VideoError, printable
 
-__all__ = ["VideoBatches"]
-
 
 class VideoBatches:
     """The clips of a data set, by (epoch, position), and `tf.data` pipelines over them.

@@ -6,8 +6,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count
 
-__all__ = ["SHAPES", "bouncing_shapes"]
-
 SHAPES = ("square", "disc", "triangle")
 """What label 0, 1 and 2 mean."""
 

@@ -9,8 +9,6 @@ import pathlib
 import stat
 from collections.abc import Iterator, Sequence
 
-__all__ = ["DIGESTS", "file_digests"]
-
 DIGESTS = ("parts", "all")
 """How much of every file is read: eight blocks spread over it, or all."""
 _BLOCK = 4096

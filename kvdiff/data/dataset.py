@@ -27,8 +27,6 @@ from kvdiff.diffusion.checks import (
 )
 from kvdiff.media import ClipReader, ReadLimits, check_size
 
-__all__ = ["COLOR_MODES", "ClipOptions", "clip_dataset", "video_batches"]
-
 COLOR_MODES = {"grayscale": 1, "rgb": 3}
 _LABEL_MODES = ("int", "categorical", "binary")
 

@@ -9,8 +9,6 @@ from typing import Any, Unpack
 from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import list_directory
 
-__all__ = ["video_dataset_from_directory"]
-
 
 def video_dataset_from_directory(
     directory: str | os.PathLike[str],

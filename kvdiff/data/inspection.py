@@ -27,10 +27,7 @@ from kvdiff.media import (
     write_bytes,
 )
 
-__all__ = ["Inspection", "VideoFacts", "inspect_videos"]
-
-
-_AT_A_TIME = 1024  # Videos that the pool is told of: an array may hold millions.
+_AT_A_TIME = 1024  # Videos in the pool's queue: an array may hold millions.
 
 
 class VideoFacts(NamedTuple):

@@ -13,8 +13,6 @@ from kvdiff.data.ucf101 import present_listing
 from kvdiff.diffusion.checks import check_path
 from kvdiff.media import check_links, find_clips
 
-__all__ = ["kinetics", "list_kinetics"]
-
 
 def kinetics(
     directory: str | os.PathLike[str],

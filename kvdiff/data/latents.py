@@ -23,8 +23,6 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.media import VideoError, check_folder_writable, printable, write_bytes
 
-__all__ = ["LatentCache", "LatentStore"]
-
 _Measure = TypeVar("_Measure")
 _RECORD = "latents.json"
 _FORMAT = {"format": "kvdiff-latents", "format_version": 1}

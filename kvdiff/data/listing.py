@@ -22,8 +22,6 @@ from kvdiff.diffusion.checks import (
 )
 from kvdiff.media import ANYWHERE, check_links, find_clips, list_clip_files, list_folders, num_clips
 
-__all__ = ["Listing", "Video", "Videos", "list_directory", "list_paths", "listing_of"]
-
 
 class Video(NamedTuple):
     """One clip's place: a file or a folder of frames, inside `root`; `member` counts the clips of an array file."""
@@ -42,7 +40,7 @@ class Video(NamedTuple):
 
 
 class Videos(Sequence[Video]):
-    """Videos, made when they are asked for: an array file of 160 bytes a clip may hold millions.
+    """Videos, created when they are asked for: an array file of 160 bytes a clip may hold millions.
 
     Args:
         files: each as its first video.

@@ -8,8 +8,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count, check_flag, check_real
 
-__all__ = ["NUM_TRAIN_DIGITS", "bicubic", "moving_digits"]
-
 NUM_TRAIN_DIGITS = 1300
 """Of scikit-learn's 1,797 digit images the first 1,300 are for training, the next 200 for validation, 297 for tests."""
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_count, check_path, check_real
 
-__all__ = ["moving_mnist"]
-
 _DIGIT = 28  # The images are 28×28.
 
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from kvdiff.diffusion.process.noise import ORDER, WINDOW, uniform
 
-__all__ = ["epoch_order", "held_out", "window_numbers"]
-
 
 def epoch_order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
     """The samples of an epoch in their order, int64 [num_samples], each once."""

@@ -28,8 +28,6 @@ from kvdiff.media import (
     write_bytes,
 )
 
-__all__ = ["VideoStore", "npy"]
-
 _Measure = TypeVar("_Measure")
 _SPARE = 256 * 2**20  # Bytes of frames that are kept for a moment to spare a second decoding.
 _LAYOUT = "2"  # Of the cache: a change of pixels or files makes it another.
@@ -194,7 +192,7 @@ class VideoStore:
         return (frames, times) if frames.shape == shape and frames.dtype == np.uint8 else None
 
     def _stem(self, folder: pathlib.Path, video: Video) -> str:
-        """The cached files' path, from the file as it is now and from what is made of it."""
+        """The cached files' path, from the file as it is now and from what is computed of it."""
         try:
             entries = list_stills(video.path) if video.path.is_dir() else [video.path]
             stamps = [(str(entry.resolve()), entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries]

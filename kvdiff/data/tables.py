@@ -12,8 +12,6 @@ from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import Listing, listing_of
 from kvdiff.diffusion.checks import check_path
 
-__all__ = ["read_table", "video_dataset_from_csv"]
-
 
 def video_dataset_from_csv(
     path: str | os.PathLike[str],

@@ -9,8 +9,6 @@ from kvdiff.data.dataset import COLOR_MODES
 from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.media import check_size
 
-__all__ = ["video_dataset_from_tfds"]
-
 
 def video_dataset_from_tfds(
     dataset: Any,

@@ -10,8 +10,6 @@ from kvdiff.data.dataset import ClipOptions, clip_dataset
 from kvdiff.data.listing import Listing, listing_of
 from kvdiff.diffusion.checks import check_choice, check_count, check_path
 
-__all__ = ["list_ucf101", "ucf101"]
-
 
 def ucf101(
     directory: str | os.PathLike[str],

@@ -9,8 +9,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_count, check_real, optional
 from kvdiff.media.clocks import LATE, num_ticks, shown_at
 
-__all__ = ["CLIP_SAMPLINGS", "ClipWindows"]
-
 CLIP_SAMPLINGS = ("random", "uniform", "all")
 
 

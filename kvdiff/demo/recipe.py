@@ -11,23 +11,10 @@ import numpy as np
 
 from kvdiff.data.moving_digits import moving_digits
 from kvdiff.diffusion import ClipSpec
-from kvdiff.models.recipes import RECIPES as SETTINGS
-from kvdiff.models.recipes import Recipe as Settings
-from kvdiff.models.recipes import seeded_model
+from kvdiff.models.recipes import RECIPES as SETTINGS, Recipe as Settings, seeded_model
 
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
-
-__all__ = [
-    "CONTINUE",
-    "RECIPE",
-    "SHIPPED",
-    "Recipe",
-    "build_model",
-    "forget_backup",
-    "held_out_clips",
-    "train",
-]
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "saved_models" / "moving_digits" / "model.keras"
 """Where a checkout keeps the model that the recipe trained."""

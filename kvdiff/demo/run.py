@@ -1,4 +1,4 @@
-"""The demo: a model trained (on), exported, held to its protocol with ONNX Runtime, and reported on."""
+"""The demo: a model trained (on), exported, evaluated under its protocol with ONNX Runtime, and reported on."""
 
 from __future__ import annotations
 
@@ -31,8 +31,6 @@ from kvdiff.web import ORT_WEB_VERSION, find_ort_web
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["run_demo"]
-
 
 def run_demo(
     directory: str | pathlib.Path,
@@ -58,7 +56,7 @@ def run_demo(
         num_clips: unseen clips to predict, interpolate and generate.
         num_steps: sampling steps; by default the model's own for each task.
         seed: of sampling.
-        bars: what the numbers are held to; by default `Bars()`.
+        bars: what the numbers must reach; by default `Bars()`.
         command: what the record says was run.
         progress: of sampling, called as `progress(task, done, total)`.
 

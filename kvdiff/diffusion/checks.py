@@ -11,26 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = [
-    "built_from",
-    "check_array",
-    "check_can",
-    "check_choice",
-    "check_clip_shape",
-    "check_count",
-    "check_flag",
-    "check_interval",
-    "check_kind",
-    "check_known",
-    "check_mapping",
-    "check_path",
-    "check_real",
-    "check_words",
-    "optional",
-    "received",
-    "unit_range",
-]
-
 _Kind = TypeVar("_Kind")
 
 
@@ -178,8 +158,8 @@ def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
     """Return a known-frame mask as bool [batch, frames]; [frames] is repeated over the batch.
 
     Raises:
-        TypeError: not boolean (a soft mask has no meaning: a frame is given or it is not).
-        ValueError: wrong shape, or every frame of a clip is known, which leaves nothing to make.
+        TypeError: not boolean (a soft mask has no meaning: a frame is known or it is not).
+        ValueError: wrong shape, or every frame of a clip is known, which leaves nothing to generate.
     """
     known = check_array(name, known, "booleans, one per frame")
     if known.dtype != np.bool_:
@@ -188,7 +168,7 @@ def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
         raise ValueError(f"`{name}`: expected shape [{frames}] or [{batch}, {frames}]. Received: {list(known.shape)}")
     known = np.broadcast_to(known, (batch, frames))
     if known.all(axis=1).any():
-        raise ValueError(f"`{name}`: expected at least one frame to make in every clip. Received: all frames known")
+        raise ValueError(f"`{name}`: expected at least one frame to generate in every clip. Received: all frames known")
     return known
 
 

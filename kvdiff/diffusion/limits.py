@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_CLIP", "MAX_FEATURES", "MAX_LOGSNR", "MAX_TIMESTEPS", "MAX_VALUE"]
-
 MAX_TIMESTEPS = 1_000_000
 """Timesteps of a schedule, whose arrays then take 16 MB."""
 MAX_CLIP = 2**31

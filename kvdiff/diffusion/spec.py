@@ -21,8 +21,6 @@ from kvdiff.diffusion.transforms.clamps import Bounds
 from kvdiff.diffusion.transforms.codec import Codec, check_codec, codec_from_config
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 
-__all__ = ["FORMAT_VERSION", "MAX_KNOWN_NOISE", "ModelSpec"]
-
 FORMAT_VERSION = 1
 """Of `ModelSpec.config`. A reader takes it and older ones; fields that those lack have the default below."""
 MAX_KNOWN_NOISE = 0.99

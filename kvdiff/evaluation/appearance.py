@@ -13,8 +13,6 @@ import numpy as np
 from kvdiff.data.moving_digits import bicubic
 from kvdiff.evaluation.quality import check_pair, decibels, floats
 
-__all__ = ["REACH", "STEP", "Classifier", "aligned_psnr", "gradient_energy", "identity", "sharpness_ratio"]
-
 REACH, STEP = 2.5, 0.25
 """Of `aligned_psnr`: how far a frame may move, and how finely, in pixels."""
 

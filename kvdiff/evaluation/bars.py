@@ -1,12 +1,10 @@
-"""The bars that a model is held to: numbers of an evaluation beside them, in words."""
+"""The bars that a model must reach: numbers of an evaluation beside them, in words."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
-
-__all__ = ["COLUMNS", "Bars", "Check"]
 
 COLUMNS = ("", "model", "compared with", "difference", "bar", "")
 """The heading over lines of the table of bars."""

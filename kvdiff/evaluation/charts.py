@@ -7,8 +7,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["DARK", "LIGHT", "Line", "LossCurve", "Theme", "empty_axes", "encoded", "line_chart", "loss_lines"]
-
 Line = tuple[Sequence[float], Sequence[float]]
 """Abscissae and ordinates."""
 

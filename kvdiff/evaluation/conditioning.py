@@ -11,8 +11,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_choice, check_count, check_mapping, check_words
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 
-__all__ = ["ConditioningScore", "conditioning_accuracy"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ConditioningScore:

@@ -8,8 +8,6 @@ import numpy as np
 
 from kvdiff.data.moving_digits import bicubic, moving_digits
 
-__all__ = ["DigitClassifier"]
-
 _PATCH = 12  # Pixels on a side: a digit of 8, wherever its centre of mass lies in it, and what is smeared around it.
 _SIZE = 16  # Of the frames in which a digit is 8 pixels high.
 _TRAINING = 6000  # Clips of two frames each.

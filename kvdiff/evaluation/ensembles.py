@@ -10,8 +10,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_array
 
-__all__ = ["crps", "rank_histogram", "ranks", "reliability", "spread_skill"]
-
 
 def crps(ensemble: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The fair continuous ranked probability score of each number; smaller is better, and its unit is the field's.

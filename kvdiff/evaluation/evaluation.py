@@ -21,8 +21,6 @@ from kvdiff.evaluation.real import RealClips
 from kvdiff.evaluation.scoring import SampleScores, TaskClips, score_frames, score_identity, score_set
 from kvdiff.media import to_pixels
 
-__all__ = ["Evaluation", "Features", "Progress", "evaluate"]
-
 Features = Callable[[np.ndarray], np.ndarray]
 """From uint8 clips [clips, frames, height, width, 1 or 3] to float [clips, size], as `I3DFeatures`."""
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_count
 
-__all__ = ["contingency", "csi", "far", "fractions", "fractions_skill_score", "fss", "pod", "pooled"]
-
 
 def contingency(forecast: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
     """int64 (hits, misses, false alarms) over all numbers that are there; shapes broadcast."""

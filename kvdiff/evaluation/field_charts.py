@@ -9,8 +9,6 @@ import numpy as np
 
 from kvdiff.evaluation.charts import Theme, empty_axes, encoded
 
-__all__ = ["field_maps", "rank_chart"]
-
 
 def field_maps(rows: Mapping[str, np.ndarray], frames: Sequence[str], spread: str, theme: Theme) -> bytes:
     """Fields in rows by name, one column a lead time, on one scale; the row `spread` has a scale of its own.

@@ -12,8 +12,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_path
 from kvdiff.evaluation.forecast_protocols import ForecastProtocol
 
-__all__ = ["ForecastCases", "cases_of", "read_cases"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ForecastCases:

@@ -9,8 +9,6 @@ from typing import Any
 from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.evaluation.protocols import digest
 
-__all__ = ["FORECASTS", "ForecastProtocol"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ForecastProtocol:

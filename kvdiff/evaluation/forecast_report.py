@@ -18,8 +18,6 @@ from kvdiff.evaluation.report import making
 from kvdiff.evaluation.result import NUMBERS, flat_numbers
 from kvdiff.media import write_bytes
 
-__all__ = ["NO_PYSTEPS", "write_forecast_report"]
-
 NO_PYSTEPS = (
     "pysteps and OpenCV are not installed, so its extrapolation is not among the baselines: "
     'pip install "keras-video-diffusion[verification]"'

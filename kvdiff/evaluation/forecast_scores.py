@@ -13,8 +13,6 @@ from kvdiff.evaluation.ensembles import crps, ranks, reliability
 from kvdiff.evaluation.forecast_protocols import ForecastProtocol
 from kvdiff.evaluation.spectra import power_spectrum
 
-__all__ = ["ForecastScores"]
-
 
 @dataclasses.dataclass(eq=False)
 class ForecastScores:

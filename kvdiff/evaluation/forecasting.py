@@ -16,8 +16,6 @@ from kvdiff.evaluation.forecast_protocols import ForecastProtocol
 from kvdiff.evaluation.forecast_scores import ForecastScores
 from kvdiff.evaluation.nowcasting import BASELINES, installed_baselines
 
-__all__ = ["ForecastEvaluation", "evaluate_forecasts"]
-
 _SHOWN = 3  # Cases on the page.
 
 

@@ -18,8 +18,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_count
 
-__all__ = ["FrechetEstimate", "estimate_frechet", "frechet_distance"]
-
 _NORMAL_95 = 1.959964  # Half the width of a normal distribution's central 95 %, in standard deviations.
 _FRACTIONS = 1.0 / np.linspace(2.0, 1.0, 5)  # Of the clips, evenly spaced in one over their number.
 _SUBSETS = 8  # Averaged for each fraction.

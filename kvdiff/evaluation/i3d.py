@@ -15,11 +15,10 @@ import numpy as np
 from keras import layers, ops
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.transforms.pixels import from_pixels
 from kvdiff.evaluation.i3d_weights import read_i3d_weights
 from kvdiff.media.pixels import with_channels
 from kvdiff.sampling import compiled
-
-__all__ = ["I3D", "IMAGE_SIZE", "MIN_FRAMES", "I3DFeatures", "load_variables"]
 
 IMAGE_SIZE = 224
 """Height and width in pixels of the network's input."""
@@ -85,7 +84,7 @@ def load_variables(network: keras.Model, variables: Mapping[str, Mapping[str, An
     """Put published variables into `I3D()`.
 
     Args:
-        network: what `I3D` made.
+        network: what `I3D` returned.
         variables: `{"params", "batch_stats"}`, nested by layer, as `read_i3d_weights` returns them.
 
     Raises:
@@ -163,4 +162,4 @@ class I3DFeatures:
         frames = ops.reshape(ops.cast(pixels, "float32"), (-1, *shape[2:]))
         frames = ops.image.resize(frames, (IMAGE_SIZE, IMAGE_SIZE), interpolation="bilinear")
         clips = ops.reshape(frames, (-1, shape[1], IMAGE_SIZE, IMAGE_SIZE, 3))
-        return self.network(clips / 127.5 - 1.0, training=False)
+        return self.network(from_pixels(clips, ops), training=False)

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ENVIRONMENT", "SHA256", "find_i3d_weights", "read_i3d_weights"]
-
 ENVIRONMENT = "KVDIFF_I3D_WEIGHTS"
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 NUM_BYTES = 50_830_672

@@ -14,8 +14,6 @@ from kvdiff.evaluation.protocols import protocol_for
 from kvdiff.evaluation.real import RealClips
 from kvdiff.training.averaging import averaged
 
-__all__ = ["TaskMonitor"]
-
 _KEPT = ("psnr", "psnr_gain", "psnr_aligned", "sharpness_ratio", "identity_last", "spread_ratio")
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_count
 from kvdiff.evaluation.quality import floats
 
-__all__ = ["ManifoldScore", "Memorisation", "manifold_score", "memorisation", "nearest"]
-
 _BLOCK = 2**27  # Bytes of float64 training clips that are compared at a time.
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BASELINES", "Baseline", "extrapolation", "installed_baselines", "persistence", "steps"]
-
 Baseline = Callable[[np.ndarray, int, int, int], np.ndarray]
 
 

@@ -6,8 +6,6 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["escaped", "figure", "page", "picture", "table", "themed_picture"]
-
 escaped = html.escape
 
 _STYLE = """

@@ -9,8 +9,6 @@ import numpy as np
 from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.media import encode_clip, encode_png, enlarge, filmstrip, framed, grid, labelled, side_by_side
 
-__all__ = ["GENERATED", "KNOWN", "PLAIN", "comparison", "halves", "strip"]
-
 KNOWN = (74, 144, 217)
 GENERATED = (240, 150, 50)
 PLAIN = (96, 102, 112)

@@ -17,18 +17,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_choice, check_clip_shape, check_count, check_kind
 from kvdiff.diffusion.tasks import masks
 
-__all__ = [
-    "DEMO",
-    "PROTOCOLS",
-    "ClipRule",
-    "Protocol",
-    "Task",
-    "digest",
-    "half_and_half",
-    "protocol_for",
-    "protocol_named",
-]
-
 DEMO = "moving-digits-demo@2"
 """The protocol that `kvdiff demo` holds its model to."""
 

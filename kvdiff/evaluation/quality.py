@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_flag
-
-__all__ = ["MAX_PSNR", "SSIM_WINDOW", "blend_known", "check_pair", "decibels", "floats", "psnr", "ssim"]
+from kvdiff.diffusion.transforms.pixels import from_pixels
 
 MAX_PSNR = 100.0
-"""Decibels given to (nearly) exact frames, whose error is 0 and whose PSNR would be infinite and spoil every mean."""
+"""The decibels of (nearly) exact frames, whose error is 0 and whose PSNR would be infinite and spoil every mean."""
 
 SSIM_WINDOW = 11
 """Pixels on a side of the Gaussian window that `ssim` looks through; no frame may be smaller."""
@@ -21,7 +20,7 @@ _SSIM_STABLE = (0.01 * 2.0) ** 2, (0.03 * 2.0) ** 2  # C_1 and C_2 for a range o
 def floats(clips: np.ndarray) -> np.ndarray:
     """Clips as float64 in [-1, 1]; uint8 pixels are scaled."""
     clips = np.asarray(clips)
-    return clips / 127.5 - 1.0 if clips.dtype == np.uint8 else np.asarray(clips, np.float64)
+    return from_pixels(clips, dtype="float64") if clips.dtype == np.uint8 else clips.astype(np.float64)
 
 
 def psnr(generated: np.ndarray, truth: np.ndarray, *, per_frame: bool = False) -> np.ndarray:

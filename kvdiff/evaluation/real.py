@@ -17,8 +17,6 @@ from kvdiff.evaluation.protocols import Protocol
 from kvdiff.media import check_links, list_clip_files, read_clip
 from kvdiff.media.pixels import with_channels
 
-__all__ = ["RealClips", "real_clips"]
-
 _SHIPPED_TRAINING = 60_000  # The training clips of the shipped model, of seed 0.
 
 

@@ -16,8 +16,6 @@ from kvdiff.evaluation.page import escaped, figure, page, picture, table
 from kvdiff.evaluation.quality import SSIM_WINDOW, psnr, ssim
 from kvdiff.media import encode_png, enlarge, filmstrip, write_bytes
 
-__all__ = ["BANDS", "Reconstruction", "band_powers", "reconstruction"]
-
 BANDS = (0.0, 0.125, 0.25, 0.5, 1.0)
 """The ends of the bands of `band_powers`, in parts of the highest frequency that pixels have."""
 

@@ -20,8 +20,6 @@ from kvdiff.evaluation.result import NUMBERS, flat_numbers, frechet_words
 from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.media import write_bytes
 
-__all__ = ["Training", "making", "write_report"]
-
 _ROWS, _SQUARE, _STRIPS = 5, 16, 3  # Clips in the GIF of a task with known frames, in that of a set, and at rest.
 _KEY = (
     f'Frames <span class="key" style="background:rgb{pictures.KNOWN}"></span>known &nbsp;'

@@ -22,20 +22,6 @@ from kvdiff.runtime.manifest import file_record
 from kvdiff.system.environment import machine, versions
 from kvdiff.training.environment import write_json
 
-__all__ = [
-    "FORMAT",
-    "I3D_RECORD",
-    "NUMBERS",
-    "aligned",
-    "compare",
-    "flat_numbers",
-    "frechet_words",
-    "model_record",
-    "read_result",
-    "result_of",
-    "write_result",
-]
-
 FORMAT = "kvdiff-evaluation"
 FORMAT_VERSION = 1
 
@@ -124,7 +110,7 @@ def result_of(
         features: what the Fréchet distance was measured in, e.g. `I3D_RECORD`; None where it was left out.
         classifier: what identity was judged by, e.g. `DigitClassifier().config`.
         command: what was run.
-        bars: what the numbers are held to; "checks" of the result then says which were reached.
+        bars: what the numbers must reach; "checks" of the result then says which were reached.
     """
     verdict = {}
     if bars is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["best_of", "calibration", "ensemble", "flicker", "spread"]
-
 
 def spread(clips: np.ndarray) -> float:
     """How much clips differ, in pixel values: the root of the mean over pixels of their variance over axis 0.

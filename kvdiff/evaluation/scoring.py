@@ -12,8 +12,6 @@ from kvdiff.evaluation.appearance import Classifier, aligned_psnr, identity, sha
 from kvdiff.evaluation.quality import SSIM_WINDOW, blend_known, floats, psnr, ssim
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 
-__all__ = ["SampleScores", "TaskClips", "score_frames", "score_identity", "score_set"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskClips:

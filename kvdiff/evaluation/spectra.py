@@ -6,8 +6,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_array
 
-__all__ = ["power_spectrum"]
-
 
 def power_spectrum(fields: np.ndarray) -> np.ndarray:
     """|DFT|² / pixels, averaged over rings of the wavenumber rounded to an integer, as `pysteps` does.

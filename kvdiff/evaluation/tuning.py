@@ -20,8 +20,6 @@ from kvdiff.evaluation.quality import floats
 from kvdiff.evaluation.real import RealClips
 from kvdiff.media import to_pixels
 
-__all__ = ["CANDIDATES", "Tuning", "Way", "tune"]
-
 CANDIDATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "predict": (
         *({"at_a_time": 1, "num_steps": steps} for steps in (1, 2, 4, 8)),

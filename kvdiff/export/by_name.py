@@ -13,8 +13,6 @@ from kvdiff.runtime.opening import FORMATS
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["export_model"]
-
 
 def export_model(
     model: VideoDiffusion,

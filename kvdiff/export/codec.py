@@ -16,8 +16,6 @@ from kvdiff.runtime.codec_files import SIDES, codec_file
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["CODEC_TOLERANCE", "check_codec_parity", "codec_networks", "float32_spec", "save_codec"]
-
 CODEC_TOLERANCE = 1e-4
 """Of latents, which have unit variance, and of x_0, in [-1, 1], against Keras in float32."""
 

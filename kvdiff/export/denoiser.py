@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["check_model", "check_tools", "float32_twin", "in_keras"]
-
 
 def check_tools(what: str, modules: Sequence[str]) -> None:
     """Raise ImportError where one of `modules` that `what` needs is not installed."""

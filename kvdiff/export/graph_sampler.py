@@ -22,8 +22,6 @@ from kvdiff.runtime.format import MEMORY
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["GraphSampler", "Tensors"]
-
 Tensors = dict[str, Any]
 
 

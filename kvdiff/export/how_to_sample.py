@@ -13,8 +13,6 @@ from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, step_table
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 
-__all__ = ["how_to_sample"]
-
 _LABEL = (
     "(2 / pi) * atan2(sigma, alpha) of each frame, float32 [batch, frames]: 0 is clean, 1 is pure noise. "
     "A known frame -> label 0, and its numbers go in as they are. The label is not t / T."

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["export_litert"]
-
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
 _RECIPES = ("ddim", "dpmpp_2m")
 

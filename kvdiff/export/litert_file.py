@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["at_most_4d", "signatures", "with_metadata"]
-
 
 def at_most_4d(model: bytes) -> bytes:
     """The same LiteRT model without the leading 1 of its five-dimensional tensors, inputs and outputs included.

@@ -24,8 +24,6 @@ from kvdiff.runtime.manifest import (
 )
 from kvdiff.runtime.saved_model import versions as version_folders
 
-__all__ = ["staging", "staging_folder", "staging_version", "write_manifest"]
-
 _ON_WINDOWS = os.name == "nt"
 
 
@@ -145,7 +143,7 @@ def _hidden(directory: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _new_folders(directory: pathlib.Path) -> Iterator[None]:
-    """Make `directory` and its parents; take back those that were made here when the block raises."""
+    """Make `directory` and its parents; take back those that were created here when the block raises."""
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["OPSET", "export_onnx"]
-
 OPSET = 18  # The newest that tf2onnx writes.
 
 _AXES = ("batch", "frames", "height", "width")

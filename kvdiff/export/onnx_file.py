@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["EXTERNAL_ABOVE", "save_model"]
-
 EXTERNAL_ABOVE = 2**31 - 2**26
 """Bytes of weights from which they go into a file of their own; protobuf ends at 2^31."""
 

@@ -26,8 +26,6 @@ from kvdiff.runtime.format import COLUMNS, MEMORY
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Loop", "fused_model"]
-
 _CLIP_AXES = ("batch", "frames", "height", "width")
 
 

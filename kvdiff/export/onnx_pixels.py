@@ -18,8 +18,6 @@ from kvdiff.runtime.manifest import Artefact
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["PixelNodes", "codec_graphs"]
-
 
 def codec_graphs(artefact: Artefact) -> dict[str, onnx.GraphProto]:
     """The graphs of an exported encoder and decoder, by side, with names that no other graph has."""

@@ -16,8 +16,6 @@ from kvdiff.diffusion.tasks import masks
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["bfloat16_weights", "float16", "int8"]
-
 # Operators that lose nothing in float16 but the last digits; sums over many values and angles are not among them.
 _HALF = {"Add", "Concat", "Conv", "Expand", "Gemm", "MatMul", "Mul", "Pad", "Reshape", "Sigmoid", "Slice", "Split"}
 _HALF |= {"Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze"}

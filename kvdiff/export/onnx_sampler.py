@@ -22,8 +22,6 @@ from kvdiff.runtime.manifest import METADATA, canonical_json
 from kvdiff.runtime.opening import FusedOrtSampler, OrtSampler
 from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 
-__all__ = ["export_model_sampler", "export_onnx_sampler"]
-
 
 def export_onnx_sampler(
     denoiser: str | os.PathLike[str], directory: str | os.PathLike[str], *, overwrite: bool = False

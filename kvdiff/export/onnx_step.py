@@ -18,8 +18,6 @@ from kvdiff.runtime.ort_device import BOUNDS, STEP
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["step_model"]
-
 
 def step_model() -> onnx.ModelProto:
     """`kvdiff.diffusion.step`, and the next row's noisy clip, traced; opset 18."""

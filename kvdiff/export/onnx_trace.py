@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Nodes", "Tensor"]
-
 _WORD = 0xFFFFFFFF
 _OPERATORS = {
     "bitwise_or": "BitwiseOr",
@@ -91,7 +89,7 @@ class Nodes:
     """The nodes of a graph in the making, and the array functions that write them.
 
     Args:
-        prefix: of all names made here.
+        prefix: of all names created here.
     """
 
     def __init__(self, prefix: str) -> None:

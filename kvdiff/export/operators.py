@@ -9,8 +9,6 @@ from typing import Any
 from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.saved_model import SAVED_MODEL
 
-__all__ = ["of_litert", "of_onnx", "of_saved_model", "of_web"]
-
 
 def of_onnx(path: pathlib.Path) -> Iterator[str]:
     """Of an ONNX file, those of inner graphs too."""

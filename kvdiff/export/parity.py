@@ -12,8 +12,6 @@ from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition
 from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.transforms.values import Values
 
-__all__ = ["Case", "ParityError", "cases", "check_parity", "example_inputs", "measure", "sample_differences"]
-
 Network = Callable[..., np.ndarray]
 """F(noisy_clip, noise_label), or F(noisy_clip, noise_label, inputs) of a network of conditions."""
 Shape = tuple[int, int, int, int]

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["SAMPLE_TOLERANCE", "export_saved_model"]
-
 SAMPLE_TOLERANCE = 2e-4
 """Of whole clips as x_0, in [-1, 1], against Keras: rounding of a call, carried through the others."""
 

@@ -15,6 +15,7 @@ from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
+from kvdiff.diffusion.transforms.pixels import to_pixels
 from kvdiff.diffusion.transforms.values import Pixels
 from kvdiff.export.graph_sampler import GraphSampler, Tensors
 from kvdiff.models.denoiser import input_shapes
@@ -23,8 +24,6 @@ from kvdiff.runtime.saved_model import table_inputs
 
 if TYPE_CHECKING:
     import keras
-
-__all__ = ["PIXELS", "Signatures"]
 
 PIXELS = ("uint8", "float32", "png")
 
@@ -214,10 +213,10 @@ class Signatures:
         tf = self._tf
         if self._pixels == "float32":
             return {"frames": clip}
-        pixels = tf.cast(tf.round((tf.clip_by_value(clip, -1.0, 1.0) + 1.0) * 127.5), tf.uint8)
+        pixels = to_pixels(clip, self._ops)
         if self._pixels == "uint8":
             return {"frames": pixels}
-        return {"frames_bytes": tf.io.encode_png(pixels)}  # Of such a name a server's REST answer is in base64.
+        return {"frames_bytes": tf.io.encode_png(pixels)}  # Of such a name a server's REST response is in base64.
 
 
 def _split(address: Tensors) -> tuple[Tensors, Tensors]:

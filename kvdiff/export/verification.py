@@ -22,8 +22,6 @@ from kvdiff.runtime.opening import FORMATS, find_artefacts, open_sampler
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["BATCHES", "MIN_PSNR", "SOLVERS", "TOLERANCE", "Comparison", "Verdict", "verify"]
-
 TOLERANCE = 2e-4
 """Of float32 samples as x_0, in [-1, 1], largest difference from Keras: rounding, carried through the steps."""
 MIN_PSNR = 35.0
@@ -84,7 +82,7 @@ class Verdict:
 
     @property
     def bar(self) -> str:
-        """What the artefact is held to."""
+        """What the artefact must reach."""
         bars = {"float32": f"<= {TOLERANCE:g}", "bfloat16": "none", "float16": f">= {MIN_PSNR:g} dB"}
         return bars.get(self.precision, "none")
 

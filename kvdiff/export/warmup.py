@@ -1,4 +1,4 @@
-"""Warm-up records: requests that TensorFlow Serving answers to itself before a version is said to be ready."""
+"""Warm-up records: requests that TensorFlow Serving sends to itself before a version is said to be ready."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-
-__all__ = ["WARMUP", "write_warmup"]
 
 WARMUP = pathlib.PurePosixPath("assets.extra/tf_serving_warmup_requests")
 """Where the server looks for them, inside the version."""

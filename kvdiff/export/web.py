@@ -27,8 +27,6 @@ from kvdiff.web import Actions, described, find_ort_web, write_page
 if TYPE_CHECKING:
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-__all__ = ["export_web"]
-
 NUM_EXAMPLES = 3
 """How many clips the model generates as examples where none are given."""
 _AXES = ("batch", "frames", "height", "width", "channels")

@@ -10,27 +10,31 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
-    from kvdiff.layers.attention import VideoAttention
-    from kvdiff.layers.condition_concatenation import ConditionConcatenation
-    from kvdiff.layers.condition_embedding import ConditionEmbedding
-    from kvdiff.layers.enlarge import Enlarge
-    from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttention, TimeAttention
-    from kvdiff.layers.folded_conv3d import FoldedConv3D
-    from kvdiff.layers.forward_diffusion import ForwardDiffusion
-    from kvdiff.layers.frame_block import FrameBlock
-    from kvdiff.layers.group_norm import FrameGroupNorm
-    from kvdiff.layers.known_context import KnownContext
-    from kvdiff.layers.latent_moments import LatentMoments
-    from kvdiff.layers.moved_frames import MovedFrames
-    from kvdiff.layers.noise_embedding import NoiseEmbedding
-    from kvdiff.layers.per_frame import PerFrame, PictureAttention
-    from kvdiff.layers.post_norm_block import PostNormBlock3D
-    from kvdiff.layers.relative_position_bias import RelativePositionBias
-    from kvdiff.layers.resample import PatchMerge, PatchSplit
-    from kvdiff.layers.residual_block import ResidualBlock3D
-    from kvdiff.layers.sample_dropout import SampleDropout
-    from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
-    from kvdiff.layers.timestep_embedding import TimestepEmbedding
+    from kvdiff.layers.attention import VideoAttention as VideoAttention
+    from kvdiff.layers.condition_concatenation import ConditionConcatenation as ConditionConcatenation
+    from kvdiff.layers.condition_embedding import ConditionEmbedding as ConditionEmbedding
+    from kvdiff.layers.enlarge import Enlarge as Enlarge
+    from kvdiff.layers.factorised_attention import (
+        LinearSpaceAttention as LinearSpaceAttention,
+        SpaceAttention as SpaceAttention,
+        TimeAttention as TimeAttention,
+    )
+    from kvdiff.layers.folded_conv3d import FoldedConv3D as FoldedConv3D
+    from kvdiff.layers.forward_diffusion import ForwardDiffusion as ForwardDiffusion
+    from kvdiff.layers.frame_block import FrameBlock as FrameBlock
+    from kvdiff.layers.group_norm import FrameGroupNorm as FrameGroupNorm
+    from kvdiff.layers.known_context import KnownContext as KnownContext
+    from kvdiff.layers.latent_moments import LatentMoments as LatentMoments
+    from kvdiff.layers.moved_frames import MovedFrames as MovedFrames
+    from kvdiff.layers.noise_embedding import NoiseEmbedding as NoiseEmbedding
+    from kvdiff.layers.per_frame import PerFrame as PerFrame, PictureAttention as PictureAttention
+    from kvdiff.layers.post_norm_block import PostNormBlock3D as PostNormBlock3D
+    from kvdiff.layers.relative_position_bias import RelativePositionBias as RelativePositionBias
+    from kvdiff.layers.resample import PatchMerge as PatchMerge, PatchSplit as PatchSplit
+    from kvdiff.layers.residual_block import ResidualBlock3D as ResidualBlock3D
+    from kvdiff.layers.sample_dropout import SampleDropout as SampleDropout
+    from kvdiff.layers.strided_conv import FrameDownsample as FrameDownsample, FrameUpsample as FrameUpsample
+    from kvdiff.layers.timestep_embedding import TimestepEmbedding as TimestepEmbedding
 
 _HOMES = {
     "ConditionConcatenation": "condition_concatenation",
@@ -61,33 +65,6 @@ _HOMES = {
     "VideoAttention": "attention",
 }
 
-__all__ = [
-    "ConditionConcatenation",
-    "ConditionEmbedding",
-    "Enlarge",
-    "FoldedConv3D",
-    "ForwardDiffusion",
-    "FrameBlock",
-    "FrameDownsample",
-    "FrameGroupNorm",
-    "FrameUpsample",
-    "KnownContext",
-    "LatentMoments",
-    "LinearSpaceAttention",
-    "MovedFrames",
-    "NoiseEmbedding",
-    "PatchMerge",
-    "PatchSplit",
-    "PerFrame",
-    "PictureAttention",
-    "PostNormBlock3D",
-    "RelativePositionBias",
-    "ResidualBlock3D",
-    "SampleDropout",
-    "SpaceAttention",
-    "TimeAttention",
-    "TimestepEmbedding",
-    "VideoAttention",
-]
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -10,14 +10,13 @@ import numpy as np
 from keras import ops
 
 from kvdiff.layers.group_norm import FrameGroupNorm
-
-__all__ = ["VideoAttention"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 _AXES = ("time", "space", "space_time")
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class VideoAttention(keras.layers.Layer):
+class VideoAttention(SavedLayer):
     """Multi-head self-attention added to its input.
 
     `axes` says which positions see each other: "time", the same pixel in all frames; "space", all pixels of a frame;
@@ -114,8 +113,3 @@ class VideoAttention(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("heads", "axes", "groups", "remat")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -11,12 +11,11 @@ from keras import ops
 from kvdiff.diffusion.conditions import condition_from_config
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition
 from kvdiff.diffusion.conditions.kinds import ClipVector
-
-__all__ = ["ConditionConcatenation"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class ConditionConcatenation(keras.layers.Layer):
+class ConditionConcatenation(SavedLayer):
     """Appends vectors, or what was learned to stand for their absence, to every frame's embedding; float32.
 
     Where `ConditionEmbedding` adds a linear map of any condition, this appends the numbers of a `ClipVector`.
@@ -51,10 +50,6 @@ class ConditionConcatenation(keras.layers.Layer):
     def compute_output_shape(self, embedding_shape: Any, inputs_shape: Any = None) -> Any:
         """[batch, frames, units + the vectors' sizes]."""
         return (*embedding_shape[:-1], embedding_shape[-1] + sum(c.size for c in self.conditions.values()))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "conditions": {name: c.config for name, c in self.conditions.items()}}
 
 
 def _clip_vector(name: str, config: Condition | Mapping[str, Any]) -> ClipVector:

@@ -10,12 +10,11 @@ from keras import ops
 
 from kvdiff.diffusion.conditions import condition_from_config
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, optional_names
-
-__all__ = ["ConditionEmbedding"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class ConditionEmbedding(keras.layers.Layer):
+class ConditionEmbedding(SavedLayer):
     """Adds each condition of the clip to every frame's noise embedding; float32 as that is.
 
     Each condition has a linear map of its own (see `Condition.embedding`) and a vector for its absence, so one
@@ -61,7 +60,3 @@ class ConditionEmbedding(keras.layers.Layer):
     def compute_output_shape(self, embedding_shape: Any, inputs_shape: Any = None) -> Any:
         """[batch, frames, units]."""
         return embedding_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "conditions": {name: c.config for name, c in self.conditions.items()}}

@@ -9,12 +9,11 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count
-
-__all__ = ["Enlarge"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class Enlarge(keras.layers.Layer):
+class Enlarge(SavedLayer):
     """Repeats every pixel `scale` times in height and width, and blanks clips that are absent.
 
     Args:
@@ -43,7 +42,3 @@ class Enlarge(keras.layers.Layer):
         batch, frames, height, width, channels = clip_shape
         large = (size if size is None else self.scale * size for size in (height, width))
         return (batch, frames, *large, channels)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "scale": self.scale}

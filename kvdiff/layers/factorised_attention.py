@@ -8,7 +8,7 @@ rewritings change none of the results:
   positions (a rotation of each frame's projection in place of its queries and keys), the scale of the scores.
 - Values are not projected before they are summed: sum_j a_j (W x_j) = W sum_j a_j x_j. The projection of the sum and
   the output's are one matrix. Where channels are many and pixels few the usual order is cheaper, and is taken.
-- The softmax of linear attention is over the last axis, its keys being made that way round; its gradient's row sums
+- The softmax of linear attention is over the last axis, its keys being computed that way round; its gradient's row sums
   come from the small result, sum_n y_n dy_n = <context, dcontext> (Dao et al. 2022, arXiv:2205.14135, equation 4).
 """
 
@@ -22,11 +22,10 @@ import numpy as np
 from keras import ops
 
 from kvdiff.layers.fused_norm import centred_norm
+from kvdiff.layers.saved_layer import SavedLayer
 
-__all__ = ["LinearSpaceAttention", "SpaceAttention", "TimeAttention"]
 
-
-class _Attention(keras.layers.Layer):
+class _Attention(SavedLayer):
     """What the three share: separate projections of queries, keys, values and output, and the normalisation's gain."""
 
     _output_bias = False
@@ -75,11 +74,6 @@ class _Attention(keras.layers.Layer):
     def compute_output_shape(self, x_shape: Any, bias_shape: Any = None) -> tuple[int | None, ...]:
         """The features' shape."""
         return x_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("heads", "head_size", "remat")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["FoldedConv3D"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class FoldedConv3D(keras.layers.Layer):
+class FoldedConv3D(SavedLayer):
     """Exactly a `keras.layers.Conv3D` of stride 1 and "same" zero padding, at most 4-D inside.
 
     The kernel's temporal taps become input channels: frames t-1, t, t+1 are concatenated and one 2-D convolution sees
@@ -82,9 +82,3 @@ class FoldedConv3D(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape with `filters` channels."""
         return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        arguments = {"filters": self.filters, "kernel_size": self.kernel_size, "kernel_initializer": initializer}
-        return {**super().get_config(), **arguments}

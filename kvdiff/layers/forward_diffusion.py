@@ -12,15 +12,14 @@ from keras import ops
 from kvdiff.diffusion.process.predictions import Prediction, noise_label
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.solvers.bound_table import BoundTable
-
-__all__ = ["ForwardDiffusion"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class ForwardDiffusion(keras.layers.Layer):
+class ForwardDiffusion(SavedLayer):
     """Noises the unknown frames of a clip and says what the network should output: equations (1) and (6).
 
-    The layer owns the noise schedule and serialises its parameters, not its arrays. All coefficients are made in
+    The layer owns the noise schedule and serialises its parameters, not its arrays. All coefficients are computed in
     float64 and cast once.
 
     Args:
@@ -46,7 +45,7 @@ class ForwardDiffusion(keras.layers.Layer):
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_config(schedule)
         if "name" not in self.schedule.config:  # Else a model would save, and never load.
             raise ValueError(
-                "`schedule`: expected one made by a function of `kvdiff.diffusion.schedules`, to be rebuilt. "
+                "`schedule`: expected one from a function of `kvdiff.diffusion.schedules`, to be rebuilt. "
                 f"Received: one with config {dict(self.schedule.config)}"
             )
         self.prediction = prediction if isinstance(prediction, Prediction) else Prediction.from_config(prediction)
@@ -72,9 +71,3 @@ class ForwardDiffusion(keras.layers.Layer):
             bound = ops.take(ops.convert_to_tensor(self._bound_table), timestep, axis=0)[:, :, None, None, :]
             target = ops.concatenate([target, x_0, bound + ops.zeros_like(x_0[..., :1])], axis=-1)
         return {"noisy_clip": noisy_clip, "noise_label": label}, target
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        arguments: dict[str, Any] = {"schedule": dict(self.schedule.config), "prediction": self.prediction.config}
-        arguments["learned_variance"] = self.learned_variance
-        return {**super().get_config(), **arguments}

@@ -9,8 +9,6 @@ from keras import ops
 
 from kvdiff.layers.folded_conv3d import FoldedConv3D
 
-__all__ = ["FrameBlock"]
-
 
 @keras.saving.register_keras_serializable(package="kvdiff")
 class FrameBlock(keras.layers.Layer):

@@ -10,8 +10,6 @@ from typing import Any
 
 from keras import ops
 
-__all__ = ["centred_norm", "modulated_norm"]
-
 
 def centred_norm(x: Any, epsilon: float = 1e-5) -> Any:
     """Layer normalisation without gain or bias (Ba et al. 2016, arXiv:1607.06450): [..., channels], float32 inside."""

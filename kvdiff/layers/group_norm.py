@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["FrameGroupNorm"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class FrameGroupNorm(keras.layers.Layer):
+class FrameGroupNorm(SavedLayer):
     """Group normalisation (Wu & He 2018, arXiv:1803.08494) over each frame's pixels and channel group.
 
     Frames are normalised apart, because in one clip they may carry different noise levels. The moments come from
@@ -60,7 +60,3 @@ class FrameGroupNorm(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}

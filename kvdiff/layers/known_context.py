@@ -8,12 +8,11 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
-
-__all__ = ["KnownContext"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class KnownContext(keras.layers.Layer):
+class KnownContext(SavedLayer):
     """Adds, as channels, the nearest known frames before and after each frame, and how near they are.
 
     A known frame is one whose noise label is at most `known_noise`: 0 is clean. Convolutions in time reach a known
@@ -86,10 +85,6 @@ class KnownContext(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """[batch, frames, height, width, channels + 2 · per_side · (channels + 1)]."""
         return (*clip_shape[:-1], clip_shape[-1] + 2 * self.per_side * (clip_shape[-1] + 1))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "known_noise": self.known_noise, "per_side": self.per_side}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> KnownContext:

@@ -8,8 +8,6 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["LatentMoments"]
-
 _MEMORY = 0.95  # Of the running means: they reach back over about twenty updates.
 _SMALLEST = 1e-4  # Deviation; a channel that is not used is not blown up.
 

@@ -10,8 +10,7 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.layers.resample import PatchSplit
-
-__all__ = ["MovedFrames"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 _MOST = 4.0
 """The logarithm of how much more than its nearness says a side may count."""
@@ -21,7 +20,7 @@ _OUTSIDE = -1.0
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class MovedFrames(keras.layers.Layer):
+class MovedFrames(SavedLayer):
     """Adds the nearest known frames to a predicted clip, moved to where their contents are in each frame.
 
     For each side (before, after) and pixel the features give a kernel of rows and one of columns, 2 · reach + 1 taps
@@ -107,11 +106,6 @@ class MovedFrames(keras.layers.Layer):
     ) -> tuple[int | None, ...]:
         """The prediction's shape."""
         return tuple(prediction_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("reach", "patch_size", "channels", "passes")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MovedFrames:

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["NoiseEmbedding"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class NoiseEmbedding(keras.layers.Layer):
+class NoiseEmbedding(SavedLayer):
     """Sinusoids of the noise label, then two dense layers; float32 throughout.
 
     bfloat16 sinusoids would keep only about half of 1000 noise levels apart, hence the fixed precision.
@@ -50,7 +50,3 @@ class NoiseEmbedding(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[batch, frames, units]."""
         return (*input_shape, self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "units": self.units, "max_frequency": self.max_frequency}

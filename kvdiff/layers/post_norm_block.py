@@ -9,12 +9,11 @@ from keras import ops
 
 from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.fused_norm import modulated_norm
-
-__all__ = ["PostNormBlock3D"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class PostNormBlock3D(keras.layers.Layer):
+class PostNormBlock3D(SavedLayer):
     """(1, 3, 3) convolution → RMS norm → FiLM → SiLU, and again without FiLM, added to the input.
 
     The block of `video-diffusion-pytorch`'s `Unet3D`.
@@ -75,7 +74,3 @@ class PostNormBlock3D(keras.layers.Layer):
     def compute_output_shape(self, x_shape: Any, embedding_shape: Any = None) -> tuple[int | None, ...]:
         """The input's shape with `filters` channels."""
         return (*x_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "filters": self.filters, "remat": self.remat}

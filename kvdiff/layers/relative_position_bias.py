@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["RelativePositionBias"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class RelativePositionBias(keras.layers.Layer):
+class RelativePositionBias(SavedLayer):
     """A learned score for every distance in frames (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
 
     Half of the buckets are for frames that follow, half for frames before; in each half the first half are for single
@@ -57,8 +57,3 @@ class RelativePositionBias(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """[heads, frames, frames]."""
         return (self.heads, input_shape[1], input_shape[1])
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("heads", "num_buckets", "max_distance")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["PatchMerge", "PatchSplit"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
-class _Patch(keras.layers.Layer):
+class _Patch(SavedLayer):
     """What `PatchMerge` and `PatchSplit` share: a patch size and a linear map."""
 
     def __init__(self, filters: int, patch_size: int = 2, *, kernel_initializer: Any = "glorot_uniform", **kwargs: Any):
@@ -24,12 +24,6 @@ class _Patch(keras.layers.Layer):
         )
         dense.build((None, inputs))
         return dense
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        arguments = {"filters": self.filters, "patch_size": self.patch_size, "kernel_initializer": initializer}
-        return {**super().get_config(), **arguments}
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

@@ -10,12 +10,11 @@ from keras import ops
 from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.sample_dropout import SampleDropout
-
-__all__ = ["ResidualBlock3D"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class ResidualBlock3D(keras.layers.Layer):
+class ResidualBlock3D(SavedLayer):
     """norm → SiLU → space → FiLM(norm) → SiLU → time, added to the input.
 
     The factorised form convolves (1, 3, 3) and then (3, 3, 3)'s temporal half as (3, 1, 1); the full form uses a true
@@ -90,8 +89,3 @@ class ResidualBlock3D(keras.layers.Layer):
     def compute_output_shape(self, x_shape: Any, embedding_shape: Any) -> tuple[int | None, ...]:
         """The input's shape with `filters` channels."""
         return (*x_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("filters", "factorised", "groups", "dropout", "remat")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

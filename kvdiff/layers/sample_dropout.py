@@ -13,8 +13,7 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_real
 from kvdiff.diffusion.process.noise import keep_mask
-
-__all__ = ["SampleDropout", "dropout_keys"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 _keys = threading.local()  # Replicas of `tf.distribute` are traced in threads of their own.
 
@@ -34,7 +33,7 @@ def dropout_keys(seed: int, step: Any, samples: Any) -> Iterator[None]:
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class SampleDropout(keras.layers.Layer):
+class SampleDropout(SavedLayer):
     """Sets features to 0 with probability `rate` and scales the others by 1 / (1 - rate), in training only.
 
     Keras' Dropout draws from a hidden counter: the same mask on every replica, another after a resume, and another when
@@ -71,7 +70,3 @@ class SampleDropout(keras.layers.Layer):
     def compute_output_shape(self, x_shape: Any) -> tuple[int | None, ...]:
         """The input's shape."""
         return x_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate, "stream": self.stream}

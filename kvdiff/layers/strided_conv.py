@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["FrameDownsample", "FrameUpsample"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
-class _Strided(keras.layers.Layer):
+class _Strided(SavedLayer):
     """What the two share: a 4×4 kernel of stride 2 over frames folded into the batch."""
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -34,10 +34,6 @@ class _Strided(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[batch, frames, height, width, filters] with the new height and width."""
         return (*input_shape[:2], *self.conv.compute_output_shape((None, *input_shape[2:]))[1:])
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "filters": self.filters}
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")

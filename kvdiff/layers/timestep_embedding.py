@@ -12,12 +12,11 @@ from keras import ops
 
 from kvdiff.diffusion.process.predictions import noise_label
 from kvdiff.diffusion.process.schedules import NoiseSchedule
-
-__all__ = ["TimestepEmbedding"]
+from kvdiff.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class TimestepEmbedding(keras.layers.Layer):
+class TimestepEmbedding(SavedLayer):
     """Sinusoids of the timestep 0…T-1 that has the label's noise, then two dense layers with a GELU; float32.
 
     For networks that were trained on timesteps of one schedule. Between timesteps the label is interpolated, so that
@@ -65,8 +64,3 @@ class TimestepEmbedding(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[batch, frames, units]."""
         return (*input_shape, self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        arguments = {"width": self.width, "units": self.units, "schedule": dict(self.schedule.config)}
-        return {**super().get_config(), **arguments}

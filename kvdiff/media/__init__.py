@@ -1,4 +1,4 @@
-"""Clips in and out: videos, arrays and folders of frames, and pictures made of several clips.
+"""Clips in and out: videos, arrays and folders of frames, and pictures of several clips.
 
 Here a clip is [frames, height, width, channels] with 1 or 3 channels: uint8 pixels, or floats in [-1, 1].
 Videos need PyAV, PNG pictures and labels need Pillow; both are imported only when used.

@@ -9,8 +9,6 @@ import zipfile
 import zlib
 from typing import Any, BinaryIO
 
-__all__ = ["Member", "first_array"]
-
 _PIECE = 2**18
 _NUM_MARKS = 256
 _SHORTEST = 2**22

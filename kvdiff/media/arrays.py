@@ -17,8 +17,6 @@ from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.pixels import check_single_clip, to_pixels
 
-__all__ = ["array_shape", "read_array"]
-
 _LONGEST_HEADER = 2**17
 _MOST_CLIPS = 10**7  # A listing remembers eight bytes of each.
 

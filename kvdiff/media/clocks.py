@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["LATE", "frame_times", "num_ticks", "rate_of", "shown_at"]
-
 _USUAL_RATE = 25.0  # Frames a second, where a file says nothing at all of time.
 _LONGEST = 60.0  # Seconds that one frame may be shown, or 100 of the usual intervals where that is more.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Container", "container_of"]
-
 
 class Container(NamedTuple):
     """What FFmpeg calls a container, and what people do."""

@@ -19,8 +19,6 @@ from kvdiff.media.packets import PacketCount
 from kvdiff.media.scaling import FrameScaler
 from kvdiff.media.wholeness import check_whole
 
-__all__ = ["Clip", "ClipFacts", "decode_video"]
-
 _HDR = {16: "PQ", 18: "HLG"}
 """By FFmpeg's AVCOL_TRC numbers."""
 

@@ -6,8 +6,6 @@ import os
 import pathlib
 from typing import Any
 
-__all__ = ["VideoError", "printable"]
-
 
 def printable(name: str | os.PathLike[str]) -> str:
     r"""A file name as text that can be encoded: a byte FF that is no UTF-8 comes out as \udcff."""

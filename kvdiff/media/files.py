@@ -12,8 +12,6 @@ from collections.abc import Iterator
 
 from kvdiff.media.errors import printable
 
-__all__ = ["check_file_writable", "check_folder_writable", "flush", "write_bytes"]
-
 _ON_WINDOWS = os.name == "nt"
 _NOT_ON_WINDOWS = re.compile(
     r'.*[<>:"|?*\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com[0-9]|lpt[0-9])\s*(\..*)?', re.I | re.S
@@ -28,7 +26,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> pathlib.Path:
     """Write a file so that it appears whole or not at all, even if the machine stops half-way; returns the path.
 
     Raises:
-        OSError: it cannot be written. Where only its name could not be given, the message says where the content is.
+        OSError: it cannot be written. Where only its name could not be changed, the message says where the content is.
     """
     path = pathlib.Path(path)
     _check_place(path)
@@ -88,10 +86,10 @@ def check_file_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_folder_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise unless files can be written into a folder, which is made where it is not there, and left where it was.
+    """Raise unless files can be written into a folder, which is created where it is not there, and left where it was.
 
     Raises:
-        OSError: it cannot be made, or nothing can be written there.
+        OSError: it cannot be created, or nothing can be written there.
     """
     folder = pathlib.Path(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 
 from kvdiff.media.opening import ARRAYS, READABLE, STILLS, is_litter, leads_out, real_path
 
-__all__ = ["find_clips", "list_clip_files", "list_folders"]
-
 _COMPANIONS = (".gif", *ARRAYS)
 """Suffixes of clips that may also be what goes with a video of the same name."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-__all__ = ["with_delays"]
-
 _CONTROL = b"\x21\xf9\x04\0\0\0\0\0"  # A graphic control extension that says nothing.
 
 

@@ -1,4 +1,4 @@
-"""Pictures made of several clips: grids, side by side, film strips. All of them return uint8 with 3 channels."""
+"""Pictures of several clips: grids, side by side, film strips. All of them return uint8 with 3 channels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_count, check_kind, received
 from kvdiff.media.libraries import import_pillow
 from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
-
-__all__ = ["BACKGROUND", "Colour", "enlarge", "filmstrip", "framed", "grid", "labelled", "side_by_side"]
 
 Colour = tuple[int, int, int]
 

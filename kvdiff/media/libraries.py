@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["import_av", "import_pillow"]
-
 
 def import_av() -> Any:
     """PyAV, with the lines that its libraries print on stderr turned off: errors are raised instead."""

@@ -6,8 +6,6 @@ import dataclasses
 
 from kvdiff.diffusion.checks import check_count, check_real
 
-__all__ = ["ReadLimits"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadLimits:

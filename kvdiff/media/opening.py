@@ -12,18 +12,6 @@ from kvdiff.media.containers import VIDEO_SUFFIXES
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
 
-__all__ = [
-    "ANYWHERE",
-    "ARRAYS",
-    "READABLE",
-    "STILLS",
-    "check_links",
-    "is_litter",
-    "leads_out",
-    "open_regular",
-    "real_path",
-]
-
 ARRAYS = (".npy", ".npz")
 READABLE = (*ARRAYS, *VIDEO_SUFFIXES)
 """The suffixes of the files that hold clips."""

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Orientation", "orientation_of"]
-
 
 class Orientation(NamedTuple):
     """First mirror left and right, then turn."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PacketCount"]
-
 _HIDES_FRAMES = ("vp8",)  # Some of its packets hold reference pictures that are never shown.
 _HAS_LEADING = ("mpeg1video", "mpeg2video")  # Any picture that others begin from may have some shown before it.
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_choice
-
-__all__ = ["check_single_clip", "is_grey", "on_white", "to_pixels", "with_channels"]
+from kvdiff.diffusion.transforms.pixels import to_pixels as nearest_pixels
 
 
 def check_single_clip(name: str, clip: Any) -> np.ndarray:
@@ -42,7 +41,7 @@ def to_pixels(clip: np.ndarray) -> np.ndarray:
     clip = np.asarray(clip)
     if clip.dtype == np.uint8:
         return clip
-    return np.round((np.clip(clip, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    return nearest_pixels(clip)
 
 
 def is_grey(clip: np.ndarray) -> bool:

@@ -25,8 +25,6 @@ from kvdiff.media.opening import ANYWHERE
 from kvdiff.media.reading import ClipRequest
 from kvdiff.media.worker import READY
 
-__all__ = ["ClipReader"]
-
 _MAX_HEAD = 2**16
 
 
@@ -88,9 +86,9 @@ class ClipReader:
             if worker is None or not worker.is_alive():
                 worker = self._start()
             return worker.read(request)
-        except (VideoError, ImportError):  # The answer was complete.
+        except (VideoError, ImportError):  # The reply was complete.
             raise
-        except BaseException as error:  # The rest of an answer may still lie in the pipe.
+        except BaseException as error:  # The rest of a reply may still lie in the pipe.
             if worker is not None:
                 self._running.discard(worker)
                 worker.stop()
@@ -107,7 +105,7 @@ class ClipReader:
 
 
 class _WorkerError(Exception):
-    """The worker's answers ended."""
+    """The worker's replies ended."""
 
 
 class _Worker:
@@ -178,7 +176,7 @@ class _Worker:
             raise VideoError(request.path, head["error"])
         shape, num_times = tuple(map(int, head["shape"])), int(head["times"])
         if math.prod(shape) > self._limits.clip_bytes or num_times > self._limits.frames:
-            raise _WorkerError(f"the decoder answered with {shape} pixels and {num_times} frames, past the limits")
+            raise _WorkerError(f"the decoder returned {shape} pixels and {num_times} frames, past the limits")
         times = np.frombuffer(self._exactly(8 * num_times), "<f8")
         frames = np.frombuffer(self._exactly(math.prod(shape)), np.uint8).reshape(shape)
         facts = ClipFacts(**head["facts"])

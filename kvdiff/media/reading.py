@@ -21,16 +21,6 @@ from kvdiff.media.pixels import with_channels
 from kvdiff.media.scaling import FrameScaler, check_size
 from kvdiff.media.stills import read_stills
 
-__all__ = [
-    "ClipRequest",
-    "TimedClips",
-    "decode_clip",
-    "num_clips",
-    "read_clip",
-    "read_clips",
-    "read_timed_clips",
-]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipRequest:

@@ -13,8 +13,6 @@ from kvdiff.media.libraries import import_av
 from kvdiff.media.orientation import Orientation, orientation_of
 from kvdiff.media.pixels import on_white
 
-__all__ = ["FrameScaler", "check_size"]
-
 
 def check_size(name: str, size: Any) -> tuple[int, int]:
     """Return `size` as (height, width), two integers >= 1; a single integer stands for both."""

@@ -18,8 +18,6 @@ from kvdiff.media.opening import STILLS, is_litter, open_regular
 from kvdiff.media.pixels import on_white
 from kvdiff.media.scaling import FrameScaler
 
-__all__ = ["list_stills", "natural_key", "read_stills"]
-
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _DIGITS = re.compile("([0-9]+)")
 _DEEP = re.compile(";(10|12|14|16|32|64)")

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-__all__ = ["check_whole"]
-
 
 def check_whole(demuxer: str, file: BinaryIO) -> None:
     """Raise ValueError where a file ends before its time; leave it at its beginning.

@@ -1,6 +1,6 @@
 """A process that decodes clips for `ClipReader`, and that may crash, hang or be killed without harm to anyone.
 
-It reads requests, one line of JSON each, from standard input. It answers on standard output with one line of JSON and
+It reads requests, one line of JSON each, from standard input. It replies on standard output with one line of JSON and
 the raw bytes of the times and pixels that the line announces: nothing that a subverted decoder could make its reader
 execute.
 """
@@ -21,16 +21,14 @@ from kvdiff.media.libraries import import_av
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.reading import ClipRequest, decode_clip
 
-__all__ = ["READY", "main"]
-
 READY = b"ready\n"
-"""The first answer, once a request can be taken."""
+"""The first reply, once a request can be taken."""
 
 
 def main() -> None:
-    """Answer requests until standard input ends."""
+    """Reply to requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "wb") as null:  # Whatever a decoder prints must not get between the answers.
+    with open(os.devnull, "wb") as null:  # Whatever a decoder prints must not get between the replies.
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
     limits = ReadLimits(**json.loads(sys.stdin.buffer.readline()))

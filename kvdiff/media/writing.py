@@ -17,8 +17,6 @@ from kvdiff.media.layout import enlarge, grid
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
 
-__all__ = ["WRITABLE", "check_writable", "encode_clip", "encode_png", "write_clip", "write_clips"]
-
 WRITABLE = (".npy", ".gif", ".mp4", ".webm")
 """The suffixes that `write_clip` knows."""
 

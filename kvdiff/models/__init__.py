@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
-    from kvdiff.models.denoiser import DenoiserContract, condition_inputs
-    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder
-    from kvdiff.models.factorised_unet3d import FactorisedUNet3D
-    from kvdiff.models.frame_autoencoder import FrameAutoencoder
-    from kvdiff.models.loading import load_autoencoder, load_model
-    from kvdiff.models.recipes import Recipe, recipe_named
-    from kvdiff.models.torch_weights import load_torch_weights
-    from kvdiff.models.unet3d import UNet3D
-    from kvdiff.models.video_autoencoder import VideoAutoencoder
-    from kvdiff.models.video_diffusion import VideoDiffusion
+    from kvdiff.models.denoiser import DenoiserContract as DenoiserContract, condition_inputs as condition_inputs
+    from kvdiff.models.diffusers_autoencoder import load_diffusers_autoencoder as load_diffusers_autoencoder
+    from kvdiff.models.factorised_unet3d import FactorisedUNet3D as FactorisedUNet3D
+    from kvdiff.models.frame_autoencoder import FrameAutoencoder as FrameAutoencoder
+    from kvdiff.models.loading import load_autoencoder as load_autoencoder, load_model as load_model
+    from kvdiff.models.recipes import Recipe as Recipe, recipe_named as recipe_named
+    from kvdiff.models.torch_weights import load_torch_weights as load_torch_weights
+    from kvdiff.models.unet3d import UNet3D as UNet3D
+    from kvdiff.models.video_autoencoder import VideoAutoencoder as VideoAutoencoder
+    from kvdiff.models.video_diffusion import VideoDiffusion as VideoDiffusion
 
 _HOMES = {
     "DenoiserContract": "denoiser",
@@ -37,20 +37,6 @@ _HOMES = {
     "recipe_named": "recipes",
 }
 
-__all__ = [
-    "DenoiserContract",
-    "FactorisedUNet3D",
-    "FrameAutoencoder",
-    "Recipe",
-    "UNet3D",
-    "VideoAutoencoder",
-    "VideoDiffusion",
-    "condition_inputs",
-    "load_autoencoder",
-    "load_diffusers_autoencoder",
-    "load_model",
-    "load_torch_weights",
-    "recipe_named",
-]
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -14,8 +14,6 @@ from kvdiff.layers.folded_conv3d import FoldedConv3D
 from kvdiff.layers.frame_block import FrameBlock
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 
-__all__ = ["AutoencoderShape"]
-
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderShape:

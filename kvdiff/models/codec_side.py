@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["CodecSide"]
-
 
 class CodecSide(keras.layers.Layer):
     """Encodes x_0 to standardised latents, or decodes them.

@@ -12,8 +12,6 @@ import keras
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 
-__all__ = ["EXPORTS", "DenoiserContract", "condition_inputs", "export_signature", "input_shapes"]
-
 EXPORTS = {
     "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
     "litert": "kvdiff.export.export_litert",
@@ -24,7 +22,7 @@ EXPORTS = {
 
 @dataclasses.dataclass(frozen=True)
 class DenoiserContract:
-    """What a denoiser takes and answers.
+    """What a denoiser takes and returns.
 
     Attributes:
         conditions: what it may know besides known frames, by name.

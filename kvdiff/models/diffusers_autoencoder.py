@@ -17,8 +17,6 @@ from kvdiff.models.diffusers_networks import DiffusersShape
 from kvdiff.models.frame_autoencoder import FrameAutoencoder
 from kvdiff.models.torch_weights import read_safetensors
 
-__all__ = ["load_diffusers_autoencoder"]
-
 
 def load_diffusers_autoencoder(
     path: str | os.PathLike[str], config: Mapping[str, Any] | None = None

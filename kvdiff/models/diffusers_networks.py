@@ -12,8 +12,6 @@ from keras import layers
 from kvdiff.diffusion.checks import built_from, check_choice, check_count, check_flag, check_mapping, check_real
 from kvdiff.layers.per_frame import PictureAttention
 
-__all__ = ["DiffusersShape"]
-
 _TIME = ("AutoencoderKLTemporalDecoder", "AutoencoderKLCogVideoX", "AutoencoderKLLTXVideo", "AutoencoderKLWan")
 _EPSILON = 1e-6
 

@@ -19,8 +19,6 @@ from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
 from kvdiff.models.denoiser import condition_inputs
 
-__all__ = ["FactorisedUNet3D"]
-
 
 def FactorisedUNet3D(
     channels: int = 3,

@@ -15,8 +15,6 @@ from kvdiff.layers.latent_moments import LatentMoments
 from kvdiff.layers.per_frame import PerFrame
 from kvdiff.models.latent_model import LatentModel
 
-__all__ = ["FrameAutoencoder"]
-
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:

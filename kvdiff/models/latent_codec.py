@@ -13,8 +13,6 @@ from kvdiff.diffusion.transforms.codec import Codec, codec_from_config
 from kvdiff.diffusion.transforms.values import Values
 from kvdiff.models.latent_model import KerasCodec, LatentModel, freeze
 
-__all__ = ["autoencoder_of", "codec_of", "with_autoencoder"]
-
 
 def codec_of(codec: Any, clip: ClipSpec, values: Values) -> Codec | None:
     """The codec of a model of such clips, from what its argument `codec` may be.

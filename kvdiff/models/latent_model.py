@@ -16,8 +16,6 @@ from kvdiff.diffusion.transforms.values import Values
 from kvdiff.layers.latent_moments import LatentMoments
 from kvdiff.sampling import compiled
 
-__all__ = ["KerasCodec", "LatentModel", "freeze"]
-
 
 class LatentModel:
     """Methods that autoencoders share; a class has them beside those of `keras.Model`.

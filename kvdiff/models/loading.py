@@ -18,8 +18,6 @@ from kvdiff.training.checkpoint_facts import check_facts
 from kvdiff.training.checkpoint_file import TrainingState, read_checkpoint
 from kvdiff.training.checkpoint_folder import CheckpointFolder
 
-__all__ = ["load_autoencoder", "load_model", "newest_checkpoint"]
-
 
 def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDiffusion:
     """The model that `model.save(path)` wrote, or that of a checkpoint: network, weights, noise schedule.

@@ -17,8 +17,6 @@ from kvdiff.training.budget import Annealed
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["RECIPES", "Recipe", "mostly_known", "recipe_named", "seeded_model"]
-
 _ONE_AT_A_TIME = {"at_a_time": 1, "num_steps": 2}
 
 

@@ -17,8 +17,6 @@ from kvdiff.layers.relative_position_bias import RelativePositionBias
 from kvdiff.layers.strided_conv import FrameDownsample, FrameUpsample
 from kvdiff.layers.timestep_embedding import TimestepEmbedding
 
-__all__ = ["load_torch_weights", "read_safetensors"]
-
 
 def load_torch_weights(denoiser: keras.Model, path: str | os.PathLike[str]) -> None:
     """Fill a `FactorisedUNet3D` with the weights of `video-diffusion-pytorch` 0.7's `Unet3D`.

@@ -21,8 +21,6 @@ from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
 from kvdiff.models.denoiser import condition_inputs
 
-__all__ = ["UNet3D"]
-
 
 def UNet3D(
     channels: int = 1,

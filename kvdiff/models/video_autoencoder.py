@@ -25,8 +25,6 @@ from kvdiff.training.reconstruction_loss import ReconstructionLoss
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer
 
-__all__ = ["VideoAutoencoder"]
-
 _RATE, _WARM_UP = 5e-4, 300
 _MOST_VARIANCE, _LEAST_VARIANCE = 4.0, -20.0  # Of the logarithm.
 

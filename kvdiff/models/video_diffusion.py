@@ -31,8 +31,6 @@ from kvdiff.training.hybrid_loss import HybridLoss
 from kvdiff.training.noising import Noising
 from kvdiff.training.trainer import DiffusionTrainer
 
-__all__ = ["VideoDiffusion"]
-
 _TO_SAMPLE = (
     "To sample, call generate(num_clips), predict_frames(past), interpolate(before, after) or infill(clip, known); to "
     "train, fit(clips)"
@@ -72,7 +70,7 @@ class VideoDiffusion(DiffusionTrainer):
         independent_noise: the share of clips in which every frame has a noise level of its own, as in diffusion forcing
             (Chen et al. 2024, arXiv:2407.01392); rolling plans need it.
         condition_dropout: with a denoiser of conditions (`UNet3D(conditions=…)`), which trains on (clips, conditions):
-            the share of clips without any condition, so that `guidance` can push away from the unconditional answer;
+            the share of clips without any condition, so that `guidance` can push away from the prediction without;
             each condition is left out by itself as often again.
         loss_weight: how much each timestep counts: a name of `kvdiff.diffusion.process.weights.WEIGHTS`, or e.g.
             `{"name": "min_snr", "gamma": 5}`.

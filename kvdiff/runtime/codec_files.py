@@ -11,8 +11,6 @@ import numpy as np
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.runtime.manifest import Artefact, ArtefactError, shortened
 
-__all__ = ["SIDES", "PairCodec", "codec_file", "codec_paths", "sampler_spec"]
-
 SIDES = ("encoder", "decoder")
 """The two networks, and the keys of a manifest's section `codec`, which names the file of each."""
 

@@ -14,8 +14,6 @@ import numpy as np
 from kvdiff.diffusion.sampling.engine import Engine
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["COLUMNS", "MEMORY", "SERVED_COLUMNS", "STEP_COLUMNS", "Format", "packed_rows", "resolved"]
-
 COLUMNS = ("c_in", "c_noise", "c_skip", "c_out", "a", "std", "log_var_min", "log_var_max")
 """The columns of a step table that graphs take as an input, in this order; `b` is an input of its own. The last two are
 0 where the solver does not use a learned variance."""

@@ -15,8 +15,6 @@ from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert_file import check_litert
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
 
-__all__ = ["LITERT", "SIGNATURE", "LiteRtEngine"]
-
 SIGNATURE = "denoise"
 
 

@@ -1,4 +1,4 @@
-"""What a LiteRT file is made of, looked at before the interpreter opens it."""
+"""What a LiteRT file contains, looked at before the interpreter opens it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 from kvdiff.diffusion.limits import MAX_CLIP
 from kvdiff.runtime.manifest import ArtefactError, shortened
-
-__all__ = ["check_litert"]
 
 _FOREIGN = ("CUSTOM", "DELEGATE", "STABLEHLO_CUSTOM_CALL")
 """Operators that are code of somebody else's, TensorFlow's among it ("flex"), where the host has loaded it."""

@@ -10,18 +10,6 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "SEAL",
-    "ArtefactError",
-    "canonical_json",
-    "is_a",
-    "read_manifest",
-    "sealed",
-    "shortened",
-]
-
 FORMAT = "kvdiff-artefact"
 FORMAT_VERSION = 1
 SEAL = "manifest_sha256"

@@ -1,8 +1,8 @@
-"""What an ONNX file is made of, looked at before ONNX Runtime opens it.
+"""What an ONNX file contains, looked at before ONNX Runtime opens it.
 
-The runtime opens whatever file a tensor says its data lie in, runs a loop as often as it is told, and knows operators
-that load compiled engines from disk. So the whole file is read, with the graphs inside its nodes and the tensors inside
-those: all that protobuf holds, not what a search for bytes would find.
+The runtime opens whatever file a tensor says its data lie in, runs a loop as often as the file says, and knows
+operators that load compiled engines from disk. So the whole file is read, with the graphs inside its nodes and the
+tensors inside those: all that protobuf holds, not what a search for bytes would find.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import numpy as np
 from kvdiff.runtime.manifest import Artefact, ArtefactError, shortened
 from kvdiff.runtime.protobuf import Reader, Span, WireError
 
-__all__ = ["MAX_ITERATIONS", "SCHEMA", "OnnxFile", "check_network", "check_onnx", "read_onnx"]
-
 MAX_ITERATIONS = 2**16
 """The most iterations that a loop, with the loops around it, may have by a constant of the file."""
 
 _MAX_DEPTH = 16
-_MAX_STEPS = 64  # From a number back to what it is made of.
+_MAX_STEPS = 64  # From a number back to its parts.
 _MAX_BYTES = 2**31 - 1  # Protobuf's own limit.
 _LEAF = ""
 _EXTERNAL = ("location", "offset", "length", "checksum")
@@ -231,7 +229,7 @@ class _Walk:
         return max(numbers) if numbers and min(numbers) >= 0 else None
 
     def _place(self, places: Sequence[Span]) -> None:
-        """Note the file of a tensor's data; of an entry given twice, both count."""
+        """Note the file of a tensor's data; of an entry that stands twice, both count."""
         found: dict[str, list[str]] = {name: [] for name in _EXTERNAL}
         for place in places:
             entry = dict.fromkeys((1, 2), "")

@@ -27,17 +27,6 @@ from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.saved_model import SAVED_MODEL, newest_version
 from kvdiff.runtime.web import WEB
 
-__all__ = [
-    "FORMATS",
-    "FusedOrtSampler",
-    "LiteRtSampler",
-    "OrtSampler",
-    "SavedModelSampler",
-    "choose",
-    "find_artefacts",
-    "open_sampler",
-]
-
 FORMATS: dict[str, Format] = {each.name: each for each in (ONNX, LITERT, ONNX_SAMPLER, SAVED_MODEL, WEB)}
 """The formats by name; of several in a folder, the first that this machine can run is opened."""
 

@@ -20,8 +20,6 @@ from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical
 from kvdiff.runtime.onnx_file import check_network, check_onnx
 from kvdiff.runtime.ort_device import STEP, DeviceLoop
 
-__all__ = ["ONNX", "OrtEngine", "Provider", "artefact_session", "open_session"]
-
 _GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 Provider = str | tuple[str, dict[str, Any]]

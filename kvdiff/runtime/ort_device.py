@@ -16,8 +16,6 @@ from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.solvers.step_table import Row, StepTable
 from kvdiff.runtime.format import MEMORY, STEP_COLUMNS
 
-__all__ = ["STEP", "DeviceLoop"]
-
 STEP = pathlib.Path(__file__).with_name("step.onnx")
 
 BOUNDS = ("low", "high")

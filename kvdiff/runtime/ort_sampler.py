@@ -16,8 +16,6 @@ from kvdiff.runtime.format import COLUMNS, MEMORY, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact
 from kvdiff.runtime.ort import ONNX, Provider, artefact_session
 
-__all__ = ["ONNX_SAMPLER", "FusedOrtEngine"]
-
 
 class FusedOrtEngine:
     """Runs a graph that `kvdiff.export.export_onnx_sampler` wrote: the loop runs inside ONNX Runtime.

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from typing import Protocol
 
-__all__ = ["Content", "Reader", "Span", "WireError"]
-
 MAX_FIELDS = 4 * 2**20
 """How many fields of one file are read, which takes seconds; a network of a thousand layers has some ten thousand."""
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from kvdiff.diffusion.checks import check_count, check_flag, check_path
 
-__all__ = ["CPU", "cuda", "tensorrt"]
-
 CPU = "CPUExecutionProvider"
 
 

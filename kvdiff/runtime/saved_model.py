@@ -19,8 +19,6 @@ from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact, ArtefactError
 from kvdiff.runtime.saved_model_file import check_loaded, check_saved_model
 
-__all__ = ["SAVED_MODEL", "SavedModelEngine", "newest_version", "table_inputs", "versions"]
-
 
 class SavedModelEngine(DenoiserEngine):
     """Runs a version that `kvdiff.export.export_saved_model` wrote, without Keras.

@@ -1,4 +1,4 @@
-"""What a SavedModel is made of, looked at before TensorFlow opens it, and whether what opens is what its manifest says.
+"""What a SavedModel contains, looked at before TensorFlow opens it, and whether what opens is what its manifest says.
 
 A SavedModel is a program. Its functions may read and write files, and some run while it is loaded; so every operator of
 every function must be one that only computes, and nothing else in the folder may be what TensorFlow reads.
@@ -15,8 +15,6 @@ from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.limits import MAX_CLIP, MAX_TIMESTEPS
 from kvdiff.runtime.manifest import Artefact, ArtefactError, canonical_json, shortened
 from kvdiff.runtime.tensorflow_operators import COMPUTING, SAVING
-
-__all__ = ["FILE", "SAMPLER", "axes_of", "check_loaded", "check_saved_model"]
 
 FILE = "saved_model.pb"
 SAMPLER = "sampler"

@@ -1,13 +1,11 @@
-"""The operators that a SavedModel may be made of: those that compute, and touch nothing but tensors and its variables.
+"""The operators that a SavedModel may contain: those that compute, and touch nothing but tensors and its variables.
 
 TensorFlow has some 1,500 others. Among them are those that read and write files, call Python, reach other machines, map
-a file as a constant, or hand out memory as it was left. What networks are made of is here, with gradients that
+a file as a constant, or hand out memory as it was left. What networks consist of is here, with gradients that
 exported layers carry along.
 """
 
 from __future__ import annotations
-
-__all__ = ["COMPUTING", "SAVING"]
 
 _NAMES = """
 Abs AccumulateNV2 Acos Acosh Add AddN AddV2 AdjustContrastv2 AdjustHue AdjustSaturation All Angle Any ApproxTopK

@@ -1,4 +1,4 @@
-"""The inputs and outputs that a manifest describes: read with bounds, and held to what a sampler sends and takes."""
+"""The inputs and outputs that a manifest describes: read with bounds, compared with what a sampler sends and takes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.process.clip_spec import ClipSpec
-
-__all__ = ["check_tensors", "shapes_of"]
 
 _MAX_TENSORS, _MAX_NAME, _MAX_AXES, _MAX_SIZE = 1024, 256, 8, 2**31
 

@@ -9,8 +9,6 @@ from kvdiff.runtime.format import Format
 from kvdiff.runtime.manifest import Artefact
 from kvdiff.runtime.ort_sampler import ONNX_SAMPLER, FusedOrtEngine
 
-__all__ = ["WEB"]
-
 
 def web_engine(artefact: Artefact, **options: Any) -> FusedOrtEngine:
     """The engine of the page's graph, by ONNX Runtime; options as of `FusedOrtEngine`."""

@@ -11,8 +11,6 @@ from typing import Any
 
 from kvdiff.system import __version__
 
-__all__ = ["machine", "versions"]
-
 PACKAGES = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
 """What kvdiff computes with."""
 

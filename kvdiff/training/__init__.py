@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
-    from kvdiff.training.averaged_muon import AveragedMuon
-    from kvdiff.training.averaging import averaged
-    from kvdiff.training.batches import ClipBatches
-    from kvdiff.training.budget import Annealed, StepBudget
-    from kvdiff.training.checkpoint import TrainingCheckpoint
-    from kvdiff.training.distillation import ProgressiveDistillation, distillation_stages
-    from kvdiff.training.fused_adam import FusedAdam
-    from kvdiff.training.hybrid_loss import HybridLoss
-    from kvdiff.training.posthoc_ema import PostHocEMA, assign_ema
-    from kvdiff.training.previews import Previews, SampleMonitor
-    from kvdiff.training.reconstruction_loss import ReconstructionLoss
-    from kvdiff.training.run_record import RunRecord, Throughput
-    from kvdiff.training.timesteps import ImportanceSampling
+    from kvdiff.training.averaged_muon import AveragedMuon as AveragedMuon
+    from kvdiff.training.averaging import averaged as averaged
+    from kvdiff.training.batches import ClipBatches as ClipBatches
+    from kvdiff.training.budget import Annealed as Annealed, StepBudget as StepBudget
+    from kvdiff.training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
+    from kvdiff.training.distillation import (
+        ProgressiveDistillation as ProgressiveDistillation,
+        distillation_stages as distillation_stages,
+    )
+    from kvdiff.training.fused_adam import FusedAdam as FusedAdam
+    from kvdiff.training.hybrid_loss import HybridLoss as HybridLoss
+    from kvdiff.training.posthoc_ema import PostHocEMA as PostHocEMA, assign_ema as assign_ema
+    from kvdiff.training.previews import Previews as Previews, SampleMonitor as SampleMonitor
+    from kvdiff.training.reconstruction_loss import ReconstructionLoss as ReconstructionLoss
+    from kvdiff.training.run_record import RunRecord as RunRecord, Throughput as Throughput
+    from kvdiff.training.timesteps import ImportanceSampling as ImportanceSampling
 
 _HOMES = {
     "Annealed": "budget",
@@ -45,25 +48,6 @@ _HOMES = {
     "distillation_stages": "distillation",
 }
 
-__all__ = [
-    "Annealed",
-    "AveragedMuon",
-    "ClipBatches",
-    "FusedAdam",
-    "HybridLoss",
-    "ImportanceSampling",
-    "PostHocEMA",
-    "Previews",
-    "ProgressiveDistillation",
-    "ReconstructionLoss",
-    "RunRecord",
-    "SampleMonitor",
-    "StepBudget",
-    "Throughput",
-    "TrainingCheckpoint",
-    "assign_ema",
-    "averaged",
-    "distillation_stages",
-]
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["built", "made", "named"]
-
 _Built = TypeVar("_Built")
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["AveragedMuon"]
-
 
 @keras.saving.register_keras_serializable(package="kvdiff")
 class AveragedMuon(keras.optimizers.Muon):

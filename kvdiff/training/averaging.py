@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["RawWeights", "averaged", "averages"]
-
 
 def averages(optimizer: Any) -> list[Any]:
     """The optimizer's averages of the trainable variables, in their order; empty where it keeps none (yet)."""
@@ -71,7 +69,7 @@ class RawWeights(keras.callbacks.Callback):
         self.deliver()
 
     def deliver(self) -> None:
-        """Leave the averages in the model, where its training has made some."""
+        """Leave the averages in the model, where its training keeps some."""
         means = averages(self.model.optimizer) if self._is_training else []
         self._is_training = False
         if means:

@@ -12,8 +12,6 @@ from keras import ops
 from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.process.noise import ORDER, uniform
 
-__all__ = ["ClipBatches", "pass_order"]
-
 
 def pass_order(xp: Any, seed: int, number: Any, num_clips: int, batch_size: int) -> Any:
     """Which clips the batches of the `number`-th pass hold: int [num_clips // batch_size, batch_size], no clip twice.

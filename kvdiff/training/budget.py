@@ -13,8 +13,6 @@ from keras import ops
 from kvdiff.diffusion.checks import check_count, check_real
 from kvdiff.training.replicas import updates_done
 
-__all__ = ["Annealed", "StepBudget", "seconds_a_step"]
-
 _TIMED = 5  # After the first step, which is traced.
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["get_state", "pack", "set_state", "unpack"]
-
 _ARRAY = "__array__"
 _MEMORY = ("best", "best_epoch", "best_weights", "cooldown_counter", "stopped_epoch", "wait")
 """What Keras' callbacks count with. Not all attributes: the sign of `min_delta` is turned once in every `fit`."""
@@ -50,7 +48,7 @@ def pack(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
 
 
 def unpack(value: Any, arrays: Any) -> Any:
-    """What `pack` was given, tuples as lists."""
+    """What `pack` received, tuples as lists."""
     if isinstance(value, dict):
         if set(value) == {_ARRAY}:
             return arrays[value[_ARRAY]]

@@ -21,8 +21,6 @@ from kvdiff.training.cluster import num_workers
 from kvdiff.training.interruption import Interruption
 from kvdiff.training.model_state import check_same, described, gathered, put_back
 
-__all__ = ["TrainingCheckpoint"]
-
 _EPOCH_IS_OVER = object()
 """What `model.stop_training` holds when an epoch that was resumed half-way is over: true, yet nobody's wish to stop."""
 

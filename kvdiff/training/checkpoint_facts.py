@@ -10,8 +10,6 @@ from typing import Any
 
 from kvdiff.training.checkpoint_file import DamagedCheckpointError
 
-__all__ = ["check_data", "check_facts", "check_place", "comparable", "differences", "network_differences"]
-
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "step": int,
     "epoch": int,

@@ -18,8 +18,6 @@ import numpy as np
 from kvdiff.media import flush
 from kvdiff.runtime.manifest import SEAL, sealed
 
-__all__ = ["DamagedCheckpointError", "TrainingState", "read_checkpoint", "sync_folder", "write_checkpoint"]
-
 FORMAT = "kvdiff-training-checkpoint"
 FORMAT_VERSION = 1
 _MANIFEST = "manifest"

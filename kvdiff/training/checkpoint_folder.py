@@ -13,8 +13,6 @@ from typing import Any
 from kvdiff.diffusion.checks import check_count
 from kvdiff.training.checkpoint_file import DamagedCheckpointError, TrainingState, read_checkpoint, write_checkpoint
 
-__all__ = ["CheckpointFolder"]
-
 _NAME = re.compile(r"step-(\d{10})\.npz")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL, errno.EPERM)
@@ -24,7 +22,7 @@ class CheckpointFolder:
     """`step-0000000042.npz`, … in a folder, newest last.
 
     Args:
-        folder: made by `lock` if need be.
+        folder: created by `lock` if need be.
         keep: how many checkpoints stay.
     """
 

@@ -11,8 +11,6 @@ from keras import ops
 from kvdiff.diffusion.transforms.values import Pixels, Values
 from kvdiff.training.data_checks import check_range, in_range
 
-__all__ = ["check_clips", "checked_clips", "limited"]
-
 _AXES = ("height", "width", "channels")
 
 

@@ -6,8 +6,6 @@ import json
 import os
 from typing import Any
 
-__all__ = ["num_workers", "training_strategy", "worker_number"]
-
 
 def training_strategy() -> Any:
     """The `tf.distribute` strategy for what is there; build and compile the model in its `scope()`.

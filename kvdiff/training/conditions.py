@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops
@@ -16,8 +16,6 @@ from kvdiff.diffusion.transforms.values import Values
 NoiseKey = tuple[Any, int, Any, Any]
 """(xp, seed, training step, sample numbers), the first arguments of `kvdiff.diffusion.process.noise.uniform`."""
 
-__all__ = ["NoiseKey", "training_conditions"]
-
 
 def training_conditions(
     conditions: Mapping[str, Condition], given: Any, x_0: Any, where: NoiseKey, dropout: float, values: Values
@@ -26,7 +24,7 @@ def training_conditions(
 
     Args:
         conditions: the denoiser's, by name.
-        given: the data's: {name: array [batch, …]}, or the array alone where only one must be given. Conditions that
+        given: the data's: {name: array [batch, …]}, or the array alone where only one is needed. Conditions that
             come from clips may be left out.
         x_0: the clips, [batch, frames, height, width, channels].
         where: which noise to draw.
@@ -39,6 +37,7 @@ def training_conditions(
     inputs: dict[str, Any] = {}
     for name, condition in conditions.items():
         inputs[name] = condition.training_value(ops, given.get(name), x_0, values)
+        _check_shape(name, inputs[name].shape, (x_0.shape[0], *condition.shape(x_0.shape[1], tuple(x_0.shape[2:]))))
         if condition.has_noise:
             inputs |= _noisy(name, condition, inputs[name], where)
     if names := optional_names(conditions):
@@ -65,6 +64,14 @@ def _by_name(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
     if unknown := sorted(set(given) - set(conditions)):
         raise ValueError(f"VideoDiffusion: expected conditions among {sorted(conditions)}. Received: {unknown}")
     return dict(given)
+
+
+def _check_shape(name: str, shape: Sequence[int | None], expected: Sequence[int | None]) -> None:
+    """Raise ValueError where a condition's array has another static shape; None is not known yet."""
+    sizes = zip(shape, expected, strict=False)
+    if len(shape) != len(expected) or any(None not in pair and pair[0] != pair[1] for pair in sizes):
+        wanted = ", ".join("batch" if axis == 0 else str(size) for axis, size in enumerate(expected))
+        raise ValueError(f"condition `{name}`: expected shape [{wanted}]. Received: {list(shape)}")
 
 
 def _noisy(name: str, condition: Any, clip: Any, where: NoiseKey) -> dict[str, Any]:

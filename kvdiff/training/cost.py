@@ -6,8 +6,6 @@ import dataclasses
 
 from kvdiff.diffusion.checks import check_count, check_real
 
-__all__ = ["TrainingCost", "allreduce_seconds", "training_cost"]
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingCost:

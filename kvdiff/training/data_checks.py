@@ -13,8 +13,6 @@ from keras import ops
 
 from kvdiff.training.replicas import updates_done
 
-__all__ = ["FIRST_BATCHES", "by_sample", "check_range", "in_range", "naming_the_batch", "single_input"]
-
 FIRST_BATCHES = 8
 """How many batches of a `fit` are looked at where a graph has no assertions: with XLA, and on other backends."""
 

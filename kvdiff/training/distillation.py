@@ -31,8 +31,6 @@ from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.trainer import DiffusionTrainer
 
-__all__ = ["ProgressiveDistillation", "distillation_stages"]
-
 
 @keras.saving.register_keras_serializable(package="kvdiff")
 class ProgressiveDistillation(DiffusionTrainer):
@@ -59,7 +57,7 @@ class ProgressiveDistillation(DiffusionTrainer):
             arXiv:2210.03142, for one weight); clips without conditions are not.
 
     Attributes:
-        teacher, student: a copy each of the given model; the teacher's is frozen.
+        teacher, student: a copy each of the model; the teacher's is frozen.
         sampling: the keywords with which the student samples on the grid that it is trained on.
     """
 
@@ -191,7 +189,7 @@ def _copy(model: keras.Model) -> keras.Model:
 def _pairs_of_rows(teacher: keras.Model, num_steps: int) -> tuple[list[Row], np.ndarray]:
     """The teacher's two rows for every step of the student, and the first one's share in the student's D.
 
-    Rows' fields are [num_steps, 2, 1, 1, 1] and the share is [num_steps, 2]: for a frame to make, and for a known one.
+    Rows' fields are [num_steps, 2, 1, 1, 1] and the share is [num_steps, 2]: for a generated frame, and a known one.
     """
     schedule, prediction = teacher.forward_diffusion.schedule, teacher.forward_diffusion.prediction
     table = step_table(schedule, prediction, solver="ddim", num_steps=2 * num_steps, spacing="trailing")

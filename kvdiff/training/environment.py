@@ -13,8 +13,6 @@ from typing import Any
 from kvdiff.media import write_bytes
 from kvdiff.system.environment import machine, versions
 
-__all__ = ["arithmetic", "warning_if_unwritten", "write_json"]
-
 
 def arithmetic() -> dict[str, Any]:
     """What decides the last bits of a computation: versions, and how many threads share it."""

@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["FusedAdam"]
-
 
 @keras.saving.register_keras_serializable(package="kvdiff")
 class FusedAdam(keras.optimizers.Adam):
@@ -19,7 +17,7 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        """Update every variable; the scalars that all updates share are made once, and passed on as the rate."""
+        """Update every variable; the scalars that all updates share are computed once, and passed on as the rate."""
         rate = self._shared(learning_rate) if self._is_fused() else learning_rate
         super()._backend_update_step(grads, trainable_variables, rate)
 

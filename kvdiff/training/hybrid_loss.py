@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
-
-__all__ = ["NUM_COEFFICIENTS", "HybridLoss"]
+from kvdiff.diffusion.transforms.pixels import HALF_RANGE, levels
 
 NUM_COEFFICIENTS = 5
 """b, log_var_min, log_var_max, c_out and whether it is timestep 0: the last channels of the target."""
@@ -59,8 +58,8 @@ class HybridLoss(keras.losses.Loss):
         divergence = tfd.kl_divergence(posterior, tfd.Normal(b * error, std))
         # Pixels are the integers 0 … 255; each owns the interval of half a step around it.
         # `QuantizedDistribution` gives integer k the interval (k - 1, k], so the mean moves by half a step down.
-        decoder = tfd.Normal(127.5 * (x_0 + error + 1.0) - 0.5, 127.5 * std)
-        pixels = ops.round(127.5 * (x_0 + 1.0))
+        decoder = tfd.Normal(levels(x_0 + error) - 0.5, HALF_RANGE * std)
+        pixels = ops.round(levels(x_0))
         likelihood = tfd.QuantizedDistribution(decoder, low=0.0, high=255.0).log_prob(pixels)
         return ops.where(is_first > 0.5, -likelihood, divergence) / math.log(2.0)
 

@@ -6,8 +6,6 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["Interruption"]
-
 
 class Interruption:
     """Between `listen` and `restore`, the first SIGTERM or SIGINT is noted; a second one acts as if nothing listened.

@@ -16,8 +16,6 @@ from kvdiff.training.checkpoint_facts import comparable, differences, network_di
 from kvdiff.training.checkpoint_file import TrainingState
 from kvdiff.training.environment import arithmetic
 
-__all__ = ["check_same", "described", "gathered", "put_back"]
-
 
 def described(model: keras.Model) -> dict[str, Any]:
     """What decides the training besides data, weights and callbacks, as it is chosen at the beginning; JSON-able."""
@@ -106,7 +104,7 @@ def _variables(model: keras.Model) -> dict[str, Any]:
 
 
 def _chosen_rate(optimizer: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
-    """The learning rate's variable, where the optimizer was made with another rate than that of the checkpoint."""
+    """The learning rate's variable, where the optimizer was created with another rate than that of the checkpoint."""
     rates = [_config(serialized).get("learning_rate") for serialized in (before, now)]
     if rates[0] == rates[1] or not isinstance(rates[1], float):  # A schedule is no variable.
         return None

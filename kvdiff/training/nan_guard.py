@@ -11,8 +11,6 @@ import keras
 
 from kvdiff.training.replicas import updates_done
 
-__all__ = ["FiniteLoss", "finite_or_stop", "naming_the_step"]
-
 _MARK = "the gradients of this update are not finite"
 
 

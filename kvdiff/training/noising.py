@@ -26,8 +26,6 @@ from kvdiff.training.data_checks import by_sample, check_range, in_range
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
 
-__all__ = ["Noising", "parts_of"]
-
 
 class Noising:
     """Draws what a training batch of a model is: a pure function of (seed, step, sample number).
@@ -110,7 +108,7 @@ class Noising:
         return inputs, target, (share * weight)[:, :, None, None] * by_sample(sample_weight, batch)
 
     def _timesteps(self, where: NoiseKey, known: Any, frames: Any) -> tuple[Any, Any]:
-        """(timesteps int [batch, frames], bool: frames that are shown clean): one a clip, unless frames differ."""
+        """(timesteps int [batch, frames], bool: frames that stay clean): one a clip, unless frames differ."""
         drawn = uniform(*where, 4 + frames, TIMESTEP)
         timestep, clean = ops.broadcast_to(self.timestep_draw(drawn[:, :1]), ops.shape(known)), known
         if self.spec.independent_noise:

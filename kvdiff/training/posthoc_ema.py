@@ -37,8 +37,6 @@ from kvdiff.training.checkpoint_file import (
 from kvdiff.training.environment import warning_if_unwritten
 from kvdiff.training.replicas import updates_done
 
-__all__ = ["PostHocEMA", "assign_ema", "profile_coefficients", "profile_power"]
-
 _MAX_SIGMA_REL = 12.0**-0.5  # Of gamma = 0, the plain mean of all steps.
 _NAME = re.compile(r"ema-(\d{10})\.npz")
 
@@ -72,7 +70,7 @@ def profile_coefficients(steps: np.ndarray, powers: np.ndarray, step: int, power
 
 
 class PostHocEMA(keras.callbacks.Callback):
-    """Keeps two power-function averages of the weights, and snapshots of them from which others are made.
+    """Keeps two power-function averages of the weights, and snapshots of them from which others are computed.
 
     ```python
     ema = kvdiff.training.PostHocEMA("runs/mine/ema", every=1000)
@@ -156,7 +154,7 @@ class PostHocEMA(keras.callbacks.Callback):
 def assign_ema(
     model: keras.Model, folder: str | os.PathLike[str], sigma_rel: float, *, step: int | None = None
 ) -> keras.Model:
-    """Give `model` the average of relative standard deviation `sigma_rel`, made from `PostHocEMA`'s snapshots.
+    """Give `model` the average of relative standard deviation `sigma_rel`, computed from `PostHocEMA`'s snapshots.
 
     Args:
         model: of the trained network.

@@ -11,12 +11,11 @@ import keras
 import numpy as np
 
 from kvdiff.diffusion.checks import check_count
+from kvdiff.diffusion.transforms.values import PIXELS
 from kvdiff.media import encode_clip, enlarge, grid, to_pixels, write_bytes
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.training.averaging import averaged
 from kvdiff.training.environment import warning_if_unwritten
-
-__all__ = ["Previews", "SampleMonitor", "nearest_distances", "pairwise_distances"]
 
 
 class Previews(keras.callbacks.Callback):
@@ -75,7 +74,7 @@ class Previews(keras.callbacks.Callback):
             rows = [self.model.generate(self.num_clips, **self.sampling)]
             if self.past is not None:
                 future = self.model.predict_frames(self.past, **self.sampling)
-                rows.append(np.concatenate([_floats(self.past), future], axis=1)[:, : rows[0].shape[1]])
+                rows.append(np.concatenate([PIXELS.encode(self.past), future], axis=1)[:, : rows[0].shape[1]])
         clips = enlarge(np.concatenate([to_pixels(row) for row in rows]), self.scale)
         sheet = encode_clip(grid(list(clips), self.num_clips), ".gif")
         with warning_if_unwritten(f"preview of epoch {epoch + 1}"):
@@ -107,7 +106,7 @@ class SampleMonitor(keras.callbacks.Callback):
 
     - `diversity`: the root mean square distance between two generated clips over that between two training clips. 1 is
       as diverse as the data; towards 0 the samples collapse.
-    - `nearest`: the mean distance of a generated clip to the nearest training clip over that of a unseen clip. 1 is
+    - `nearest`: the mean distance of a generated clip to the nearest training clip over that of an unseen clip. 1 is
       as far from the training clips as new data; towards 0 the samples are copies of them.
 
     Distances are between pixels: they tell copies and collapse, not quality.
@@ -162,9 +161,4 @@ def _checked(name: str, clips: Any, at_least: int = 1) -> np.ndarray:
 
 
 def _flat(clips: np.ndarray) -> np.ndarray:
-    return _floats(clips).reshape(len(clips), -1)
-
-
-def _floats(clips: np.ndarray) -> np.ndarray:
-    clips = np.asarray(clips)
-    return clips.astype(np.float32) / np.float32(127.5) - 1 if clips.dtype == np.uint8 else clips.astype(np.float32)
+    return PIXELS.encode(clips).reshape(len(clips), -1)

@@ -9,8 +9,6 @@ from keras import ops
 
 from kvdiff.diffusion.checks import check_choice, check_real
 
-__all__ = ["ReconstructionLoss"]
-
 _OF = {"mse": ops.square, "mae": ops.abs}
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["sample_numbers", "sum_over_replicas", "updates_done"]
-
 
 def _replica() -> Any:
     """The context of this replica, None where there is but one (or no TensorFlow)."""
@@ -52,5 +50,5 @@ def sum_over_replicas(tensors: Sequence[Any]) -> list[Any]:
 
 
 def updates_done(model: keras.Model) -> int:
-    """How many updates the optimizer has made; `int` does not read a variable that every replica has."""
+    """How many updates the optimizer has done; `int` does not read a variable that every replica has."""
     return int(ops.convert_to_numpy(model.optimizer.iterations))

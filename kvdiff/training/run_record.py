@@ -19,15 +19,13 @@ from kvdiff.system.environment import machine
 from kvdiff.training.environment import arithmetic, warning_if_unwritten, write_json
 from kvdiff.training.replicas import updates_done
 
-__all__ = ["RunRecord", "Throughput", "peak_memory_mib"]
-
 
 class Throughput(keras.callbacks.Callback):
     """Adds `seconds`, `clips_per_second` and `peak_memory_mib` of the process to every epoch's logs.
 
     Callbacks after it see them: the progress bar, `RunRecord`, `keras.callbacks.TensorBoard`. Seconds are those of
     training steps alone, without validation and other callbacks at the epoch's end, and in an epoch that went on after
-    a crash those before it too, where a `TrainingCheckpoint` was given this callback.
+    a crash those before it too, where a `TrainingCheckpoint` has this callback.
 
     Args:
         batch_size: clips a step, on all devices together.
@@ -71,7 +69,7 @@ class Throughput(keras.callbacks.Callback):
 class RunRecord(keras.callbacks.Callback):
     """Writes `config.json`, `environment.json` and `metrics.csv`, a row an epoch, into a folder.
 
-    Given to a `TrainingCheckpoint` too, it keeps one row an epoch however often the training was cut off. A row that
+    In a `TrainingCheckpoint` too, it keeps one row an epoch however often the training was cut off. A row that
     cannot be written, on a full disk for example, is warned of, and written with the next.
 
     Args:

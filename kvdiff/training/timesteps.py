@@ -13,8 +13,6 @@ from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.process.timestep_sampling import TimestepDistribution, by_loss, timestep_distribution, uniform
 
-__all__ = ["ImportanceSampling", "TimestepDraw"]
-
 
 class TimestepDraw:
     """Draws timesteps from uniform numbers, and says by what to weigh their losses.

@@ -15,8 +15,6 @@ from kvdiff.training.data_checks import FIRST_BATCHES, naming_the_batch, single_
 from kvdiff.training.nan_guard import FiniteLoss, finite_or_stop, naming_the_step
 from kvdiff.training.replicas import sample_numbers
 
-__all__ = ["DiffusionTrainer"]
-
 
 class DiffusionTrainer(keras.Model):
     """`compile`, `fit` and `evaluate` for a diffusion model; subclasses say what a training example is.
@@ -235,7 +233,7 @@ class DiffusionTrainer(keras.Model):
         batch = self.noised(self.blank_batch(), 0)
         loss = self._compile_loss
         if self._compile_metrics is None and loss is not None and not loss.built:
-            loss.build(batch[1], batch[1])  # Keras would trace the whole network to see what it answers.
+            loss.build(batch[1], batch[1])  # Keras would trace the whole network to see what it returns.
         super()._symbolic_build(data_batch=batch)
 
 

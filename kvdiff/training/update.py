@@ -1,6 +1,6 @@
 """One training step in TensorFlow: the gradient of the whole global batch first, and then one update.
 
-Keras' own step gives the optimizer what one replica made of its gradients, so it clips them, looks for an overflow and
+Keras' own step gives the optimizer what one replica computed, so it clips them, looks for an overflow and
 counts accumulation steps before it knows the others'. Here the optimizer sees only the sum over all samples, however
 they were spread over replicas and over parts of a batch.
 """
@@ -15,8 +15,6 @@ import tensorflow as tf
 
 from kvdiff.layers.sample_dropout import dropout_keys
 from kvdiff.training.replicas import sum_over_replicas
-
-__all__ = ["distributed_function", "leave_reduction_to_us", "mean_gradients"]
 
 
 def mean_gradients(model: keras.Model, batch: tuple[Any, ...], parts: int) -> list[Any]:

@@ -17,8 +17,6 @@ from kvdiff.diffusion.transforms.values import PIXELS
 from kvdiff.web.tables import Tables
 from kvdiff.web.windows import ORDERS, TASKS, cases
 
-__all__ = ["Actions", "described"]
-
 FORMAT_VERSION = 1
 _UNBOUNDED = (-2.5, 2.5)
 """What is drawn black and white of values without bounds, which have about unit variance."""

@@ -14,8 +14,6 @@ import numpy as np
 
 from kvdiff.web.ort_web import FOLDER, OrtWeb
 
-__all__ = ["PAGE", "index_of", "npy", "page_files", "write_gallery", "write_page"]
-
 PAGE = pathlib.Path(__file__).with_name("page")
 """The folder of the page's own files."""
 _GALLERY = PAGE / "gallery.html"

@@ -18,8 +18,6 @@ from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.web.tables import table_of
 from kvdiff.web.windows import TASKS
 
-__all__ = ["Asked", "Limits", "LiveSampler"]
-
 _HEAD = 4  # Bytes that say how long the JSON before the numbers is.
 _MOST_DRAWS = 2**31
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from kvdiff.diffusion.checks import check_path
 
-__all__ = ["CDN", "ORT_WEB_VERSION", "OrtWeb", "find_ort_web"]
-
 ORT_WEB_VERSION = "1.30.0"
 CDN = "cdn"
 """In place of a folder: the browser takes the files from a content delivery network, by their digests."""

@@ -25,8 +25,6 @@ from kvdiff.web.description import described
 from kvdiff.web.folder import index_of, npy, page_files
 from kvdiff.web.live import LiveSampler
 
-__all__ = ["LOOPBACK", "PageServer"]
-
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PATIENCE = 0.2  # Seconds between two looks at whether somebody still waits.

@@ -13,8 +13,6 @@ from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.runtime.format import COLUMNS, MEMORY, packed_rows
 
-__all__ = ["NUM_STEPS", "SHOWN", "Tables", "table_of"]
-
 SHOWN = ("dpmpp_2m_sde", "dpmpp_2m", "unipc", "ddim", "heun")
 """The solvers that a page offers besides the model's own."""
 NUM_STEPS = (1, 2, 3, 5, 10, 20, 50)

@@ -12,8 +12,6 @@ from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window
 from kvdiff.diffusion.tasks.plans import plan_for
 
-__all__ = ["LENGTHS", "ORDERS", "TASKS", "cases"]
-
 TASKS = ("predict", "interpolate", "generate", "rollout")
 """The tasks of a page, in the order of its tabs."""
 LENGTHS = (2, 4, 8)

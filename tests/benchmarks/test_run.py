@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import __main__ as program
-from tests.benchmarks import denoiser_call, train_step
+from tests.benchmarks import __main__ as program, denoiser_call, train_step
 from tests.benchmarks.parity import ParityError, check_parity
 from tests.benchmarks.session import Options, Session
 from tests.benchmarks.workers import ROOT

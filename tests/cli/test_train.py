@@ -14,7 +14,10 @@ import pytest
 pytest.importorskip("typer")
 
 import kvdiff
+from kvdiff.cli.bad_files import advice_on_bad_files
+from kvdiff.data.bad_files import BadFiles
 from kvdiff.diffusion import ClipSpec
+from kvdiff.media import VideoError
 from tests.test_cli import call, refused
 from tests.training.trainings import tiny_denoiser
 
@@ -225,3 +228,20 @@ def test_minutes_and_epochs_are_one_too_many(clips, tmp_path):
 def test_an_unknown_recipe_is_refused_by_name(clips, tmp_path):
     line = refused("train", clips, "-o", tmp_path / "run", *SIZE, "--recipe", "huge")
     assert "--recipe`: expected one of" in line and "Received: 'huge'" in line
+
+
+def test_a_bad_file_comes_with_what_to_do_about_it(clips, tmp_path):
+    (tmp_path / "bad.npy").write_text("no array")
+    said = refused("train", clips / "a.npy", tmp_path / "bad.npy", "-o", tmp_path / "run", *SIZE)
+    assert f"{tmp_path / 'bad.npy'}: " in said and "--skip-bad" in said and f"kvdiff data inspect {tmp_path}" in said
+
+
+def test_a_bad_file_is_named_where_tensorflow_hides_it():
+    bad_files = BadFiles(2)
+    with pytest.raises(VideoError, match="cut off"):
+        bad_files.add("a", VideoError("a.gif", "cut off"))
+    advice = r"a.gif: cut off. `kvdiff data inspect .*` lists every bad file; --skip-bad leaves them out"
+    with pytest.raises(VideoError, match=advice), advice_on_bad_files(bad_files):
+        raise RuntimeError("graph execution error")
+    with pytest.raises(RuntimeError, match="another"), advice_on_bad_files(BadFiles(2)):
+        raise RuntimeError("another")

@@ -100,6 +100,22 @@ def test_no_error_names_an_argument_that_the_command_line_lacks(monkeypatch):
     )
 
 
+def test_an_error_that_nobody_foresaw_says_where_it_came_from(monkeypatch):
+    """One of the package names what it expected; another's text alone would tell nobody where to look."""
+
+    def exporter(*_):
+        return len(5)
+
+    monkeypatch.setattr("kvdiff.cli.export.load_keras", exporter)
+    result = CliRunner().invoke(app, ["export", "run"])
+    where = rf"TypeError in {re.escape(__file__)}, line \d+; KVDIFF_DEBUG=1 shows how it came there"
+    assert re.fullmatch(rf"Error: object of type 'int' has no len\(\) \({where}\)\n", result.output), result.output
+    assert result.exit_code == 2
+    monkeypatch.setenv("KVDIFF_DEBUG", "1")
+    raised = CliRunner().invoke(app, ["export", "run"]).exception
+    assert isinstance(raised, TypeError) and raised.__traceback__ is not None
+
+
 def test_a_file_is_no_folder_to_inspect(tmp_path):
     path = media.write_clip(tmp_path / "a.npy", np.zeros((1, 2, 2, 1), np.uint8))
     result = CliRunner().invoke(app, ["data", "inspect", str(path)])

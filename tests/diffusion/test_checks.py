@@ -91,7 +91,7 @@ def test_known_is_spread_over_the_batch() -> None:
         (
             [[True] * 3, [False] * 3],
             ValueError,
-            "`known`: expected at least one frame to make in every clip. Received: all",
+            "`known`: expected at least one frame to generate in every clip. Received: all",
         ),
     ],
 )

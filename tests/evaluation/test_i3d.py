@@ -13,8 +13,7 @@ import pickle
 import numpy as np
 import pytest
 
-from kvdiff.evaluation import estimate_frechet, frechet_distance
-from kvdiff.evaluation import i3d_weights as weights
+from kvdiff.evaluation import estimate_frechet, frechet_distance, i3d_weights as weights
 from kvdiff.evaluation.i3d_weights import find_i3d_weights, load_arrays, read_i3d_weights
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvdiff.runtime import ArtefactError, OrtSampler, open_sampler
-from kvdiff.runtime import manifest as manifest_module
+from kvdiff.runtime import ArtefactError, OrtSampler, manifest as manifest_module, open_sampler
 from kvdiff.runtime.manifest import file_record, load_folder, manifest_path, sealed
 from tests.runtime.handmade import SAMPLER
 

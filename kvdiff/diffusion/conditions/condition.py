@@ -21,8 +21,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array
 from kvdiff.diffusion.transforms.values import Values
 
-__all__ = ["CONDITION_MASK", "Condition", "FrameShape", "extremes", "names_of", "noise_input", "optional_names"]
-
 CONDITION_MASK = "told"
 """The denoiser's input that says which conditions are present, float32 [batch, conditions]; so named in every file."""
 
@@ -38,7 +36,7 @@ class Condition(abc.ABC):
     per_frame: ClassVar[bool] = False
     """Whether the array's second axis is frames, so that a window of a long video takes its own."""
     is_always_present: ClassVar[bool] = False
-    """Whether there is a value even where nobody gave one, so that it cannot be absent."""
+    """Whether there is a value even where nobody named one, so that it cannot be absent."""
     tells_time: ClassVar[bool] = False
     """Whether it says when frames were taken, so that a window may have gaps."""
     has_noise: ClassVar[bool] = False
@@ -53,7 +51,7 @@ class Condition(abc.ABC):
     # Values.
 
     def default(self, frames: int, frame_shape: FrameShape) -> np.ndarray:
-        """The array of one clip where the condition is not given."""
+        """The array of one clip where the condition is absent."""
         return np.zeros(self.shape(frames, frame_shape), self.dtype)
 
     def example(self, rng: np.random.Generator, batch: int, frames: int, frame_shape: FrameShape) -> np.ndarray:
@@ -84,8 +82,13 @@ class Condition(abc.ABC):
         return value
 
     def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
-        """The array for a training batch: the data's `value`; None where there is none, but `comes_from_clips` x_0."""
-        return xp.cast(value, self.dtype)
+        """The array for a training batch: the data's `value`; None where there is none, but `comes_from_clips` x_0.
+
+        A number a clip may come as [batch, 1] too, as Keras' tools shape it.
+        """
+        value = xp.cast(value, self.dtype)
+        is_column = tuple(value.shape[1:]) == (1,) and not self.shape(None, (None, None, 1))
+        return xp.reshape(value, (-1,)) if is_column else value
 
     def in_range(self, xp: Any, value: Any) -> Any:
         """`value` moved to where the network cannot fail on it: a server has no other way to treat a bad row."""
@@ -100,16 +103,28 @@ class Condition(abc.ABC):
 
     @property
     def num_features(self) -> int:
-        """How many rows the map of `embedding` has."""
-        raise NotImplementedError
+        """How many numbers `features` has, a clip or a frame: by default those of the array's last axis, or one."""
+        return (1, *self.shape(None, (None, None, 1))[self.per_frame :])[-1]
 
     def features(self, xp: Any, inputs: Mapping[str, Any], name: str) -> Any:
         """The numbers that a linear map reads, float32 [batch, num_features], or [batch, frames, num_features]."""
-        return xp.cast(inputs[name], "float32")
+        value = xp.cast(inputs[name], "float32")
+        return xp.expand_dims(value, -1) if len(value.shape) == 1 + self.per_frame else value
 
     def embedding(self, xp: Any, inputs: Mapping[str, Any], name: str, weights: Any) -> Any:
-        """[batch, frames or 1, units] by the map `weights` [num_features, units]; `name` is that of its input."""
-        vectors = xp.matmul(self.features(xp, inputs, name), weights)
+        """[batch, frames or 1, units] by the map `weights` [num_features, units]; `name` is that of its input.
+
+        Raises:
+            ValueError: `features` of another shape than a subclass says.
+        """
+        features = self.features(xp, inputs, name)
+        if len(features.shape) not in (2, 3) or features.shape[-1] != self.num_features:
+            count = self.num_features
+            raise ValueError(
+                f"condition `{name}`: expected {type(self).__name__}.features of shape [batch, {count}] or "
+                f"[batch, frames, {count}], {count} being its `num_features`. Received: {list(features.shape)}"
+            )
+        vectors = xp.matmul(features, weights)
         return vectors if len(vectors.shape) == 3 else vectors[:, None, :]
 
     @property

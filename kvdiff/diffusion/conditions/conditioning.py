@@ -14,8 +14,6 @@ from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.process.noise import AUGMENTATION, video_noise
 from kvdiff.diffusion.transforms.values import PIXELS, Values
 
-__all__ = ["Conditioning", "augmented", "guided_output"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conditioning:
@@ -50,7 +48,7 @@ class Conditioning:
     ) -> Conditioning:
         """Check what a user gave for clips of `clip_shape` [batch, frames, height, width, channels].
 
-        Conditions that are not given are absent. `augmentation` is the noise label of conditions that have noise.
+        Conditions that are not named are absent. `augmentation` is the noise label of conditions that have noise.
         """
         optional(check_mapping, "conditions", given, wanted="arrays")
         check_real("augmentation", augmentation, above=0.0, below=1.0, closed=True)
@@ -73,7 +71,7 @@ class Conditioning:
             inputs[CONDITION_MASK] = np.tile(np.array([name in given for name in names], np.float32), (batch, 1))
         weight = _check_guidance(guidance, batch)
         if weight is not None and not inputs.get(CONDITION_MASK, np.zeros(1)).any():
-            raise ValueError(f"`guidance`: expected 1 where no condition is given to guide by. Received: {guidance}")
+            raise ValueError(f"`guidance`: expected 1 where there is no condition to guide by. Received: {guidance}")
         interval = check_interval("guidance_interval", guidance_interval)
         check_real("guidance_rescale", guidance_rescale, above=0.0, below=1.0, closed=True)
         return cls(conditions, inputs, weight, interval, guidance_rescale)

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["guided", "rescaled"]
-
 
 def guided(main: Any, guide: Any, guidance: Any) -> Any:
     """F_guide + guidance (F_main - F_guide): 0 is the guide, 1 the main denoiser, above 1 is guidance."""

@@ -14,8 +14,6 @@ from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.codec import reduced
 from kvdiff.diffusion.transforms.values import Values
 
-__all__ = ["ClassLabel", "ClipVector", "FrameTimes", "FrameVectors", "LowResolution"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassLabel(Condition):
@@ -43,10 +41,6 @@ class ClassLabel(Condition):
             raise TypeError(f"{wanted}. Received: dtype {value.dtype}")
         if value.min() < 0 or value.max() >= self.num_classes:
             raise ValueError(f"{wanted}. Received: {extremes(value)}")
-
-    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
-        """The data's labels, [batch] or [batch, 1]."""
-        return xp.reshape(xp.cast(value, self.dtype), (-1,))
 
     def in_range(self, xp: Any, value: Any) -> Any:
         """The nearest class: a row of no class would be an error for every row of the batch."""
@@ -77,11 +71,6 @@ class ClipVector(Condition):
         """A vector a clip."""
         return (self.size,)
 
-    @property
-    def num_features(self) -> int:
-        """The vector's."""
-        return self.size
-
 
 @dataclasses.dataclass(frozen=True)
 class FrameVectors(Condition):
@@ -98,11 +87,6 @@ class FrameVectors(Condition):
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
         """A vector a frame."""
         return (frames, self.size)
-
-    @property
-    def num_features(self) -> int:
-        """The vectors'."""
-        return self.size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,6 @@ from typing import Any
 from kvdiff.diffusion.checks import check_count, check_real, check_words, optional
 from kvdiff.diffusion.limits import MAX_CLIP
 
-__all__ = ["ClipSpec"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ClipSpec:

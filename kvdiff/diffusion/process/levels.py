@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PATHS", "NoiseLevels", "from_label", "from_logsnr", "half_logsnr", "noise_label", "on_path", "path_of"]
-
 PATHS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "vp": np.hypot,
     "flow": np.add,

@@ -15,23 +15,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = [
-    "AUGMENTATION",
-    "CONDITION",
-    "CONTEXT",
-    "EPS",
-    "MASK",
-    "ORDER",
-    "SAMPLING",
-    "TIMESTEP",
-    "WINDOW",
-    "keep_mask",
-    "normal",
-    "threefry",
-    "uniform",
-    "video_noise",
-]
-
 # What a draw is for. Streams of one (seed, step, sample) are independent of each other.
 EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION, WINDOW = range(9)
 
@@ -48,7 +31,7 @@ def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[A
     def u32(value: int) -> Any:
         return xp.array(value, dtype="uint32")
 
-    # Made once: in a graph each is an operation, and this is in every training step's.
+    # Computed once: in a graph each is an operation, and this is in every training step's.
     rotations = [[(u32(bits), u32(32 - bits)) for bits in four] for four in _ROTATIONS]
     keys = (key[0], key[1], xp.bitwise_xor(xp.bitwise_xor(key[0], key[1]), u32(_PARITY)))
     x0, x1 = counter[0] + keys[0], counter[1] + keys[1]

@@ -10,8 +10,6 @@ from kvdiff.diffusion.process.schedules import NoiseSchedule
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_schedules"]
-
 
 def plot_schedules(schedules: Mapping[str, NoiseSchedule]) -> Figure:
     """A figure of three panels, a line a schedule: `plot_schedules({"cosine": cosine(1000)}).savefig("cosine.svg")`.

@@ -15,8 +15,6 @@ import numpy as np
 from kvdiff.diffusion.checks import built_from, check_choice, check_real
 from kvdiff.diffusion.process.levels import noise_label
 
-__all__ = ["PREDICTIONS", "Preconditioning", "Prediction", "noise_label"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Preconditioning:
@@ -110,7 +108,7 @@ class Prediction:
         return Preconditioning(c_in, noise_label(alpha, sigma), c_skip, c_out)
 
     def target_coefficients(self, alpha: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(p, q) such that the raw network's exact answer is F = p x_0 + q eps: equation (6).
+        """(p, q) such that the raw network's exact output is F = p x_0 + q eps: equation (6).
 
         Solving (5) for F with D = x_0 and x_t = alpha x_0 + sigma eps; needs sigma > 0.
         """

@@ -11,8 +11,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_kind, check_real
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
-__all__ = ["TimestepDistribution", "by_loss", "lognormal", "timestep_distribution", "uniform"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TimestepDistribution:

@@ -15,8 +15,6 @@ from kvdiff.diffusion.checks import check_choice, check_kind, check_real
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
-__all__ = ["WEIGHTS", "edm", "loss_weights", "min_snr", "simple", "snr", "variational"]
-
 
 def simple(schedule: NoiseSchedule, prediction: Prediction) -> np.ndarray:
     """1 at every timestep, whatever is predicted (Ho et al. 2020, arXiv:2006.11239, eq. 14)."""

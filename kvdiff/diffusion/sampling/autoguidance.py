@@ -12,8 +12,6 @@ from kvdiff.diffusion.conditions.guidance import guided, rescaled
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, denoise_of
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 
-__all__ = ["GuidedSampler"]
-
 
 def GuidedSampler(
     main: Sampler,
@@ -36,7 +34,7 @@ def GuidedSampler(
 
     Raises:
         ValueError: a guide for something else.
-        TypeError: an engine that answers no single network calls.
+        TypeError: an engine without single network calls.
     """
     mine, its = (_compared(check_sampler(name, each)) for name, each in (("main", main), ("guide", guide)))
     if mine != its:
@@ -59,6 +57,6 @@ def GuidedSampler(
 
 
 def _compared(sampler: Sampler) -> dict[str, Any]:
-    """What two samplers must share for their networks' answers to be comparable."""
+    """What two samplers must share for their networks' outputs to be comparable."""
     config = sampler.spec.config
     return {name: config.get(name) for name in ("clip", "values", "codec", "schedule", "prediction", "conditions")}

@@ -107,13 +107,13 @@ def bits_per_dim(
     """The variational bound of `clips`, with one draw of noise a timestep (improved-diffusion's `calc_bpd_loop`).
 
     Args:
-        sampler: any whose engine answers single network calls, of a model without a codec. Its clamp applies.
+        sampler: any whose engine has single network calls, of a model without a codec. Its clamp applies.
         clips: [batch, frames, height, width, channels], uint8 or the values that uint8 pixels scale to.
-        known: bool [frames] or [batch, frames], the frames given: the bound is of the others, given those. None by
+        known: bool [frames] or [batch, frames], the known frames: the bound is of the others, given those. None by
             default.
         variance: of the sampler: "small", "large", or "learned" where the network has the channels for it.
         conditions: what the clips are conditioned on, as in sampling: the bound is then of clips given those too. What
-            is not given is absent.
+            is not named is absent.
         seed: of the noise; timestep t draws step t of it, and clip i is sample i.
     """
     check_sampler("sampler", sampler)

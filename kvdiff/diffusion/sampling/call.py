@@ -22,8 +22,6 @@ from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.spec import MAX_KNOWN_NOISE, ModelSpec
 from kvdiff.diffusion.tasks.plan import Window, network_calls
 
-__all__ = ["Call"]
-
 _PIXELS = (..., None, None, None)
 
 

@@ -23,8 +23,6 @@ from kvdiff.diffusion.sampling.members import Members
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.transforms.codec import reduced
 
-__all__ = ["Cascade", "Spatial", "Stage", "Temporal"]
-
 _BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise", "num_members")
 """The keywords of a call that say something of one model: of what it knows, of its own windows, and of members."""
 
@@ -208,7 +206,7 @@ class Cascade:
         return self.run(clips, **sampling)
 
     def run(self, clips: np.ndarray, **sampling: Any) -> np.ndarray:
-        """Enlarge given small clips by all stages."""
+        """Enlarge small clips by all stages."""
         self._refuse_members(sampling)
         for stage in self.stages:
             clips = stage.run(clips, sampling)

@@ -1,6 +1,6 @@
 """Engines: what runs a window of video through a network, row by row of a table.
 
-An engine has one method, `run_window`. `DenoiserEngine` is the loop of everybody who can only answer single calls of
+An engine has one method, `run_window`. `DenoiserEngine` is the loop around single calls of
 the network; runtimes that run whole windows by themselves bring an engine of their own, see `kvdiff.runtime`:
 
     Sampler ──► windows of a plan ──► engine.run_window ──► rows of the table ──► network, step
@@ -21,8 +21,6 @@ from kvdiff.diffusion.sampling.constraints import Imposed, covariance_scale, imp
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import StepTable, step
 from kvdiff.diffusion.transforms.clamps import Bounds, clamp_to
-
-__all__ = ["Denoise", "DenoiserEngine", "Draws", "Engine", "check_finite", "denoise_of"]
 
 Denoise = Callable[..., Any]
 """F(noisy_clip, noise_label, inputs): the network's raw output for noisy clips [batch, frames, height, width,
@@ -141,7 +139,7 @@ def check_finite(x: np.ndarray, where: str) -> None:
     """Raise FloatingPointError unless every number of `x` is finite: a video of NaN is worth nothing to anybody."""
     if not np.isfinite(x).all():
         raise FloatingPointError(
-            f"sampling: expected finite numbers. Received: NaN or infinity after {where}. The network answers so where "
+            f"sampling: expected finite numbers. Received: NaN or infinity after {where}. A network returns them where "
             "its weights are not finite, where a condition is far from what training saw, or where float16 overflows."
         )
 

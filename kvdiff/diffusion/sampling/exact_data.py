@@ -10,8 +10,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_clip_shape
 
-__all__ = ["Affine", "ExactDenoiser", "GaussianClips", "MixtureClips", "spread_over_pixels"]
-
 Affine = tuple[np.ndarray, np.ndarray]
 _RANK_TOLERANCE = 1e-13
 

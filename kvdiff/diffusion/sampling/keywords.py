@@ -10,8 +10,6 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.solvers.by_name import DEFAULT_SOLVER
 
-__all__ = ["Keywords", "Progress", "with_defaults"]
-
 Progress = Callable[[int, int], None]
 
 

@@ -10,8 +10,6 @@ import numpy as np
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 
-__all__ = ["codec_calls", "decoded", "encoded", "watched"]
-
 
 def watched(spec: ModelSpec, report: Callable[[int], None]) -> ModelSpec:
     """A spec whose autoencoder, if it has one, reports each call of its network."""

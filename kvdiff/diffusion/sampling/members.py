@@ -13,8 +13,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["MAX_MEMBERS", "MEMBER_STRIDE", "Members"]
-
 MEMBER_STRIDE = 2**22
 """Between the sample numbers of a clip's members: how many clips may have members under one seed."""
 MAX_MEMBERS = 2**32 // MEMBER_STRIDE

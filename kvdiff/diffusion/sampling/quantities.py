@@ -10,8 +10,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 
-__all__ = ["BlockMeans", "ClipTotal", "FrameTotals", "PixelValues", "Quantity"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Quantity(abc.ABC):

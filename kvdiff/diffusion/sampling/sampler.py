@@ -17,13 +17,11 @@ import numpy as np
 from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_known
 from kvdiff.diffusion.sampling.call import Call
 from kvdiff.diffusion.sampling.engine import Engine
-from kvdiff.diffusion.sampling.keywords import Progress, with_defaults
+from kvdiff.diffusion.sampling.keywords import with_defaults
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window
 from kvdiff.diffusion.tasks.plans import frame_rate, plan_for
-
-__all__ = ["Progress", "Sampler", "check_sampler"]
 
 _PIXELS = (..., None, None, None)
 
@@ -173,7 +171,7 @@ class Sampler:
             batch_size: clips that go through the network together (32); changes memory, not results.
             progress: called as `progress(done, total)` after every network call, an autoencoder's included.
             conditions: what the clips are conditioned on, by the denoiser's names: `{"action": …}`; each an array for
-                the batch, or for one clip. A condition that is not given is absent.
+                the batch, or for one clip. A condition that is not named is absent.
             guidance: the weight of classifier-free guidance (1, none), a number or one a clip; above 1 exaggerates
                 what the conditions change.
             guidance_interval: the noise labels between which guidance acts ((0, 1)): elsewhere it costs nothing
@@ -194,7 +192,7 @@ class Sampler:
 
         Raises:
             ValueError, TypeError: an argument that is not as above; `num_members` of clips of which nothing is known.
-            FloatingPointError: the network answered with NaN or infinity.
+            FloatingPointError: the network returned NaN or infinity.
         """
         return self._fill(self.spec.checked("clip", clip), known, **sampling)
 

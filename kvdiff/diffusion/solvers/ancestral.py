@@ -11,8 +11,6 @@ from kvdiff.diffusion.process.levels import NoiseLevels
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable, StepTable
 
-__all__ = ["ddim", "ddpm", "euler", "euler_ancestral", "posterior_std"]
-
 
 def _forward_variance(levels: NoiseLevels) -> tuple[np.ndarray, np.ndarray]:
     """(alpha_ts, sigma²_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma²_ts I) between neighbours: equation (3)."""

@@ -11,8 +11,6 @@ from kvdiff.diffusion.process.schedules import NoiseSchedule
 from kvdiff.diffusion.solvers.ancestral import ddpm
 from kvdiff.diffusion.solvers.step_table import LearnedVarianceTable
 
-__all__ = ["BoundTable", "all_steps"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundTable:

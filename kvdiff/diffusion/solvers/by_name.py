@@ -19,8 +19,6 @@ from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.solvers.two_call import CoarseStepsError
 
-__all__ = ["DEFAULT_NUM_STEPS", "DEFAULT_SOLVER", "options_of", "step_table"]
-
 DEFAULT_SOLVER, DEFAULT_NUM_STEPS = "dpmpp_2m_sde", 20
 """How everything samples where nothing is named; why, is in docs/fewer-calls.md.
 

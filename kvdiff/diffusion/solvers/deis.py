@@ -10,8 +10,6 @@ from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.history import Steps
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["deis"]
-
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
 
 

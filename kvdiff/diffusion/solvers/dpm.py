@@ -14,8 +14,6 @@ from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.history import Steps
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_3m_sde"]
-
 
 def dpmpp_2m(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     """DPM-Solver++(2M), second order (Lu et al. 2022, arXiv:2211.01095, Algorithm 2). With order 1 it would be DDIM."""

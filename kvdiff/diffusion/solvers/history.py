@@ -6,8 +6,6 @@ import numpy as np
 
 from kvdiff.diffusion.process.levels import NoiseLevels
 
-__all__ = ["Steps"]
-
 
 class Steps:
     """The steps of `levels` in lambda = log(alpha/sigma).

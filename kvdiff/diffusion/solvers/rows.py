@@ -12,8 +12,6 @@ from kvdiff.diffusion.checks import check_real
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.process.schedules import NoiseSchedule
 
-__all__ = ["KnownLevel", "LearnedVarianceRow", "Row"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:

@@ -20,16 +20,6 @@ import numpy as np
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.rows import KnownLevel, LearnedVarianceRow, Row
 
-__all__ = [
-    "KnownLevel",
-    "LearnedVarianceRow",
-    "LearnedVarianceTable",
-    "Levels",
-    "Row",
-    "StepTable",
-    "step",
-]
-
 _TOLERANCE = 1e-9
 
 

@@ -16,8 +16,6 @@ from kvdiff.diffusion.process.levels import NoiseLevels, on_path, path_of
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["CoarseStepsError", "dpm_2", "edm", "heun"]
-
 
 class CoarseStepsError(ValueError):
     """Steps that are too large for the solver: more of them, or another spacing, would do."""

@@ -12,8 +12,6 @@ from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.history import Steps
 from kvdiff.diffusion.solvers.step_table import StepTable
 
-__all__ = ["unipc"]
-
 
 def unipc(levels: NoiseLevels, prediction: Prediction, *, order: int = 2, variant: str = "bh2") -> StepTable:
     """UniPC for the predicted x_0 (Zhao et al. 2023, arXiv:2302.04867, Algorithms 5 to 8); order `order` + 1 at best.

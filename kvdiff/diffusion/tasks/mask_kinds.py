@@ -16,8 +16,6 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_count, optional, received
 from kvdiff.diffusion.limits import MAX_CLIP
 
-__all__ = ["Block", "Ends", "Every", "First", "FrameMask", "Gap", "Last", "Nothing", "Subset"]
-
 
 @dataclasses.dataclass(frozen=True)
 class FrameMask(abc.ABC):

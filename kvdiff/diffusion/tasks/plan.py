@@ -9,8 +9,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_count, check_kind, check_known
 
-__all__ = ["Plan", "Window", "network_calls"]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Window:

@@ -13,8 +13,6 @@ from kvdiff.diffusion.checks import check_count, check_kind
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.padding import whole
 
-__all__ = ["FACTORS", "FRAMES_AT_A_TIME", "Autoencoder", "CodecNetwork"]
-
 FACTORS = (2, 4, 8)
 """By how much an autoencoder may shrink height and width."""
 FRAMES_AT_A_TIME = 16

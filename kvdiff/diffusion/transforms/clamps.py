@@ -9,8 +9,6 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_real
 
-__all__ = ["Bounds", "clamp_to", "dynamic"]
-
 Bounds = tuple[float, float] | None
 """(lowest, highest) value, or None for values without bounds: latents and standardised fields."""
 

@@ -13,8 +13,6 @@ from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.diffusion.transforms.clamps import Bounds
 
-__all__ = ["CODECS", "AveragePool", "Codec", "check_codec", "codec_from_config", "enlarged", "reduced"]
-
 
 class Codec(Protocol):
     """Between x_0 in the values of a clip and the latent clip on which the network works."""

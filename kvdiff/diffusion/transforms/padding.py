@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cropped", "padded", "whole"]
-
 
 def whole(size: int, multiple: int) -> int:
     """The smallest multiple of `multiple` that is at least `size`."""

@@ -17,8 +17,7 @@ import numpy as np
 from kvdiff.diffusion.checks import built_from, check_array, check_choice, check_kind, check_real, unit_range
 from kvdiff.diffusion.limits import MAX_VALUE
 from kvdiff.diffusion.transforms.clamps import Bounds
-
-__all__ = ["PIXELS", "VALUES", "Linear", "Pixels", "Unbounded", "Values", "values_from_config"]
+from kvdiff.diffusion.transforms.pixels import as_type, from_pixels
 
 _SLACK = 1e-4  # Of the range: what rounding may add.
 
@@ -109,8 +108,8 @@ class Pixels(Values):
     def encode(self, clip: Any, xp: Any = np) -> Any:
         """Scale uint8, leave floats as they are."""
         if "uint8" in str(clip.dtype):
-            return _float32(xp, clip) / np.float32(127.5) - np.float32(1.0)
-        return _float32(xp, clip)
+            return from_pixels(clip, xp)
+        return as_type(xp, clip, "float32")
 
     def decode(self, x_0: Any, xp: Any = np) -> Any:
         """Floats in [-1, 1], as they are."""
@@ -145,7 +144,8 @@ class Linear(Values):
 
     def encode(self, clip: Any, xp: Any = np) -> Any:
         """From [low, high] to [-1, 1]."""
-        return (_float32(xp, clip) - np.float32(self.low)) * np.float32(2.0 / (self.high - self.low)) - np.float32(1.0)
+        above = as_type(xp, clip, "float32") - np.float32(self.low)
+        return above * np.float32(2.0 / (self.high - self.low)) - np.float32(1.0)
 
     def decode(self, x_0: Any, xp: Any = np) -> Any:
         """From [-1, 1] to [low, high]."""
@@ -179,7 +179,3 @@ def values_from_config(config: Mapping[str, Any] | Values) -> Values:
     arguments = dict(check_kind("values", config, Mapping, "values, e.g. Pixels(), or their `config`"))
     kind = check_choice("values", arguments.pop("values", None), VALUES)
     return built_from("values", arguments, VALUES[kind])
-
-
-def _float32(xp: Any, array: Any) -> Any:
-    return xp.cast(array, "float32") if hasattr(xp, "cast") else np.asarray(array).astype(np.float32)

@@ -177,7 +177,7 @@ def test_everything_goes_to_the_device() -> None:
         (dict(guidance="much"), TypeError, "`guidance`: expected a number, or one for each clip. Received: 'much'"),
         (dict(guidance=-0.1), ValueError, "`guidance`: expected finite weights >= 0. Received: -0.1"),
         (dict(guidance=[1, 1, 1, np.nan]), ValueError, "`guidance`: expected finite weights >= 0."),
-        (dict(given={}, guidance=2), ValueError, "`guidance`: expected 1 where no condition is given to guide by."),
+        (dict(given={}, guidance=2), ValueError, "`guidance`: expected 1 where there is no condition to guide by."),
         (dict(guidance=2, guidance_rescale=1.1), ValueError, "`guidance_rescale`: .* Received: 1.1"),
         (dict(guidance=2, guidance_interval=(0.5, 0.4)), ValueError, "`guidance_interval`: .* Received: 0.4"),
         (dict(augmentation=0.4), ValueError, "`augmentation`: expected a number in .*0.3.* Received: 0.4"),
@@ -189,5 +189,5 @@ def test_clear_errors(keywords, error, message: str) -> None:
 
 
 def test_a_condition_that_is_always_present_is_nothing_to_guide_by() -> None:
-    with pytest.raises(ValueError, match="`guidance`: expected 1 where no condition is given"):
+    with pytest.raises(ValueError, match="`guidance`: expected 1 where there is no condition"):
         Conditioning.of({"when": FrameTimes()}, {"when": np.arange(5.0)}, SHAPE, guidance=2.0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kvdiff.diffusion import NoiseSchedule, Prediction, StepTable, oracle, step_table
 from kvdiff.diffusion.process.predictions import PREDICTIONS
