@@ -92,8 +92,8 @@ def moving_digits(
     start = rng.uniform(0.0, room, (num_clips, 2)) if room else np.zeros((num_clips, 2))
     positions = start[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
     places, clips = _bounced(positions, room), np.empty((num_clips, num_frames, size, size, 1), np.uint8)
-    for start in range(0, num_clips, _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
+    for number in range(0, num_clips, _AT_ONCE):
+        some = slice(number, number + _AT_ONCE)
         frames = _render(digits[some], places[some], size, digit_size)
         clips[some] = np.round(np.clip(frames, 0.0, 1.0) * 255.0)[..., None]
     return (clips, labels[chosen]) if return_labels else clips
