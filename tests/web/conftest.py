@@ -42,13 +42,20 @@ def model() -> Any:
     return kvdiff.load_model(SHIPPED, compile=False)
 
 
+def digits(model: Any, count: int) -> Any:
+    """Clips such as the model's, that it never saw."""
+    import kvdiff
+
+    clip = model.spec.clip
+    return kvdiff.data.moving_digits(count, num_frames=clip.num_frames, size=clip.height, split="test", seed=5)
+
+
 @pytest.fixture(scope="session")
 def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of its page."""
-    import kvdiff
     from kvdiff.export import export_web
 
-    clips = kvdiff.data.moving_digits(3, seed=5)
+    clips = digits(model, 3)
     return export_web(model, tmp_path_factory.mktemp("page") / "moving_digits" / "web", examples=clips)
 
 
