@@ -103,5 +103,4 @@ def _card(page: pathlib.Path) -> str:
     facts += ", to be played" if spec["actions"] else ""
     megabytes = sum(path.stat().st_size for path in page.glob("*.onnx")) / 1e6
     name, link = html.escape(spec["name"]), html.escape(page.name)
-    poster = f'<img src="{link}/poster.gif" alt="">' if (page / "poster.gif").is_file() else ""
-    return f'<li><a href="{link}/">{poster}<strong>{name}</strong><span>{facts}; {megabytes:.0f} MB</span></a></li>'
+    return f'<li><a href="{link}/"><strong>{name}</strong><span>{facts}; {megabytes:.0f} MB</span></a></li>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import json
@@ -108,11 +107,6 @@ def find_ort_web(place: str | os.PathLike[str] | None = None, *, webgpu: bool = 
     for file in ort_web.files:
         _check_file(file, ort_web._digests[file.name])
     return ort_web
-
-
-def integrity(digest: str) -> str:
-    """A SHA-256 as HTML's `integrity` has it."""
-    return f"sha256-{base64.b64encode(bytes.fromhex(digest)).decode()}"
 
 
 def _is_package(folder: pathlib.Path) -> bool:

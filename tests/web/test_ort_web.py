@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvdiff.web import CDN, ORT_WEB_VERSION, find_ort_web
-from kvdiff.web.ort_web import VARIABLE, integrity
+from kvdiff.web.ort_web import VARIABLE
 from tests.web.models import npm_folder
 
 
@@ -40,7 +40,7 @@ def test_the_network_serves_it_only_when_asked() -> None:
     for files in (found.config["wasm"], found.config["webgpu"]):
         for file in files:
             assert file["url"].startswith(found.origin) and f"@{ORT_WEB_VERSION}/" in file["url"]
-            assert len(bytes.fromhex(file["sha256"])) == 32 and integrity(file["sha256"]).startswith("sha256-")
+            assert len(bytes.fromhex(file["sha256"])) == 32
 
 
 def test_what_is_not_there_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
