@@ -27,6 +27,7 @@ from kvdiff.web.live import LiveSampler
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_MOST_DISCARDED = 2**26  # Bytes of a request that is refused.
 _PATIENCE = 0.2  # Seconds between two looks at whether somebody still waits.
 
 
@@ -130,17 +131,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """A window, or frames to encode."""
         act = {"/api/window": self._window, "/api/encode": self._encode}.get(self.path)
         length = self.headers.get("Content-Length", "")
-        self.close_connection = True  # What is refused is not read to its end.
+        self.close_connection = True
+        most = self.server.live.most_bytes
         if not (self._own_host() and self._same_origin() and self._allowed()):
-            return self._refuse(HTTPStatus.FORBIDDEN, "the token is missing or wrong")
+            return self._refuse_unread(HTTPStatus.FORBIDDEN, "the token is missing or wrong")
         if act is None:
-            return self._refuse(HTTPStatus.NOT_FOUND, "no such action")
-        if not length.isdecimal() or int(length) > self.server.live.most_bytes:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {self.server.live.most_bytes} bytes")
+            return self._refuse_unread(HTTPStatus.NOT_FOUND, "no such action")
+        if not length.isdecimal() or int(length) > most:
+            return self._refuse_unread(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {most} bytes")
         if self.headers.get("Content-Type") != "application/octet-stream":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/octet-stream")
+            return self._refuse_unread(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/octet-stream")
         if not self.server.waiting.acquire(blocking=False):
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait already")
+            return self._refuse_unread(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait already")
         try:
             act(self.rfile.read(int(length)))
         except (GoneError, ConnectionError, TimeoutError):
@@ -216,6 +218,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._send(why.encode(), "text/plain; charset=utf-8", status)
+
+    def _refuse_unread(self, status: HTTPStatus, why: str) -> None:
+        """Refuse a request without its body, of which some is read: a sender that is cut off never sees the answer."""
+        length = self.headers.get("Content-Length", "")
+        left = min(int(length), _MOST_DISCARDED) if length.isdecimal() else 0
+        while left > 0 and (part := self.rfile.read(min(left, 2**16))):
+            left -= len(part)
+        self._refuse(status, why)
 
     def _chunk(self, parts: Iterable[bytes]) -> None:
         """A part of an answer whose length nobody knows yet; an empty one ends it."""
