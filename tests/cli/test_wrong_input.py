@@ -125,18 +125,18 @@ def test_a_file_is_no_folder_to_inspect(tmp_path):
 # Help.
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "data inspect"])
+@pytest.mark.parametrize("name", [*COMMANDS, "data inspect", "data prepare"])
 def test_the_example_in_the_help_is_valid(name):
     """It is parsed, not run: every argument and option in it exists, and none is missing."""
     group, _, inner = name.partition(" ")
     command = COMMANDS[group].commands[inner] if inner else COMMANDS[group]
     if hasattr(command, "commands"):
-        assert set(command.commands) == {"inspect"}
+        assert set(command.commands) == {"inspect", "prepare"}
         return
     text = CliRunner().invoke(app, [*name.split(), "--help"]).output
-    example = re.search(r"Example: (kvdiff [^,\n]*(?:,[^ \n][^,\n]*)*)", text)
+    example = re.search(r"Example: (kvdiff .*?)\n *\n", text, re.DOTALL)  # Help breaks a long one over lines.
     assert example is not None, text
-    words = shlex.split(example[1])
+    words = shlex.split(" ".join(example[1].split()).split(", ")[0])
     assert words[1 : 1 + len(name.split())] == name.split()
     command.make_context(name, words[1 + len(name.split()) :])
 

@@ -51,5 +51,5 @@ def test_serialises_parameters_not_arrays():
 
 
 def test_a_schedule_that_cannot_be_rebuilt_is_refused():
-    with pytest.raises(ValueError, match="`schedule`: expected one made by .* Received: one with config {}"):
+    with pytest.raises(ValueError, match="`schedule`: expected one from .* Received: one with config {}"):
         ForwardDiffusion(NoiseSchedule.from_betas(np.full(10, 0.1)))
