@@ -141,7 +141,7 @@ def train(
     It trains on all GPUs of the machine; on a cluster, run it on every worker, with TF_CONFIG set and RUN in a folder
     that all share. Several workers end at once when interrupted, and go on from their newest checkpoint.
 
-    Example: kvdiff train my_videos --size 64 --recipe tiny --minutes 10 -o saved_models/my_clips
+    Example: kvdiff train my_videos --minutes 60 -o saved_models/my_clips
     """
     began = time.monotonic()
     check_numbers(channels=channels, size=size, width=width)
