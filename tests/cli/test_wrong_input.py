@@ -136,7 +136,7 @@ def test_the_example_in_the_help_is_valid(name):
     text = CliRunner().invoke(app, [*name.split(), "--help"]).output
     example = re.search(r"Example: (kvdiff .*?)\n *\n", text, re.DOTALL)  # Help breaks a long one over lines.
     assert example is not None, text
-    words = shlex.split(" ".join(example[1].split()).split(", ")[0])
+    words = shlex.split(" ".join(re.sub(r"-\n +", "-", example[1]).split()).split(", ")[0])
     assert words[1 : 1 + len(name.split())] == name.split()
     command.make_context(name, words[1 + len(name.split()) :])
 

@@ -194,7 +194,7 @@ def test_clear_errors(bright_and_dark, every_kind):
         of_class(model, 0.5)
     with pytest.raises(ValueError, match="`conditions`: expected names among .*brightness.* Received: .*'label'"):
         model.generate(1, conditions={"label": 1})
-    with pytest.raises(ValueError, match="`guidance`: expected 1 where no condition is given"):
+    with pytest.raises(ValueError, match="`guidance`: expected 1 where there is no condition"):
         model.generate(1, guidance=2.0)
     with pytest.raises(ValueError, match="`guidance`: expected a number, or one for each of the 2 clips"):
         of_class(model, 1, 2, guidance=[1.0, 2.0, 3.0])
