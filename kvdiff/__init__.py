@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kvdiff.models.unet3d import UNet3D as UNet3D
     from kvdiff.models.video_autoencoder import VideoAutoencoder as VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion as VideoDiffusion
+    from kvdiff.models.video_transformer import VideoTransformer as VideoTransformer
 
 _HOMES = {
     "FactorisedUNet3D": "models.factorised_unet3d",
@@ -51,6 +52,7 @@ _HOMES = {
     "UNet3D": "models.unet3d",
     "VideoAutoencoder": "models.video_autoencoder",
     "VideoDiffusion": "models.video_diffusion",
+    "VideoTransformer": "models.video_transformer",
     "load_autoencoder": "models.loading",
     "load_diffusers_autoencoder": "models.diffusers_autoencoder",
     "load_model": "models.loading",

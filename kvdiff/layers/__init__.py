@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvdiff.system.lazy import lazily
 
 if TYPE_CHECKING:
+    from kvdiff.layers.adaptive_norm import AdaptiveNorm as AdaptiveNorm
     from kvdiff.layers.attention import VideoAttention as VideoAttention
     from kvdiff.layers.condition_concatenation import ConditionConcatenation as ConditionConcatenation
     from kvdiff.layers.condition_embedding import ConditionEmbedding as ConditionEmbedding
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
     from kvdiff.layers.relative_position_bias import RelativePositionBias as RelativePositionBias
     from kvdiff.layers.resample import PatchMerge as PatchMerge, PatchSplit as PatchSplit
     from kvdiff.layers.residual_block import ResidualBlock3D as ResidualBlock3D
+    from kvdiff.layers.rotary_attention import RotaryAttention as RotaryAttention, RotaryPositions as RotaryPositions
     from kvdiff.layers.sample_dropout import SampleDropout as SampleDropout
     from kvdiff.layers.strided_conv import FrameDownsample as FrameDownsample, FrameUpsample as FrameUpsample
     from kvdiff.layers.timestep_embedding import TimestepEmbedding as TimestepEmbedding
+    from kvdiff.layers.transformer_block import TransformerBlock3D as TransformerBlock3D
 
 _HOMES = {
+    "AdaptiveNorm": "adaptive_norm",
     "ConditionConcatenation": "condition_concatenation",
     "ConditionEmbedding": "condition_embedding",
     "Enlarge": "enlarge",
@@ -58,10 +62,13 @@ _HOMES = {
     "PostNormBlock3D": "post_norm_block",
     "RelativePositionBias": "relative_position_bias",
     "ResidualBlock3D": "residual_block",
+    "RotaryAttention": "rotary_attention",
+    "RotaryPositions": "rotary_attention",
     "SampleDropout": "sample_dropout",
     "SpaceAttention": "factorised_attention",
     "TimeAttention": "factorised_attention",
     "TimestepEmbedding": "timestep_embedding",
+    "TransformerBlock3D": "transformer_block",
     "VideoAttention": "attention",
 }
 

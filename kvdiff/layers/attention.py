@@ -12,7 +12,28 @@ from keras import ops
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.saved_layer import SavedLayer
 
-_AXES = ("time", "space", "space_time")
+AXES = ("time", "space", "space_time")
+"""Along which pixels may see each other."""
+
+
+def to_tokens(x: Any, shape: tuple[Any, ...], axes: str, heads: int) -> Any:
+    """Features of `shape` [batch, frames, height, width, channels] -> [groups, heads, tokens, channels / heads]."""
+    _, frames, height, width, channels = shape
+    if axes == "time":
+        x = ops.transpose(ops.reshape(x, (-1, frames, height * width, channels)), (0, 2, 1, 3))
+        tokens = frames
+    else:
+        tokens = height * width * (frames if axes == "space_time" else 1)
+    return ops.transpose(ops.reshape(x, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
+
+
+def from_tokens(x: Any, shape: tuple[Any, ...], axes: str) -> Any:
+    """The inverse of `to_tokens`."""
+    _, frames, height, width, channels = shape
+    x = ops.transpose(x, (0, 2, 1, 3))
+    if axes == "time":
+        x = ops.transpose(ops.reshape(x, (-1, height * width, frames, channels)), (0, 2, 1, 3))
+    return ops.reshape(x, (-1, frames, height, width, channels))
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
@@ -37,8 +58,8 @@ class VideoAttention(SavedLayer):
         self, heads: int = 4, *, axes: str = "space_time", groups: int = 8, remat: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if axes not in _AXES:
-            raise ValueError(f"`axes`: expected one of {_AXES}. Received: {axes!r}")
+        if axes not in AXES:
+            raise ValueError(f"`axes`: expected one of {AXES}. Received: {axes!r}")
         self.heads, self.axes, self.groups, self.remat = heads, axes, groups, remat
         self.norm = FrameGroupNorm(groups, dtype=self.dtype_policy, name="norm")
 
@@ -71,10 +92,11 @@ class VideoAttention(SavedLayer):
         shape = ops.shape(x)
         normed = self.norm(x)
         placed = normed + ops.cast(self._positions(*shape[1:4]), normed.dtype)
-        q, k, v = (self._to_tokens(t, shape) for t in (self.query(placed), self.key(placed), self.value(normed)))
+        projected = (self.query(placed), self.key(placed), self.value(normed))
+        q, k, v = (to_tokens(t, shape, self.axes, self.heads) for t in projected)
         scores = ops.matmul(q * (1.0 / math.sqrt(self.channels // self.heads)), ops.transpose(k, (0, 1, 3, 2)))
         weights = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), v.dtype)
-        return x + self.out(self._from_tokens(ops.matmul(weights, v), shape))
+        return x + self.out(from_tokens(ops.matmul(weights, v), shape, self.axes))
 
     def _positions(self, frames: Any, height: Any, width: Any) -> Any:
         """Sinusoids of frame, row and column: [frames, height, width, channels], float32."""
@@ -90,25 +112,6 @@ class VideoAttention(SavedLayer):
 
         full = ops.ones((frames, height, width, 1), dtype="float32")
         return ops.concatenate([full * waves(frames, 0), full * waves(height, 1), full * waves(width, 2)], axis=-1)
-
-    def _to_tokens(self, x: Any, shape: tuple[Any, ...]) -> Any:
-        """[batch, frames, height, width, channels] -> [groups, heads, tokens, channels / heads]."""
-        _, frames, height, width, _ = shape
-        head = self.channels // self.heads
-        if self.axes == "time":
-            x = ops.transpose(ops.reshape(x, (-1, frames, height * width, self.channels)), (0, 2, 1, 3))
-            tokens = frames
-        else:
-            tokens = height * width * (frames if self.axes == "space_time" else 1)
-        return ops.transpose(ops.reshape(x, (-1, tokens, self.heads, head)), (0, 2, 1, 3))
-
-    def _from_tokens(self, x: Any, shape: tuple[Any, ...]) -> Any:
-        """The inverse of `_to_tokens`."""
-        _, frames, height, width, _ = shape
-        x = ops.transpose(x, (0, 2, 1, 3))
-        if self.axes == "time":
-            x = ops.transpose(ops.reshape(x, (-1, height * width, frames, self.channels)), (0, 2, 1, 3))
-        return ops.reshape(x, (-1, frames, height, width, self.channels))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""

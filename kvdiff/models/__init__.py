@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kvdiff.models.unet3d import UNet3D as UNet3D
     from kvdiff.models.video_autoencoder import VideoAutoencoder as VideoAutoencoder
     from kvdiff.models.video_diffusion import VideoDiffusion as VideoDiffusion
+    from kvdiff.models.video_transformer import VideoTransformer as VideoTransformer
 
 _HOMES = {
     "DenoiserContract": "denoiser",
@@ -29,6 +30,7 @@ _HOMES = {
     "UNet3D": "unet3d",
     "VideoAutoencoder": "video_autoencoder",
     "VideoDiffusion": "video_diffusion",
+    "VideoTransformer": "video_transformer",
     "condition_inputs": "denoiser",
     "load_autoencoder": "loading",
     "load_diffusers_autoencoder": "diffusers_autoencoder",

@@ -11,6 +11,7 @@ import keras
 
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.layers.enlarge import Enlarge
 
 EXPORTS = {
     "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
@@ -109,6 +110,14 @@ def _own(denoiser: keras.Model, layers: list[Any], name: str, default: Any) -> A
     return next((getattr(part, name) for part in (denoiser, *layers) if hasattr(part, name)), default)
 
 
+def checked_conditions(conditions: Any) -> dict[str, Condition]:
+    """A denoiser's conditions by name; none of them where there is no argument."""
+    kinds = dict(conditions) if isinstance(conditions, Mapping) else {"": conditions} if conditions else {}
+    if wrong := [kind for name, kind in kinds.items() if not isinstance(kind, Condition) or not name]:
+        raise TypeError(f"`conditions`: expected {{name: condition}}, e.g. ClassLabel(10). Received: {wrong[0]!r}")
+    return kinds
+
+
 def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict[str, Any]:
     """A denoiser's Keras inputs for `conditions`, by name."""
     inputs = {}
@@ -122,6 +131,16 @@ def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict
     if names := optional_names(conditions):
         inputs[CONDITION_MASK] = keras.Input((len(names),), name=CONDITION_MASK, dtype="float32")
     return inputs
+
+
+def with_clips(clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition]) -> Any:
+    """What a first layer sees: the noisy clip and, as channels, the conditions that are clips, of its size."""
+    seen = [clip]
+    for name, condition in conditions.items():
+        if condition.pixel_scale:
+            present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]
+            seen.append(Enlarge(condition.pixel_scale, name=f"{name}_enlarged")(inputs[name], present))
+    return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else clip
 
 
 def input_shapes(denoiser: keras.Model, spec: ModelSpec) -> dict[str, tuple[int, ...]]:

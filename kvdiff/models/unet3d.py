@@ -9,17 +9,16 @@ from typing import Any
 import keras
 
 from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, optional_names
+from kvdiff.diffusion.conditions.condition import Condition
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.layers.condition_embedding import ConditionEmbedding
-from kvdiff.layers.enlarge import Enlarge
 from kvdiff.layers.group_norm import FrameGroupNorm
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.moved_frames import MovedFrames
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
-from kvdiff.models.denoiser import condition_inputs
+from kvdiff.models.denoiser import checked_conditions, condition_inputs, with_clips
 
 
 def UNet3D(
@@ -85,7 +84,7 @@ def UNet3D(
     check_count("motion_reach", motion_reach, at_least=0)
     check_count("out_channels", channels if out_channels is None else out_channels)
     check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
-    conditions = _checked_conditions(conditions)
+    conditions = checked_conditions(conditions)
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
@@ -104,7 +103,7 @@ def UNet3D(
 
     times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
     context = KnownContext(known_noise, per_side=known_per_side, name="known_context")(noisy_clip, label, *times)
-    x = PatchMerge(widths[0], patch_size, name="stem")(_seen(context, inputs, conditions))
+    x = PatchMerge(widths[0], patch_size, name="stem")(with_clips(context, inputs, conditions))
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
     # The last map stays float32 under mixed precision: its output is the denoiser's.
@@ -137,23 +136,6 @@ def _checked_levels(
                 f"`widths`: expected a multiple of {unit} where there is attention of {heads} heads. Received: {width}"
             )
     return tuple(widths), tuple(attention)
-
-
-def _checked_conditions(conditions: Any) -> dict[str, Condition]:
-    kinds = dict(conditions) if isinstance(conditions, Mapping) else {"": conditions} if conditions else {}
-    if wrong := [kind for name, kind in kinds.items() if not isinstance(kind, Condition) or not name]:
-        raise TypeError(f"`conditions`: expected {{name: condition}}, e.g. ClassLabel(10). Received: {wrong[0]!r}")
-    return kinds
-
-
-def _seen(context: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition]) -> Any:
-    """What the first layer sees: the noisy clip with its known frames, and conditions that are clips."""
-    seen = [context]
-    for name, condition in conditions.items():
-        if condition.pixel_scale:
-            present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]
-            seen.append(Enlarge(condition.pixel_scale, name=f"{name}_enlarged")(inputs[name], present))
-    return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else seen[0]
 
 
 def _down_and_up(x: Any, widths: Sequence[int], blocks: int, stage: Callable[[Any, int, str], Any]) -> Any:

@@ -11,15 +11,21 @@ from kvdiff.layers.factorised_attention import LinearSpaceAttention, SpaceAttent
 from kvdiff.layers.post_norm_block import PostNormBlock3D
 from kvdiff.layers.residual_block import ResidualBlock3D
 from kvdiff.layers.sample_dropout import dropout_keys
+from kvdiff.layers.transformer_block import TransformerBlock3D
 from kvdiff.models.unet3d import UNet3D
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4, 4, 12)).astype("float32")
 EMBEDDING = np.random.default_rng(1).normal(size=(2, 3, 6)).astype("float32")
+POSITIONS = np.random.default_rng(4).uniform(-1, 1, size=(1, 48, 1, 6)).astype("float32")
 BIAS = np.random.default_rng(3).normal(size=(2, 3, 3)).astype("float32")
 LAYERS = {
     "block": (lambda remat: ResidualBlock3D(12, groups=4, dropout=0.5, remat=remat, name="block"), (X, EMBEDDING)),
     "attention": (lambda remat: VideoAttention(2, groups=4, remat=remat, name="attention"), (X,)),
     "post-norm block": (lambda remat: PostNormBlock3D(12, remat=remat, name="block"), (X, EMBEDDING)),
+    "transformer block": (
+        lambda remat: TransformerBlock3D(2, dropout=0.5, remat=remat, name="block"),
+        (X, EMBEDDING, POSITIONS),
+    ),
     "linear attention": (lambda remat: LinearSpaceAttention(2, 4, remat=remat, name="attention"), (X,)),
     "space attention": (lambda remat: SpaceAttention(2, 4, remat=remat, name="attention"), (X,)),
     "time attention": (lambda remat: TimeAttention(2, 4, remat=remat, name="attention"), (X, BIAS)),

@@ -25,9 +25,10 @@ class Variant:
     """Settings of network, model and optimiser.
 
     Attributes:
-        network: keywords of `UNet3D`.
+        network: keywords of the denoiser.
         model: keywords of `VideoDiffusion` besides.
         batch_size, learning_rate, ema_momentum: of the training.
+        denoiser: its name in `kvdiff`.
     """
 
     network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -37,13 +38,14 @@ class Variant:
     ema_momentum: float = 0.995
     logsnr_shift: float = -3.0
     bfloat16: bool = False
+    denoiser: str = "UNet3D"
 
     def build(self, steps: int, *, seed: int = 0) -> kvdiff.VideoDiffusion:
         """A compiled model, its learning rate annealed to 0 over `steps`."""
         keras.utils.set_random_seed(seed)
         policy = keras.mixed_precision.global_policy()
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if self.bfloat16 else policy)
-        denoiser = kvdiff.UNet3D(1, **self.network)
+        denoiser = getattr(kvdiff, self.denoiser)(1, **self.network)
         keras.mixed_precision.set_global_policy(policy)
         schedule = {"name": "cosine", "logsnr_shift": self.logsnr_shift}
         settings = {"known_frames": _MIXED, **self.model}
@@ -77,6 +79,9 @@ VARIANTS: dict[str, Variant] = {
     "motion_near": Variant(_MOTION, dict(prediction="x0", known_frames=_NEAR)),
     "near": Variant(_MOTION, dict(prediction="x0", known_frames=_NEAR_AND_ALL), ema_momentum=0.998),
     "nearer": Variant(_MOTION, dict(prediction="x0", known_frames=_NEARER)),
+    "transformer": Variant(
+        _MOTION | dict(patch_size=4, width=128, blocks=8), dict(prediction="x0"), denoiser="VideoTransformer"
+    ),
     "patch4": Variant(dict(patch_size=4, widths=(96,), attention=("space_time",))),
 }
 """Variants by name. README.md says which were measured."""
