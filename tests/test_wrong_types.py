@@ -145,10 +145,11 @@ def files(folder: pathlib.Path) -> list[Case]:
             num_clips="count",
             num_frames="count",
             size="count",
+            digit_size="optional_count",
             split="choice",
             seed="count",
-            min_speed="number",
-            max_speed="number",
+            min_speed="optional_number",
+            max_speed="optional_number",
             return_labels="flag",
         ),
         *rows(

@@ -83,9 +83,9 @@ def test_the_command_reads_with_the_same_loader(bad_folder, tmp_path):
         window_step=4, target_fps=5.0, cache=tmp_path / ".cache", seed=0, on_bad="skip", announce=said.append
     )
     with pytest.raises(VideoError, match="3.gif: expected a readable .gif.*more than the share of 0.1"):
-        train._batches([bad_folder], (4, 8, 8, 1), 16, **options)
+        train.windows_of([bad_folder], (4, 8, 8, 1), 16, **options)
     (bad_folder / "3.gif").unlink()
-    batches = train._batches([bad_folder], (4, 8, 8, 1), 16, **options)
+    batches = train.windows_of([bad_folder], (4, 8, 8, 1), 16, **options)
     assert said[-1] == f"Note: {bad_folder / '5.gif'} has 2 frames, fewer than 4; left out."
     assert batches.num_samples == batches.batch_size == 6 and batches.steps_per_epoch == 1
     clip, _ = batches.sample(0, 0)

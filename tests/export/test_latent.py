@@ -167,7 +167,7 @@ def test_manifests_say_what_lies_beside_and_how_far_it_is_from_keras(run: Path) 
 
 def test_every_artefact_is_verified(model: kvdiff.VideoDiffusion, run: Path) -> None:
     verdicts = verify(model, run, num_steps=2, batches=(1, 2), solvers=("ddim",))
-    assert {verdict.kind for verdict in verdicts} == {"onnx-denoiser", "onnx-sampler", "litert-denoiser"}
+    assert {verdict.kind for verdict in verdicts} == {"onnx-denoiser", "onnx-sampler", "litert-denoiser", "saved-model"}
     assert all(verdict.passes for verdict in verdicts)
 
 

@@ -13,14 +13,12 @@ from tests.frozen import adapter
 
 __all__ = [
     "CHECKPOINTS",
-    "DIGITS",
     "EXPECTED",
     "EXPORTED",
     "MODELS",
     "draw_weights",
     "export_all",
     "from_checkpoint",
-    "of_digits",
     "video",
 ]
 
@@ -41,7 +39,6 @@ EXPORTED = (
     "told/sampler.onnx",
 )
 CHECKPOINTS = "checkpoints"
-DIGITS = adapter.HERE.parents[1] / "saved_models" / "moving_digits" / "model.keras"
 _SAMPLING = dict(solver="dpmpp_2m_sde", spacing="trailing", num_steps=3, seed=11, eta=1.0)
 
 
@@ -77,7 +74,6 @@ def export_all(fixtures: pathlib.Path) -> None:
         made = {path: video(adapter.open_model(folder / path)) for path in MODELS}
         made |= {path: video(adapter.open_artefact(folder / path)) for path in EXPORTED}
         made[CHECKPOINTS], _ = from_checkpoint(folder / CHECKPOINTS)  # Last, for training on writes another one.
-    made[DIGITS.parent.name] = of_digits()
     np.savez_compressed(fixtures / EXPECTED, **made)
 
 
@@ -112,9 +108,3 @@ def from_checkpoint(folder: pathlib.Path) -> tuple[np.ndarray, int]:
     """The video of a model whose training has gone on from a checkpoint to its third epoch, and from which step."""
     model, resumed_at = adapter.train(folder, epochs=3)
     return video(model), resumed_at
-
-
-def of_digits() -> np.ndarray:
-    """A clip by the model that is stored in `saved_models`."""
-    sampling = dict(solver="dpmpp_2m_sde", spacing="trailing", num_steps=4, seed=1, eta=1.0)
-    return adapter.sample(adapter.open_model(DIGITS), "generate", dict(num_clips=1, num_frames=4), "whole", sampling)

@@ -11,12 +11,10 @@ import pytest
 from tests.frozen import adapter
 from tests.frozen.artefacts import (
     CHECKPOINTS,
-    DIGITS,
     EXPECTED,
     EXPORTED,
     MODELS,
     from_checkpoint,
-    of_digits,
     video,
 )
 from tests.frozen.record import load
@@ -64,7 +62,3 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path: pathlib.Path) -> None:
     assert resumed_at == 4
     np.testing.assert_allclose(made, VIDEOS[CHECKPOINTS], rtol=0, atol=1e-4)
     assert np.abs(made - VIDEOS["plain/model.keras"]).max() > 0.01  # It has learned something.
-
-
-def test_the_model_of_moving_digits() -> None:
-    np.testing.assert_allclose(of_digits(), VIDEOS[DIGITS.parent.name], rtol=0, atol=1e-4)
