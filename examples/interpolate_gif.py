@@ -34,10 +34,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def digits(factor: int, frames: int = 29, count: int = 6) -> np.ndarray:
+def digits(factor: int, size: int, frames: int = 29, count: int = 6) -> np.ndarray:
     """Digits that the shipped model never saw, with `frames` frames."""
     whole = (frames - 1) // factor * factor + 1
-    clips = moving_digits(count, num_frames=whole, split="test", seed=1000)
+    clips = moving_digits(count, num_frames=whole, size=size, split="test", seed=1000)
     return clips.astype(np.float32) / 127.5 - 1.0
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     height, width, channels = model.spec.clip.frame_shape
     truth = None
     if args.clip is None:
-        truth = digits(args.factor)
+        truth = digits(args.factor, height)
         clips = truth[:, :: args.factor]
     else:
         clips = read_clip(args.clip, size=(height, width), channels=channels)[None].astype(np.float32) / 127.5 - 1.0
