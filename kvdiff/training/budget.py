@@ -38,7 +38,7 @@ class Annealed(keras.optimizers.schedules.LearningRateSchedule):
     @property
     def steps(self) -> int:
         """Of the whole training."""
-        return round(float(self._steps))
+        return round(float(ops.convert_to_numpy(self._steps)))  # `float` reads no variable that every replica has.
 
     @steps.setter
     def steps(self, steps: int) -> None:
