@@ -95,6 +95,7 @@ MY_VIDEOS = files(*(f"my_videos/{name}/{number}.gif" for name in ("run", "walk")
 STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
     "README.md": (MY_CLIPS, files("past.gif", "before.gif", "after.gif"), runs("moving_digits")),
     "docs/getting-started.md": (MY_CLIPS,),
+    "docs/forecasts.md": (files("past.gif"), runs("moving_digits")),
     "docs/tasks.md": (files("past.gif"), runs("moving_digits")),
     "docs/data.md": (
         files(*(f"my_videos/{name}.gif" for name in ("walk/1", "walk/2", "walk/3", "run/4", "run/5", "run/6"))),
