@@ -9,6 +9,9 @@ gradient through the network (Rozet et al. 2024, "Learning diffusion priors from
 maximization", arXiv:2405.13712, section 3.2). The linear system is solved by conjugate gradients: as many gradients a
 step. On Gaussian data the samples' law converges to the exact one given y, at the solver's order.
 
+A trained network's gradient is not exact, and where there is much noise its error is multiplied by sigma_t² / alpha_t:
+C is then no covariance, and the gradients may lead away. So the best of them counts; where none helps nothing changes.
+
 ```python
 rain = constraints.Constraint(constraints.FrameTotals(), target)      # target [batch, frames], NaN where free
 model.predict_frames(past, constraints=[rain])
@@ -185,7 +188,10 @@ def imposed_output(
 
 
 def _solved(xp: Any, system: Callable, right: list[Any], iterations: int) -> list[Any]:
-    """Conjugate gradients, for every clip its own; one that is solved, or where curvature is lost, rests."""
+    """Conjugate gradients, for every clip its own; one that is solved, or where curvature is lost, rests.
+
+    Returned is what leaves the smallest rest: where the system is none of a covariance, the rest may grow.
+    """
 
     def dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
         products = (x * y for x, y in zip(a, b, strict=True))  # Not reshaped: in a graph the batch may have any size.
@@ -198,17 +204,25 @@ def _solved(xp: Any, system: Callable, right: list[Any], iterations: int) -> lis
         return xp.where(b > 0.0, a / xp.where(b > 0.0, b, xp.ones_like(b)), xp.zeros_like(b))
 
     def moved(a: Sequence[Any], length: Any, b: Sequence[Any]) -> list[Any]:
-        return [x + xp.reshape(length, (-1, *[1] * (len(x.shape) - 1))) * y for x, y in zip(a, b, strict=True)]
+        return [x + of_clips(length, x) * y for x, y in zip(a, b, strict=True)]
+
+    def of_clips(numbers: Any, like: Any) -> Any:
+        """[batch] as [batch, 1, …]."""
+        return xp.reshape(numbers, (-1, *[1] * (len(like.shape) - 1)))
 
     found, rest, way = [0.0 * each for each in right], right, right
-    size = first = dot(rest, rest)
+    size = first = least = dot(rest, rest)
+    best = found
     for _ in range(iterations):
         image = system(way)
         length = xp.where(size > 1e-12 * first, ratio(size, dot(way, image)), xp.zeros_like(size))
         found, rest = moved(found, length, way), moved(rest, -length, image)
         size, before = dot(rest, rest), size
         way = moved(rest, ratio(size, before), way)
-    return found
+        better = size < least
+        best = [xp.where(of_clips(better, new), new, old) for new, old in zip(found, best, strict=True)]
+        least = xp.where(better, size, least)
+    return best
 
 
 def _affine(spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -158,6 +158,22 @@ def test_targets_are_in_the_numbers_of_the_values() -> None:
     np.testing.assert_allclose(linear.encode(scaled), inside, atol=2e-5)
 
 
+def test_a_wrong_gradient_of_a_noisy_clip_makes_no_large_change() -> None:
+    """Where there is much noise, a network's small error is all of its covariance, which then is none."""
+    spec = OracleSampler(DATA, ClipSpec(*SHAPE), cosine(50), Prediction("v")).spec
+    asked = [Constraint(BlockMeans(1), RNG.normal(size=(200, *SHAPE)))]
+    imposed = Imposed.of(spec, asked, 5, np.zeros((200, *SHAPE)), 1)
+    scale, error = 1e4, 0.1
+    wrong = error * RNG.normal(size=(200, 12, 12)) / 12**0.5  # Neither symmetric nor positive.
+
+    def covariance(u: np.ndarray) -> np.ndarray:
+        return scale * np.einsum("bij,bj->bi", wrong, u.reshape(200, 12)).reshape(u.shape)
+
+    predicted, wanted = np.zeros((200, *SHAPE)), np.abs(asked[0].target).max()
+    # Conjugate gradients alone would go 10⁷ away.
+    assert np.abs(imposed.correction(np, predicted, covariance)).max() < 10 * wanted
+
+
 @pytest.mark.parametrize("quantity", [PixelValues(), BlockMeans(2), FrameTotals(), ClipTotal()])
 def test_spread_is_the_transpose_of_measure(quantity: constraints.Quantity) -> None:
     clip = RNG.normal(size=(2, 3, 4, 6, 2))
