@@ -168,7 +168,7 @@ def train(
     reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
     reading |= dict(announce=functools.partial(say, err=True))
     batches = windows_of(clips, shape, chosen.batch_size, **reading)
-    shown = _previews(batches, output / TRAINING, preview_every)
+    previews = _previews(batches, output / TRAINING, preview_every)
     if codec is not None:
         with advice_on_bad_files():
             latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
@@ -184,7 +184,7 @@ def train(
     is_first = worker_number() == 0
     with _room(model, output) if is_first else contextlib.nullcontext(_nothing) as make_room:
         try:
-            _fit(model, batches, output / TRAINING, rate.steps, shown, every=save_every, resume=resume)
+            _fit(model, batches, output / TRAINING, rate.steps, previews, every=save_every, resume=resume)
         except (KeyboardInterrupt, SystemExit):
             if any((output / CHECKPOINTS).glob("step-*.npz")):
                 sample = f"kvdiff generate {output} -o new.gif"
@@ -246,23 +246,23 @@ def _fit(
     batches: VideoBatches,
     folder: pathlib.Path,
     steps: int,
-    shown: list[Any],
+    previews: list[Any],
     **saving: Any,
 ) -> None:
-    """Train, with checkpoints that the first worker writes, a record of each, and what is `shown` on the way."""
+    """Train, with checkpoints that the first worker writes, a record of each, and previews."""
     from kvdiff.training import RunRecord, StepBudget, Throughput, TrainingCheckpoint
 
     number = worker_number()
     record = RunRecord(folder / f"worker{number}" if number else folder, data=batches.config)
-    told = [Throughput(batches.batch_size), record]
+    recorded = [Throughput(batches.batch_size), record]
     budget = StepBudget(steps, (lambda _: None) if number else (lambda text: typer.echo(f"\n{text}", err=True)))
-    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=told, writes=not number, **saving)
+    checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, callbacks=recorded, writes=not number, **saving)
     if checkpoint.step and not number:
         typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
     options = dict(steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0 if number else "auto")
     options["epochs"] = -(-steps // batches.steps_per_epoch)
     with advice_on_bad_files(batches.bad_files):
-        model.fit(checkpoint.dataset(), callbacks=[*told, budget, *shown, checkpoint], **options)
+        model.fit(checkpoint.dataset(), callbacks=[*recorded, budget, *previews, checkpoint], **options)
 
 
 def _previews(batches: VideoBatches, folder: pathlib.Path, every: int) -> list[Any]:

@@ -168,65 +168,45 @@ def protocol_for(clips: np.ndarray, name: str = "own-clips") -> Protocol:
     return Protocol(name, 1, rule, shape, len(clips), tasks, "the demo", psnr_of="clips")
 
 
+_UNSEEN = ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000)
+_DEMO = Protocol(
+    name="moving-digits-demo",
+    version=1,
+    clips=_UNSEEN,
+    clip_shape=(8, 16, 16, 1),
+    num_clips=64,
+    tasks=half_and_half(8),
+    follows="the demo",
+    psnr_of="clips",
+)
+_DIGITS = Protocol(
+    name="moving-digits-8",
+    version=1,
+    clips=ClipRule("moving_digits", "digits and paths that the shipped model never saw, one digit a clip", seed=1000),
+    clip_shape=(8, 16, 16, 1),
+    num_clips=256,
+    tasks=(
+        Task("prediction", past=4, samples=4),
+        Task("interpolation", past=2, future=2, frechet=False),
+        Task("generation"),
+    ),
+    follows="the demo, with more clips",
+    psnr_of="clips",
+    frechet_hold=2,
+    bits_per_dim_clips=8,
+)
+_LARGER: dict[str, Any] = dict(
+    version=2, clips=_UNSEEN, clip_shape=(8, 32, 32, 1), follows="version 1, with larger frames"
+)
 _FROZEN = (
-    Protocol(
-        name="moving-digits-demo",
-        version=1,
-        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
-        clip_shape=(8, 16, 16, 1),
-        num_clips=64,
-        tasks=half_and_half(8),
-        follows="the demo",
-        psnr_of="clips",
-    ),
-    Protocol(
-        name="moving-digits-8",
-        version=1,
-        clips=ClipRule(
-            "moving_digits", "digits and paths that the shipped model never saw, one digit a clip", seed=1000
-        ),
-        clip_shape=(8, 16, 16, 1),
-        num_clips=256,
-        tasks=(
-            Task("prediction", past=4, samples=4),
-            Task("interpolation", past=2, future=2, frechet=False),
-            Task("generation"),
-        ),
-        follows="the demo, with more clips",
-        psnr_of="clips",
-        frechet_hold=2,
-        bits_per_dim_clips=8,
-    ),
-    Protocol(
-        name="moving-digits-demo",
-        version=2,
-        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
-        clip_shape=(8, 32, 32, 1),
-        num_clips=64,
-        tasks=half_and_half(8),
-        follows="version 1, with larger frames",
-        psnr_of="clips",
-    ),
-    Protocol(
-        name="moving-digits-8",
-        version=2,
-        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
-        clip_shape=(8, 32, 32, 1),
-        num_clips=256,
-        tasks=(
-            Task("prediction", past=4, samples=4),
-            Task("interpolation", past=2, future=2, frechet=False),
-            Task("generation"),
-        ),
-        follows="version 1, with larger frames",
-        psnr_of="clips",
-        frechet_hold=2,
-        bits_per_dim_clips=8,
-    ),
+    _DEMO,
+    _DIGITS,
+    dataclasses.replace(_DEMO, **_LARGER),
+    dataclasses.replace(_DIGITS, **_LARGER),
     Protocol(
         name="moving-digits-20",
         version=1,
-        clips=ClipRule("moving_digits", "digits and paths never seen in training, one digit a clip", seed=1000),
+        clips=_UNSEEN,
         clip_shape=(20, 32, 32, 1),
         num_clips=256,
         tasks=(Task("prediction", past=4),),

@@ -137,23 +137,23 @@ def tune(
     for task, tried in candidates.items():
         for number, sampling in enumerate(tried):
             options = dict(sampling, seed=seed, batch_size=batch_size)
-            made = to_pixels(sampler.infill(clips.truth, known[task], **options))
-            ways.append(_way(sampler, task, sampling, made, clips.truth, known[task]))
+            generated = to_pixels(sampler.infill(clips.truth, known[task], **options))
+            ways.append(_way(sampler, task, sampling, generated, clips.truth, known[task]))
             if progress:
                 progress(task, number + 1, len(tried))
     return Tuning(tuple(ways))
 
 
 def _way(
-    sampler: Sampler, task: str, sampling: Mapping[str, Any], made: np.ndarray, truth: np.ndarray, known: np.ndarray
+    sampler: Sampler, task: str, sampling: Mapping[str, Any], clips: np.ndarray, truth: np.ndarray, known: np.ndarray
 ) -> Way:
-    generated, real = floats(made[:, ~known]), floats(truth[:, ~known])
-    quality = aligned_psnr(generated, real)[0].mean(axis=1)
+    generated, real = clips[:, ~known], truth[:, ~known]
+    quality = aligned_psnr(floats(generated), floats(real))[0].mean(axis=1)
     steps, at_a_time, window = sampling.get("num_steps", DEFAULT_NUM_STEPS), sampling.get("at_a_time"), len(known)
     cost = steps * window
     if at_a_time is not None:
         plan = plan_for(None, at_a_time, known, sampler.spec.clip.num_frames, gaps=False)
         cost = plan.frame_calls(steps)
     error = float(quality.std(ddof=1) / np.sqrt(len(quality)))
-    sharpness = float(np.mean(sharpness_ratio(made[:, ~known], truth[:, ~known])))
+    sharpness = float(np.mean(sharpness_ratio(generated, real)))
     return Way(task, dict(sampling), cost, float(quality.mean()), error, sharpness)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
-import time
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from kvdiff.diffusion.tasks.known_frames import First
 from kvdiff.diffusion.transforms.values import Unbounded
 from kvdiff.training import ClipBatches, TrainingCheckpoint
 from tests.benchmarks.advected_fields.law import AdvectedFields
+from tests.benchmarks.quality_per_hour.training import ProcessorClock
 
 __all__ = ["KINDS", "DeterministicNetwork", "built", "train"]
 
@@ -50,27 +51,6 @@ KINDS: dict[str, tuple[type[kvdiff.VideoDiffusion], str]] = {
 """Classes and predictions."""
 
 
-class _Clock(keras.callbacks.Callback):
-    """Processor seconds of a training, over all of its runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-
-    def get_state(self) -> dict[str, Any]:
-        return {"seconds": list(self.seconds)}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.seconds = list(state["seconds"])
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._began = time.process_time()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seconds.append(time.process_time() - self._began)
-        print(f"epoch {epoch + 1}: loss {logs['loss']:.4f}, {sum(self.seconds):.0f} s of processor time", flush=True)
-
-
 def built(kind: str, law: AdvectedFields, steps: int) -> Any:
     """A compiled model of a kind, its learning rate annealed over so many steps."""
     keras.utils.set_random_seed(0)
@@ -104,7 +84,7 @@ def train(kind: str, law: AdvectedFields, steps: int, folder: pathlib.Path) -> t
     """Train, or go on with a training: (the model with averaged weights, processor seconds)."""
     model = built(kind, law, steps)
     batches = ClipBatches(law.sample(_CLIPS, seed=1), _BATCH, steps_per_epoch=_EPOCH)
-    clock = _Clock()
+    clock = ProcessorClock(functools.partial(print, flush=True))
     checkpoint = TrainingCheckpoint(folder, batches, every=500, keep=1, callbacks=[clock])
     options: dict[str, Any] = dict(epochs=steps // _EPOCH, steps_per_epoch=_EPOCH, shuffle=False, verbose=0)
     model.fit(checkpoint.dataset(), callbacks=[clock, checkpoint], **options)

@@ -15,13 +15,13 @@ from kvdiff.training import ClipBatches, TrainingCheckpoint
 from tests.benchmarks.quality_per_hour.digits import clips
 from tests.benchmarks.quality_per_hour.variants import Variant
 
-__all__ = ["steps_in", "train"]
+__all__ = ["ProcessorClock", "steps_in", "train"]
 
 _EPOCH = 100
 _TIMED = 12
 
 
-class _Clock(keras.callbacks.Callback):
+class ProcessorClock(keras.callbacks.Callback):
     """Counts a training's processor time, over all of its runs."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -62,7 +62,7 @@ def train(
     model = variant.build(epochs * _EPOCH, seed=seed)
     data, _ = clips(60_000, "train", seed=seed)
     batches = ClipBatches(data, variant.batch_size, steps_per_epoch=_EPOCH, seed=seed)
-    clock = _Clock(report)
+    clock = ProcessorClock(report)
     checkpoint = TrainingCheckpoint(folder, batches, every=500, keep=1, callbacks=[clock])
     options: dict[str, Any] = dict(epochs=epochs, steps_per_epoch=_EPOCH, shuffle=False, verbose=0)
     model.fit(checkpoint.dataset(), callbacks=[clock, checkpoint], **options)

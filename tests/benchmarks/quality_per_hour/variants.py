@@ -10,14 +10,13 @@ import keras
 
 import kvdiff
 from kvdiff.diffusion.tasks.known_frames import Ends, First, Mixture, Nothing, Subset
+from kvdiff.models.recipes import mostly_known
 
 __all__ = ["VARIANTS", "Variant"]
 
 _MIXED = {"none": 0.2, "first": 0.35, "ends": 0.25, "random": 0.2}
 _MANY = Mixture({First(3): 0.45, Ends(4): 0.25, Subset(4): 0.15, Nothing(): 0.15})
 _NEAR = Mixture({First(4, 7): 0.5, Ends(4): 0.2, First(1, 3): 0.1, Subset(4): 0.1, Nothing(): 0.1})
-_NEAR_AND_ALL = Mixture({First(4, 7): 0.45, Ends(4): 0.2, First(1, 3): 0.1, Subset(4): 0.1, Nothing(): 0.15})
-_NEARER = Mixture({First(6, 7): 0.4, Ends(6): 0.2, First(1, 5): 0.15, Subset(6): 0.1, Nothing(): 0.15})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +76,7 @@ VARIANTS: dict[str, Variant] = {
     "motion_bfloat16": Variant(_MOTION, dict(prediction="x0"), bfloat16=True),
     "motion_many_known": Variant(_MOTION, dict(prediction="x0", known_frames=_MANY)),
     "motion_near": Variant(_MOTION, dict(prediction="x0", known_frames=_NEAR)),
-    "near": Variant(_MOTION, dict(prediction="x0", known_frames=_NEAR_AND_ALL), ema_momentum=0.998),
-    "nearer": Variant(_MOTION, dict(prediction="x0", known_frames=_NEARER)),
+    "near": Variant(_MOTION, dict(prediction="x0", known_frames=mostly_known(8)), ema_momentum=0.998),
     "transformer": Variant(
         _MOTION | dict(patch_size=4, width=128, blocks=8), dict(prediction="x0"), denoiser="VideoTransformer"
     ),
