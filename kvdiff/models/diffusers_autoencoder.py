@@ -13,7 +13,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_path
 from kvdiff.layers.per_frame import PictureAttention
-from kvdiff.models.diffusers_networks import DiffusersShape
+from kvdiff.models.diffusers_networks import DiffusersShape, peer_name
 from kvdiff.models.frame_autoencoder import FrameAutoencoder
 from kvdiff.models.torch_weights import read_safetensors
 
@@ -81,7 +81,7 @@ _OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"
 def _wanted(model: FrameAutoencoder) -> Iterator[_Wanted]:
     for side in (model.encoder, model.decoder):
         for layer in side.network.layers:
-            yield from _of_layer(layer, layer.name)
+            yield from _of_layer(layer, peer_name(layer))
 
 
 def _of_layer(layer: Any, name: str) -> Iterator[_Wanted]:

@@ -130,7 +130,7 @@ class DiffusersShape:
                 x = self._resnet(x, width, f"encoder.down_blocks.{level}.resnets.{block}")
             if level + 1 < len(self.widths):
                 x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
-                name = f"encoder.down_blocks.{level}.downsamplers.0.conv"
+                name = _name(f"encoder.down_blocks.{level}.downsamplers.0.conv")
                 x = layers.Conv2D(width, 3, strides=2, name=name)(x)
         x = self._middle(x, "encoder")
         x = _conv(2 * self.latent_channels, "encoder.conv_out")(self._activated(x, "encoder.conv_norm_out"))
@@ -150,7 +150,7 @@ class DiffusersShape:
     def _middle(self, x: Any, side: str) -> Any:
         x = self._resnet(x, self.widths[-1], f"{side}.mid_block.resnets.0")
         if self.attention:
-            x = PictureAttention(self.groups, _EPSILON, name=f"{side}.mid_block.attentions.0")(x)
+            x = PictureAttention(self.groups, _EPSILON, name=_name(f"{side}.mid_block.attentions.0"))(x)
         return self._resnet(x, self.widths[-1], f"{side}.mid_block.resnets.1")
 
     def _resnet(self, x: Any, width: int, name: str) -> Any:
@@ -159,7 +159,7 @@ class DiffusersShape:
         return (x if x.shape[-1] == width else _conv(width, f"{name}.conv_shortcut", 1)(x)) + y
 
     def _activated(self, x: Any, name: str) -> Any:
-        return layers.Activation("silu")(layers.GroupNormalization(self.groups, epsilon=_EPSILON, name=name)(x))
+        return layers.Activation("silu")(layers.GroupNormalization(self.groups, epsilon=_EPSILON, name=_name(name))(x))
 
     # TAESD, whose modules are numbered.
 
@@ -168,7 +168,7 @@ class DiffusersShape:
         for level, width in enumerate(self.widths):
             stride = {"strides": 2, "use_bias": False} if level else {}
             # Padding by one on every side, as PyTorch does; "same" would be on two alone.
-            x = layers.Conv2D(width, 3, name=f"encoder.layers.{index}", **stride)(layers.ZeroPadding2D(1)(x))
+            x = layers.Conv2D(width, 3, name=_name(f"encoder.layers.{index}"), **stride)(layers.ZeroPadding2D(1)(x))
             x, index = self._tiny_blocks(x, self.blocks[level], "encoder.layers", index + 1)
         return _conv(self.latent_channels, f"encoder.layers.{index}")(x)
 
@@ -180,7 +180,8 @@ class DiffusersShape:
             if level:
                 x, index = layers.UpSampling2D(2)(x), index + 1
             width = self.widths[level - 1] if level else self.channels
-            x = layers.Conv2D(width, 3, padding="same", use_bias=not level, name=f"decoder.layers.{index}")(x)
+            name = _name(f"decoder.layers.{index}")
+            x = layers.Conv2D(width, 3, padding="same", use_bias=not level, name=name)(x)
             index += 1
         return layers.Rescaling(2.0, -1.0)(x)
 
@@ -195,4 +196,14 @@ class DiffusersShape:
 
 
 def _conv(width: int, name: str, size: int = 3) -> Any:
-    return layers.Conv2D(width, size, padding="same", name=name)
+    return layers.Conv2D(width, size, padding="same", name=_name(name))
+
+
+def _name(peer: str) -> str:
+    """diffusers' name as a layer's: Keras on PyTorch allows no dot in one, and no name here has a hyphen."""
+    return peer.replace(".", "-")
+
+
+def peer_name(layer: Any) -> str:
+    """diffusers' name of what is a layer here."""
+    return str(layer.name).replace("-", ".")
