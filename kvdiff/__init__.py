@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         diffusion as diffusion,
         evaluation as evaluation,
         export as export,
+        fields as fields,
         layers as layers,
         models as models,
         runtime as runtime,
@@ -58,7 +59,9 @@ _HOMES = {
     "load_model": "models.loading",
     "load_torch_weights": "models.torch_weights",
     "step_table": "diffusion",
-    **dict.fromkeys(["data", "diffusion", "evaluation", "export", "layers", "models", "runtime", "training"], ""),
+    **dict.fromkeys(
+        ["data", "diffusion", "evaluation", "export", "fields", "layers", "models", "runtime", "training"], ""
+    ),
 }
 
 __all__ = list(_HOMES)

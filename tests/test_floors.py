@@ -17,11 +17,12 @@ FLOORS = {
     **dict.fromkeys(["system"], -1),
     **dict.fromkeys(["diffusion"], 0),
     **dict.fromkeys(["layers", "media", "runtime"], 1),
-    **dict.fromkeys(["sampling", "training", "web"], 2),
-    **dict.fromkeys(["data", "models"], 3),
-    **dict.fromkeys(["evaluation", "export"], 4),
-    **dict.fromkeys(["demo"], 5),
-    **dict.fromkeys(["cli"], 6),
+    **dict.fromkeys(["fields", "web"], 2),
+    **dict.fromkeys(["sampling", "training"], 3),
+    **dict.fromkeys(["data", "models"], 4),
+    **dict.fromkeys(["evaluation", "export"], 5),
+    **dict.fromkeys(["demo"], 6),
+    **dict.fromkeys(["cli"], 7),
 }
 WITHOUT_TENSORFLOW = ("kvdiff", "kvdiff.diffusion", "kvdiff.runtime")
 

@@ -42,6 +42,7 @@ _EXTRAS = {
     **dict.fromkeys(("onnx", "tf2onnx", "ai_edge_quantizer", "tensorflow_serving"), "export"),
     **dict.fromkeys(("matplotlib", "sklearn"), "demo"),
     **dict.fromkeys(("av", "PIL"), "media"),
+    **dict.fromkeys(("xarray", "h5netcdf", "zarr", "tifffile", "pydicom"), "fields"),
 }
 """What to install for a package that is missing."""
 

@@ -8,12 +8,20 @@ from typing import Annotated
 import typer
 
 from kvdiff.cli.autoencoder import Channels, Size, frame_spec, latents_of, opened_autoencoder
-from kvdiff.cli.options import Links
+from kvdiff.cli.field_options import DataOptions
+from kvdiff.cli.options import Links, with_sampling
 from kvdiff.cli.progress import progress_bars
+from kvdiff.fields import is_field, open_fields
 
 
+@with_sampling
 def inspect(
-    directory: Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="Folder of videos, arrays, frame folders.")],
+    directory: Annotated[
+        pathlib.Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of videos, arrays, frame folders; or a .nc, .zarr, .h5, .tif, … file."
+        ),
+    ],
     output: Annotated[
         pathlib.Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write. [default: DIR-inspection, beside DIR]"),
@@ -22,13 +30,19 @@ def inspect(
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. [default: one a CPU]")] = None,
     seconds: Annotated[float, typer.Option(metavar="X", min=0.1, help="Time that one video may take.")] = 60.0,
     links: Links = None,
+    *,
+    asked: DataOptions,
 ) -> None:
     """Decode every video in a folder and report counts, sizes, rates and bad files.
 
+    Of data with units (.nc, .zarr, .h5, .tif, .dcm, …) report ranges, units, histograms, gaps and what is missing.
     Writes FOLDER/report.json and FOLDER/contact_sheet.png. Exits with 1 where a file is bad.
 
     Example: kvdiff data inspect my_videos
     """
+    if is_field(directory) or asked.is_said:
+        _inspect_fields(directory, output, asked)
+        return
     from kvdiff.data import inspect_videos, list_directory
     from kvdiff.media import ClipReader, ReadLimits, check_folder_writable
 
@@ -75,3 +89,18 @@ def prepare(
         color_mode="grayscale" if channels == 1 else "rgb",
     )
     latents_of(batches, output, spec, anew=False)
+
+
+def _inspect_fields(path: pathlib.Path, output: pathlib.Path | None, asked: DataOptions) -> None:
+    """The same of data with units."""
+    from kvdiff.data import inspect_fields
+    from kvdiff.media import check_folder_writable
+
+    fields = open_fields(path, asked.recipe())
+    resolved = path.resolve()
+    output = output or resolved.parent / f"{resolved.name}-inspection"
+    check_folder_writable(output)
+    with progress_bars() as progress:
+        found = inspect_fields(fields, lambda done, total: progress("Reading", done, total))
+    for line in (*found.lines(), *(f"Wrote {path}" for path in found.write(output))):
+        typer.echo(line)

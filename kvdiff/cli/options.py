@@ -214,12 +214,12 @@ def _number(text: str) -> Any:
 
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of `Sampling`, or of a class above it, as options in place of its parameter.
+    """The command with the fields of a dataclass, such as `Sampling` or one above it, as options in place of it.
 
-    What the class adds comes where the parameter stands, the options of sampling after all others.
+    They come where the parameter stands, the options of sampling after all others.
     """
     hints = typing.get_type_hints(command, include_extras=True)
-    name, kind = next((n, h) for n, h in hints.items() if isinstance(h, type) and issubclass(h, Sampling))
+    name, kind = next((n, h) for n, h in hints.items() if isinstance(h, type) and dataclasses.is_dataclass(h))
     of_kind = typing.get_type_hints(kind, include_extras=True)
 
     def option(each: Any, hint: Any) -> inspect.Parameter:
@@ -227,7 +227,7 @@ def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
         return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
     options = {field.name: option(field, of_kind[field.name]) for field in dataclasses.fields(kind)}
-    last = [field.name for field in dataclasses.fields(Sampling)]
+    last = [field.name for field in dataclasses.fields(Sampling)] if issubclass(kind, Sampling) else []
     parameters: list[inspect.Parameter] = []
     for own in inspect.signature(command).parameters.values():
         added = [each for each in options.values() if each.name not in last]

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from kvdiff.cli.field_options import Forecasting
+from kvdiff.cli.fields import is_forecast, opened_field, predict_field
 from kvdiff.cli.options import Links, NumFrames, NumMembers, OnlyNew, Run, Writing, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
@@ -19,6 +21,7 @@ from kvdiff.diffusion import Plan, Sampler, masks
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS
 from kvdiff.diffusion.tasks.plans import PLANS, plan_for
+from kvdiff.fields import DATASET_SUFFIXES
 
 Past = Annotated[
     int | None,
@@ -47,9 +50,10 @@ def generate(
 def predict(
     run: Run,
     clip: Annotated[
-        pathlib.Path, typer.Argument(metavar="CLIP", help="The past: a .gif, .mp4, .webm, … or .npy file.")
+        pathlib.Path,
+        typer.Argument(metavar="CLIP", help="The past: a .gif, .mp4, .webm, .npy, .nc, .zarr, .tif, … file."),
     ],
-    asked: Writing,
+    asked: Forecasting,
     past: Past = None,
     num_frames: NumFrames = None,
     only_new: OnlyNew = False,
@@ -58,11 +62,21 @@ def predict(
 ) -> None:
     """Continue a clip: predict the frames after its last.
 
-    Videos of another size are resized and cut to the model's.
+    Videos of another size are resized and cut to the model's. Of data with units, a .nc or .zarr output has its
+    coordinates continued.
 
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
     sampler = _opened(run, asked)
+    if is_forecast(clip, asked):
+        opened = opened_field(run, clip, sampler, asked)
+        with _progress(asked.keywords(sampler)) as keywords:
+            sampling = {**keywords, "num_members": num_members}
+            known, future = predict_field(opened, sampler, asked, past, num_frames, sampling)
+        if asked.output.suffix.lower() not in DATASET_SUFFIXES:
+            parts = [future] if only_new else [known, future]
+            write(asked, sampler, parts, known=0 if only_new else known.shape[1])
+        return
     known, source = last_frames(clip, sampler, past, links)
     if asked.plan is not None and num_frames is None:
         num_frames = sampler.spec.clip.num_frames

@@ -11,32 +11,34 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from kvdiff.cli.autoencoder import LATENTS, check_latent, chosen_autoencoder, latents_of
 from kvdiff.cli.bad_files import advice_on_bad_files
 from kvdiff.cli.budget import steps_in, too_short
-from kvdiff.cli.options import Links
+from kvdiff.cli.field_options import FieldTraining, parse_size
+from kvdiff.cli.fields import TrainingData
+from kvdiff.cli.options import Links, with_sampling
 from kvdiff.cli.room import room_for
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, TRAINING, quiet_tensorflow, require, save_keras
-from kvdiff.cli.train_checks import check_folder, check_length, check_numbers, check_previews
+from kvdiff.cli.train_checks import check_folder, check_latents, check_length, check_numbers, check_previews
+from kvdiff.cli.train_data import video_data
 from kvdiff.cli.workers import run_workers
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import check_folder_writable
 from kvdiff.training.cluster import num_workers, worker_number
 
 if TYPE_CHECKING:
-    from kvdiff.data import VideoBatches
+    from kvdiff.data import FieldBatches, VideoBatches
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 _COMMAND = "from kvdiff.cli import main; main()"
 
 
+@with_sampling
 def train(
     clips: Annotated[
         list[pathlib.Path],
-        typer.Argument(metavar="CLIPS", help="Files (.gif, .mp4, .webm, .npy, …), or folders of them."),
+        typer.Argument(metavar="CLIPS", help="Files (.gif, .mp4, .webm, .npy, .nc, .zarr, …), or folders of them."),
     ],
     output: Annotated[
         pathlib.Path,
@@ -62,8 +64,13 @@ def train(
     ] = None,
     links: Links = None,
     size: Annotated[
-        int, typer.Option(metavar="N", min=4, help="Height and width that videos are resized and cut to.")
-    ] = 32,
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Height and width that videos are resized and cut to, e.g. 48x64, or one number for both; of data "
+            "with units the part that a clip shows. [default: 32; whole frames of data with units]",
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(metavar="N", min=1, max=3, help="3 for colour, 1 for grey.")] = 3,
     cache: Annotated[
         pathlib.Path | None,
@@ -131,6 +138,8 @@ def train(
         int, typer.Option(metavar="N", min=1, help="Processes on this machine that share every batch.")
     ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
+    *,
+    asked: FieldTraining,
 ) -> None:
     """Train a model on your own clips.
 
@@ -142,11 +151,15 @@ def train(
     that all share. Several workers end at once when interrupted, and go on from their newest checkpoint.
 
     Example: kvdiff train my_videos --minutes 60 -o saved_models/my_clips
+
+    Data with units (.nc, .zarr, .h5, .grib, .tif, .dcm, …) keeps them: kvdiff train radar.zarr --variable rate
+    --values log1p --past 6 --frames 12 -o run
     """
     began = time.monotonic()
-    check_numbers(channels=channels, size=size, width=width)
+    sizes, fields = None if size is None else parse_size(size), asked.wanted(clips)
+    check_numbers(channels=channels, size=(4, 4) if fields else sizes or (32, 32), width=width)
     check_length(epochs, minutes)
-    check_latent(latent_factor, size, multiple=4, autoencoder=autoencoder)
+    check_latents(latent_factor, sizes or (32, 32), autoencoder, fields=fields)
     check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
     require("keras", "tensorflow", "filelock")
@@ -154,25 +167,22 @@ def train(
         check_previews()
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
-    from kvdiff.models.recipes import recipe_named, seeded_model
+    from kvdiff.models.recipes import recipe_named
 
     chosen = recipe_named(recipe).changed(width=width, batch_size=batch_size, learning_rate=learning_rate)
-    shape = (frames, size, size, channels)
+    shape = (frames, *(sizes or (32, 32)), channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
-    network = dict(factor=latent_factor, latent_channels=latent_channels)
-    first = dict(epochs=autoencoder_epochs, links=links, seed=seed, resume=resume, strategy=strategy)
-    codec = chosen_autoencoder(autoencoder, clips, output, shape[1:], network, **first)
-    with strategy.scope():
-        model = seeded_model(chosen, ClipSpec(*shape, fps=fps), seed, **({} if codec is None else {"codec": codec}))
-    reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
-    reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
-    reading |= dict(announce=functools.partial(say, err=True))
-    batches = windows_of(clips, shape, chosen.batch_size, **reading)
-    previews = _previews(batches, output / TRAINING, preview_every)
-    if codec is not None:
-        with advice_on_bad_files():
-            latents = latents_of(batches, output / LATENTS, model.spec, anew=not resume)
-        batches = windows_of(clips, shape, chosen.batch_size, latents=latents, **reading)
+    if fields:
+        drawn = dict(batch_size=chosen.batch_size, window_step=stride, seed=seed)
+        data = TrainingData.of(asked, clips, frames, sizes, functools.partial(say, err=True), **drawn)
+        model, batches, previews = data.trained(chosen, strategy, output / TRAINING, preview_every)
+    else:
+        reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
+        reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
+        network = dict(factor=latent_factor, latent_channels=latent_channels)
+        first = autoencoder, network, dict(epochs=autoencoder_epochs, resume=resume, strategy=strategy)
+        reading["announce"], clip = functools.partial(say, err=True), ClipSpec(*shape, fps=fps)
+        model, batches, previews = video_data(clips, clip, chosen, output, first, preview_every, **reading)
     with strategy.scope():
         rate = chosen.rate((epochs or 50) * batches.steps_per_epoch)
         model.compile(chosen.optimizer(rate))
@@ -182,6 +192,8 @@ def train(
             say(too_short(rate.steps, chosen.enough_steps, minutes), err=True)
     say(f"{batches.num_samples} windows of {frames} frames: {rate.steps} steps of {batches.batch_size}.")
     is_first = worker_number() == 0
+    if is_first and fields:
+        data.write_record(output)
     with _room(model, output) if is_first else contextlib.nullcontext(_nothing) as make_room:
         try:
             _fit(model, batches, output / TRAINING, rate.steps, previews, every=save_every, resume=resume)
@@ -213,37 +225,9 @@ def _strategy() -> Any:
         return training_strategy()
 
 
-def windows_of(
-    paths: list[pathlib.Path],
-    clip_shape: tuple[int, int, int, int],
-    batch_size: int,
-    *,
-    links: str | None = None,
-    **options: Any,
-) -> VideoBatches:
-    """Every window of every clip, decoded once."""
-    from kvdiff.data import list_paths, video_batches
-
-    frames, height, width, channels = clip_shape
-    listing = list_paths(paths, links=links)
-    with advice_on_bad_files():
-        batches = video_batches(
-            listing,
-            label_mode=None,
-            num_frames=frames,
-            image_size=(height, width),
-            clip_sampling="all",
-            color_mode="grayscale" if channels == 1 else "rgb",
-            batch_size=batch_size,
-            **options,
-        )
-    batches.batch_size = min(batch_size, batches.num_samples)
-    return batches
-
-
 def _fit(
     model: VideoDiffusion,
-    batches: VideoBatches,
+    batches: VideoBatches | FieldBatches,
     folder: pathlib.Path,
     steps: int,
     previews: list[Any],
@@ -261,15 +245,5 @@ def _fit(
         typer.echo(f"Going on after step {checkpoint.step} of {steps}.")
     options = dict(steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0 if number else "auto")
     options["epochs"] = -(-steps // batches.steps_per_epoch)
-    with advice_on_bad_files(batches.bad_files):
+    with advice_on_bad_files(getattr(batches, "bad_files", None)):
         model.fit(checkpoint.dataset(), callbacks=[*recorded, budget, *previews, checkpoint], **options)
-
-
-def _previews(batches: VideoBatches, folder: pathlib.Path, every: int) -> list[Any]:
-    """Generated clips, and predictions of some that are trained on; none where several workers train."""
-    from kvdiff.training import Previews
-
-    if not every or num_workers() > 1:
-        return []
-    past = np.stack([batches.sample(0, place)[0] for place in range(min(4, batches.num_samples))])
-    return [Previews(folder / "previews", every=every, past=past[:, : past.shape[1] // 2], scale=2)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pathlib
 
-from kvdiff.cli.autoencoder import AUTOENCODER
+from kvdiff.cli.autoencoder import AUTOENCODER, check_latent
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
 
 
-def check_numbers(*, channels: int, size: int, width: int | None) -> None:
+def check_numbers(*, channels: int, size: tuple[int, int], width: int | None) -> None:
     """Refuse what the network cannot be built for, by the option's own name."""
     if channels not in (1, 3):
         raise ValueError(f"--channels: expected 1 for grey or 3 for colour. Received: {channels}")
-    for name, number, unit in (("--size", size, 4), ("--width", width, 24)):
+    for name, number, unit in (("--size", size[0], 4), ("--size", size[1], 4), ("--width", width, 24)):
         if number is not None and number % unit:
             below = number // unit * unit
             nearest = f"{below} or {below + unit}" if below else f"{unit}"
@@ -23,6 +23,14 @@ def check_length(epochs: int | None, minutes: float | None) -> None:
     """Refuse two lengths."""
     if epochs is not None and minutes is not None:
         raise ValueError(f"--minutes: expected it without --epochs. Received: both, {minutes:g} and {epochs}")
+
+
+def check_latents(factor: int | None, size: tuple[int, int], autoencoder: pathlib.Path | None, *, fields: bool) -> None:
+    """Refuse an autoencoder that does not go with the data or the frames."""
+    if fields and (factor or autoencoder):
+        raise ValueError("--latent-factor, --autoencoder: expected neither with data with units. Received: one")
+    for side in size:
+        check_latent(factor, side, multiple=4, autoencoder=autoencoder)
 
 
 def check_previews() -> None:

@@ -41,7 +41,7 @@ def tune(
 
     Example: kvdiff tune saved_models/my_clips unseen_videos
     """
-    from kvdiff.cli.train import windows_of
+    from kvdiff.cli.train_data import windows_of
     from kvdiff.evaluation.charts import LIGHT, line_chart
     from kvdiff.evaluation.real import RealClips
     from kvdiff.evaluation.result import aligned

@@ -8,8 +8,12 @@ import pathlib
 import numpy as np
 import typer
 
+from kvdiff.cli.field_options import DataOptions
 from kvdiff.cli.options import Writing
 from kvdiff.diffusion import Sampler
+from kvdiff.fields import DATASET_SUFFIXES, check_dataset_writable, pictures_of
+
+_SLOWEST = 0.5  # Frames a second: a picture of a slower clock, such as a radar's, plays at a pace to look at.
 
 
 def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
@@ -51,6 +55,9 @@ def check_output(asked: Writing) -> None:
     """Refuse before the work what could not be written after it."""
     from kvdiff.media import check_writable
 
+    if isinstance(asked, DataOptions) and asked.output.suffix.lower() in DATASET_SUFFIXES:
+        check_dataset_writable(asked.output, overwrite=asked.overwrite)
+        return
     check_writable(asked.output, fps=8.0 if asked.fps is None else asked.fps)
     if asked.output.exists() and not asked.overwrite:
         raise FileExistsError(f"{asked.output}: exists; pass --overwrite to replace it")
@@ -70,13 +77,16 @@ def write(
         known: how many of the frames are known, which a line says.
         source: frames a second of the file of known frames: the rate where neither option nor model says one.
     """
-    from kvdiff.media import write_clips
+    from kvdiff.media import enlarge, write_array, write_clips
 
     ensemble = max((part.shape[:-5] for part in parts), key=len)
     clips = np.concatenate([_checked(sampler, part, ensemble) for part in parts], axis=-4)
-    if asked.output.suffix.lower() != ".npy":
-        clips = sampler.spec.values.encode(clips)  # A picture shows the values' range as black to white.
-    write_clips(asked.output, clips, fps=asked.fps or sampler.spec.clip.fps or source or 8.0, scale=asked.scale)
+    if asked.output.suffix.lower() == ".npy":
+        write_array(asked.output, enlarge(clips, asked.scale))
+    else:
+        clock = sampler.spec.clip.fps if (sampler.spec.clip.fps or 0.0) >= _SLOWEST else None
+        rate = asked.fps or clock or source or 8.0
+        write_clips(asked.output, pictures_of(sampler.spec.values, clips), fps=rate, scale=asked.scale)
     count, frames, height, width, _ = clips.shape[-5:]
     members = "".join(f"{number} member{'s' * (number > 1)} of " for number in ensemble)
     generated = f"{known} known, {frames - known} generated" if known else "all generated"

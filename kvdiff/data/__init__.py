@@ -6,6 +6,8 @@ from kvdiff.data.batches import VideoBatches
 from kvdiff.data.bouncing_shapes import bouncing_shapes
 from kvdiff.data.dataset import clip_dataset, video_batches
 from kvdiff.data.directory import video_dataset_from_directory
+from kvdiff.data.field_batches import FieldBatches
+from kvdiff.data.field_inspection import FieldInspection, inspect_fields
 from kvdiff.data.inspection import Inspection, inspect_videos
 from kvdiff.data.kinetics import kinetics
 from kvdiff.data.latents import LatentCache
@@ -18,6 +20,8 @@ from kvdiff.data.ucf101 import ucf101
 from kvdiff.media import VideoError
 
 __all__ = [
+    "FieldBatches",
+    "FieldInspection",
     "Inspection",
     "LatentCache",
     "Listing",
@@ -26,6 +30,7 @@ __all__ = [
     "VideoError",
     "bouncing_shapes",
     "clip_dataset",
+    "inspect_fields",
     "inspect_videos",
     "kinetics",
     "list_directory",

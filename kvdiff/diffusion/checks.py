@@ -154,7 +154,7 @@ def check_clip_shape(name: str, shape: Any) -> tuple[int, int, int, int]:
     return frames, height, width, channels
 
 
-def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
+def check_known(name: str, known: Any, batch: int, frames: int, *, all_known: bool = False) -> np.ndarray:
     """Return a known-frame mask as bool [batch, frames]; [frames] is repeated over the batch.
 
     Raises:
@@ -167,7 +167,7 @@ def check_known(name: str, known: Any, batch: int, frames: int) -> np.ndarray:
     if known.shape not in ((frames,), (batch, frames)):
         raise ValueError(f"`{name}`: expected shape [{frames}] or [{batch}, {frames}]. Received: {list(known.shape)}")
     known = np.broadcast_to(known, (batch, frames))
-    if known.all(axis=1).any():
+    if known.all(axis=1).any() and not all_known:
         raise ValueError(f"`{name}`: expected at least one frame to generate in every clip. Received: all frames known")
     return known
 

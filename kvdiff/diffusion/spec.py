@@ -19,6 +19,8 @@ from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.tasks.masks import TASKS
 from kvdiff.diffusion.transforms.clamps import Bounds
 from kvdiff.diffusion.transforms.codec import Codec, check_codec, codec_from_config
+from kvdiff.diffusion.transforms.padding import Padding
+from kvdiff.diffusion.transforms.value_kinds import as_float32
 from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_config
 
 FORMAT_VERSION = 1
@@ -59,6 +61,7 @@ class ModelSpec:
         kinds = {"clip": ClipSpec, "schedule": NoiseSchedule, "prediction": Prediction, "values": Values}
         for name, kind in kinds.items():
             check_kind(name, getattr(self, name), kind)
+        self.values.by_channel(self.clip.channels)
         if self.codec is not None:
             check_codec(self.codec)
         check_mapping("conditions", self.conditions, Condition, "conditions")
@@ -74,9 +77,12 @@ class ModelSpec:
         optional(check_real, "independent_noise", self.independent_noise, above=0.0, below=1.0, closed=True)
         if unknown := sorted(set(self.sampling) - set(TASKS)):
             raise ValueError(f"`sampling`: expected tasks among {list(TASKS)}. Received: {unknown}")
-        latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale]
+        most = 1 if isinstance(self.codec, Padding) else 0  # Padded pixels are pixels still.
+        latent = self.codec is not None and [name for name, c in self.conditions.items() if c.pixel_scale > most]
         if latent:
             raise ValueError(f"`codec`: expected none with conditions that are clips. Received: one, and {latent}")
+        if sum(condition.tells_missing for condition in self.conditions.values()) > 1:
+            raise ValueError(f"`conditions`: expected at most one Observed(). Received: {sorted(self.conditions)}")
 
     def with_codec(self, codec: Codec | None) -> ModelSpec:
         """This spec with another codec, e.g. its own with weights."""
@@ -91,18 +97,45 @@ class ModelSpec:
         return ClipSpec(self.clip.num_frames, height, width, channels)
 
     @property
+    def condition_frame(self) -> tuple[int, int, int]:
+        """The shape of a frame by which users' arrays of conditions go: a latent one, but for padding."""
+        return (self.clip if isinstance(self.codec, Padding) else self.latent).frame_shape
+
+    @property
     def bounds(self) -> Bounds:
         """To which the predicted x_0 is clamped."""
         return self.values.bounds if self.codec is None or self.values.bounds is None else self.codec.bounds
 
     def checked(self, argument: str, clip: Any) -> np.ndarray:
         """A user's clips as float32 numbers [batch, frames, height, width, channels]; raises what `Values` does."""
-        return self.values.checked(argument, clip, self.clip.frame_shape)
+        return self.values.checked(argument, clip, self.clip.frame_shape, missing=self.missing is not None)
+
+    @property
+    def missing(self) -> str | None:
+        """The condition by which the denoiser knows what is missing; None where clips must be whole."""
+        return next((name for name, condition in self.conditions.items() if condition.tells_missing), None)
 
     def encode(self, clip: Any, xp: Any = np) -> Any:
-        """x_0, as the denoiser sees it, from the numbers of clips."""
-        x_0 = self.values.encode(clip, xp)
+        """x_0, as the denoiser sees it, from the numbers of clips; 0 where one is missing."""
+        if self.missing is None or "float" not in str(clip.dtype):
+            x_0 = self.values.encode(clip, xp)
+        else:
+            gone = xp.isnan(clip)
+            x_0 = self.values.encode(self.filled(clip, xp), xp)
+            x_0 = xp.where(gone, xp.zeros_like(x_0), x_0)
         return x_0 if self.codec is None else self.codec.encode(x_0, xp)
+
+    def filled(self, clip: Any, xp: Any = np) -> Any:
+        """The numbers of floating point clips, with those whose x_0 is 0 in place of NaN."""
+        neutral = self.values.decode(np.zeros((1, 1, 1, 1, self.clip.channels), np.float32))
+        return xp.where(xp.isnan(clip), neutral, as_float32(xp, clip))
+
+    def padded(self, xp: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A denoiser's inputs of conditions, for its latent clips, from those for clips."""
+        if not isinstance(self.codec, Padding):
+            return dict(inputs)
+        own = {name: c.padded(xp, inputs[name], self.codec) for name, c in self.conditions.items() if name in inputs}
+        return {**inputs, **own}
 
     def decode(self, x_0: Any, xp: Any = np) -> Any:
         """The numbers of clips from x_0."""

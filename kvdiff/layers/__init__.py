@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kvdiff.layers.residual_block import ResidualBlock3D as ResidualBlock3D
     from kvdiff.layers.rotary_attention import RotaryAttention as RotaryAttention, RotaryPositions as RotaryPositions
     from kvdiff.layers.sample_dropout import SampleDropout as SampleDropout
+    from kvdiff.layers.still_pixels import StillPixels as StillPixels
     from kvdiff.layers.strided_conv import FrameDownsample as FrameDownsample, FrameUpsample as FrameUpsample
     from kvdiff.layers.timestep_embedding import TimestepEmbedding as TimestepEmbedding
     from kvdiff.layers.transformer_block import TransformerBlock3D as TransformerBlock3D
@@ -66,6 +67,7 @@ _HOMES = {
     "RotaryPositions": "rotary_attention",
     "SampleDropout": "sample_dropout",
     "SpaceAttention": "factorised_attention",
+    "StillPixels": "still_pixels",
     "TimeAttention": "factorised_attention",
     "TimestepEmbedding": "timestep_embedding",
     "TransformerBlock3D": "transformer_block",

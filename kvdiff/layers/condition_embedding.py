@@ -40,6 +40,8 @@ class ConditionEmbedding(SavedLayer):
         self.joint.build(embedding_shape)
         self._maps, self._untold = {}, {}
         for name, condition in self.conditions.items():
+            if not condition.num_features:
+                continue
             shape = (condition.num_features, units)
             self._maps[name] = self.add_weight(shape=shape, initializer="glorot_uniform", name=f"{name}_map")
             if not condition.is_always_present:
@@ -49,6 +51,8 @@ class ConditionEmbedding(SavedLayer):
         """Add each condition's vector, or that of its absence, and mix."""
         columns = optional_names(self.conditions)
         for name, condition in self.conditions.items():
+            if not condition.num_features:  # The network reads its pixels alone.
+                continue
             vectors = condition.embedding(ops, inputs, name, self._maps[name])
             if name in columns:
                 column = columns.index(name)

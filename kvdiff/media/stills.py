@@ -114,13 +114,15 @@ def _check_plain(picture: Any) -> None:
     """Refuse what would not come out as it is: values beyond 8 bits, and pictures in which there are several."""
     stored = "" if picture.format == "BMP" else str([tile[3] for tile in picture.tile])  # BMP's 16 bits are all three.
     if picture.mode[0] in "IF" or _DEEP.search(stored):
-        raise ValueError(f"values of more than 8 bits ({picture.mode}); scale them to 8 bits, 0 to 255")
+        others = "scale them to 8 bits, 0 to 255, or take them as data with units: kvdiff.fields, or --values"
+        raise ValueError(f"values of more than 8 bits ({picture.mode}); {others}")
     if picture.format in ("JPEG", "MPO"):  # What a camera adds behind the picture is not the picture.
         return
     count = getattr(picture, "n_frames", 1)
     pages = [index for index in range(count) if count == 1 or not _is_reduced(picture, index)]
     if len(pages) > 1:
-        raise ValueError(f"{len(pages)} pages or frames in one file; write each to a file of its own")
+        others = "write each to a file of its own, or take a TIFF as data with units: kvdiff.fields, or --values"
+        raise ValueError(f"{len(pages)} pages or frames in one file; {others}")
     picture.seek(pages[0] if pages else 0)
 
 

@@ -113,6 +113,11 @@ def encode_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def write_array(path: str | pathlib.Path, array: np.ndarray) -> pathlib.Path:
+    """Write numbers of any kind and shape to a .npy file, replacing what was there; returns the path."""
+    return write_bytes(check_path("path", path), _npy(array))
+
+
 def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)

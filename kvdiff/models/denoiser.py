@@ -11,7 +11,9 @@ import keras
 
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK, Condition, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.padding import Padding
 from kvdiff.layers.enlarge import Enlarge
+from kvdiff.layers.still_pixels import StillPixels
 
 EXPORTS = {
     "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
@@ -71,6 +73,13 @@ class DenoiserContract:
             known_noise=_own(denoiser, layers, "known_noise", None),
             prediction=_own(denoiser, layers, "prediction", None),
         )
+
+    def padding(self, frame_shape: tuple[int, int, int]) -> Padding | None:
+        """What makes frames (height, width, channels) divisible; None where they are, or where it cannot."""
+        height, width, _ = frame_shape
+        small = any(condition.pixel_scale > 1 for condition in self.conditions.values())
+        divisible = height % self.frame_multiple == 0 and width % self.frame_multiple == 0
+        return None if divisible or small else Padding(height, width, self.frame_multiple)
 
     def check(
         self, frame_shape: tuple[int, int, int], outputs: int, known_noise: float, prediction: str, of: str = ""
@@ -133,12 +142,24 @@ def condition_inputs(conditions: Mapping[str, Condition], channels: int) -> dict
     return inputs
 
 
-def with_clips(clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition]) -> Any:
-    """What a first layer sees: the noisy clip and, as channels, the conditions that are clips, of its size."""
+def with_clips(
+    clip: Any, inputs: Mapping[str, Any], conditions: Mapping[str, Condition], *, has_mask: bool = False
+) -> Any:
+    """What a first layer sees: the noisy clip and, as channels, the conditions that are pictures or clips, of its size.
+
+    Where `clip` `has_mask` of what is missing, that is not added again.
+    """
     seen = [clip]
     for name, condition in conditions.items():
-        if condition.pixel_scale:
-            present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]
+        if not condition.pixel_scale or (has_mask and condition.tells_missing):
+            continue
+        if condition.is_always_present:
+            seen.append(inputs[name])
+            continue
+        present = inputs[CONDITION_MASK][:, optional_names(conditions).index(name)]
+        if condition.is_still:
+            seen.append(StillPixels(condition, name=f"{name}_pixels")(inputs[name], inputs["noisy_clip"], present))
+        else:
             seen.append(Enlarge(condition.pixel_scale, name=f"{name}_enlarged")(inputs[name], present))
     return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else clip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kvdiff.diffusion.checks import check_choice, check_count
@@ -94,8 +95,17 @@ class Recipe:
         )
         return UNet3D(channels, **{**own, **options})
 
-    def model(self, clip: ClipSpec, denoiser: keras.Model | None = None, **options: Any) -> VideoDiffusion:
+    def model(
+        self,
+        clip: ClipSpec,
+        denoiser: keras.Model | None = None,
+        *,
+        network: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> VideoDiffusion:
         """A model of `denoiser`, by default the recipe's; `options` of `VideoDiffusion` in place of the recipe's.
+
+        `network` are options of the recipe's denoiser, such as its conditions.
 
         With a `codec` the network is for its latent frames.
         """
@@ -112,7 +122,7 @@ class Recipe:
                 "generate": {"spacing": "uniform_logsnr"},
             },
         )
-        return VideoDiffusion(clip, denoiser or self.denoiser(frame_shape), **{**own, **options})
+        return VideoDiffusion(clip, denoiser or self.denoiser(frame_shape, **(network or {})), **{**own, **options})
 
     def rate(self, steps: int) -> Annealed:
         """The learning rate of a training of so many steps."""

@@ -102,8 +102,10 @@ def UNet3D(
         return VideoAttention(heads, name=f"{name}_attention", **options)(x)
 
     times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
-    context = KnownContext(known_noise, per_side=known_per_side, name="known_context")(noisy_clip, label, *times)
-    x = PatchMerge(widths[0], patch_size, name="stem")(with_clips(context, inputs, conditions))
+    told = [inputs[name] for name, condition in conditions.items() if condition.tells_missing and not motion_reach]
+    clip = keras.layers.Concatenate(name="clip_and_mask")([noisy_clip, *told]) if told else noisy_clip
+    context = KnownContext(known_noise, per_side=known_per_side, name="known_context")(clip, label, *times)
+    x = PatchMerge(widths[0], patch_size, name="stem")(with_clips(context, inputs, conditions, has_mask=bool(told)))
     x = _down_and_up(x, widths, blocks, stage)
     x = keras.layers.Activation("silu", name="head_activation")(FrameGroupNorm(groups, name="head_norm")(x))
     # The last map stays float32 under mixed precision: its output is the denoiser's.

@@ -23,12 +23,14 @@ from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.latent_codec import autoencoder_of, codec_of, with_autoencoder
 from kvdiff.models.unet3d import UNet3D
+from kvdiff.models.verbs import SamplingVerbs
 from kvdiff.models.video_autoencoder import VideoAutoencoder
 from kvdiff.sampling import KerasEngine
 from kvdiff.training.arguments import built, made
+from kvdiff.training.data_checks import note_scale
 from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.hybrid_loss import HybridLoss
-from kvdiff.training.noising import Noising
+from kvdiff.training.noising import Noising, parts_of
 from kvdiff.training.trainer import DiffusionTrainer
 
 _TO_SAMPLE = (
@@ -38,7 +40,7 @@ _TO_SAMPLE = (
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class VideoDiffusion(DiffusionTrainer):
+class VideoDiffusion(SamplingVerbs, DiffusionTrainer):
     """A video diffusion model for clips of one shape.
 
     One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those
@@ -56,8 +58,10 @@ class VideoDiffusion(DiffusionTrainer):
             clock and the names of channels.
         denoiser: a Keras model of `{"noisy_clip", "noise_label"}`; by default `UNet3D(channels)`, with twice the output
             channels where the variance is learned. With a codec, of its latent clips.
-        values: what the numbers of a clip mean: by default `Pixels()`; `Linear(low, high)` for physical values.
-        codec: between clips and the latent clips on which the denoiser works: a `VideoAutoencoder`, copied; or none.
+        values: what the numbers of a clip mean: by default `Pixels()`; for physical values `Linear(low, high)`,
+            `Log1p`, `Standardised` and others, or what `kvdiff.diffusion.fitted` finds in the training split.
+        codec: between clips and the latent clips on which the denoiser works: a `VideoAutoencoder`, copied; or none; by
+            default a `Padding` for frames whose size the denoiser does not divide.
         sampling: the model's own defaults of sampling by task, see `ModelSpec`.
         schedule: the noise levels of training, a `NoiseSchedule` or its name, e.g. "linear"; by default `cosine` with
             1000 timesteps.
@@ -115,17 +119,19 @@ class VideoDiffusion(DiffusionTrainer):
         values = built("values", values, lambda: values_from_config(values))
         codec = built("codec", codec, lambda: codec_of(codec, clip, values))
         self.autoencoder = autoencoder_of(codec)  # Saved with the model.
-        shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
+        channels = (clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape))[-1]
         self.forward_diffusion = ForwardDiffusion(
             made("schedule", NoiseSchedule, schedule or "cosine"),
             made("prediction", Prediction, prediction),
             learned_variance=check_flag("learned_variance", learned_variance),
             name="forward_diffusion",
         )
-        outputs = 2 * shape[-1] if learned_variance else shape[-1]
+        outputs = 2 * channels if learned_variance else channels
         if denoiser is None:
-            denoiser = UNet3D(shape[-1], out_channels=outputs, known_noise=known_noise)
+            denoiser = UNet3D(channels, out_channels=outputs, known_noise=known_noise)
         self.denoiser, contract = denoiser, DenoiserContract.of(denoiser)
+        codec = contract.padding(clip.frame_shape) if codec is None else codec
+        shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
         contract.check(shape, outputs, known_noise, self.forward_diffusion.prediction.name, "latent " if codec else "")
         self.spec = ModelSpec(
             clip,
@@ -196,7 +202,7 @@ class VideoDiffusion(DiffusionTrainer):
 
     def blank_batch(self) -> tuple[Any, Any]:
         """A clip of zeros, with the conditions of one that says none."""
-        shape = self.spec.latent.num_frames, self.spec.latent.frame_shape
+        shape = self.spec.latent.num_frames, self.spec.condition_frame
         given = {name: condition.default(*shape)[None] for name, condition in self.spec.conditions.items()}
         return np.zeros((1, *self.spec.clip.shape), np.float32), given
 
@@ -210,33 +216,15 @@ class VideoDiffusion(DiffusionTrainer):
         """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
         self.noising.check_batch(data)
 
-    # Sampling: see `kvdiff.diffusion.Sampler.infill` for every keyword.
+    def note_batch(self, data: Any) -> None:
+        """Warn of clips that are far from unit variance where the values have no bounds."""
+        clips = parts_of(data)[0]
+        if not self.noising.takes_latents(clips):
+            note_scale(self.spec.values, clips)
 
-    def generate(self, num_clips: int = 1, **sampling: Any) -> np.ndarray:
-        """New clips from noise: float32 [num_clips, frames, height, width, channels]. See `Sampler`."""
-        return self.sampler.generate(num_clips, **sampling)
-
-    def predict_frames(self, past: np.ndarray, num_frames: int | None = None, **sampling: Any) -> np.ndarray:
-        """The frames after `past`: float32 [batch, num_frames, height, width, channels]. See `Sampler`."""
-        return self.sampler.predict_frames(past, num_frames, **sampling)
-
-    def interpolate(
-        self, before: np.ndarray, after: np.ndarray, num_frames: int | None = None, **sampling: Any
-    ) -> np.ndarray:
-        """The frames between two ends: float32 [batch, num_frames, height, width, channels]. See `Sampler`."""
-        return self.sampler.interpolate(before, after, num_frames, **sampling)
-
-    def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
-        """`clip` with the frames that are not `known` generated: float32, of its shape. See `Sampler`."""
-        return self.sampler.infill(clip, known, **sampling)
-
-    def increase_frame_rate(self, clip: np.ndarray, factor: int, **sampling: Any) -> np.ndarray:
-        """`clip` with `factor` - 1 new frames after each but the last. See `Sampler`."""
-        return self.sampler.increase_frame_rate(clip, factor, **sampling)
-
-    def rollout(self, num_frames: int, past: np.ndarray | None = None, **sampling: Any) -> np.ndarray:
-        """A video of any length, window by window: float32 [batch, num_frames, …]. See `Sampler`."""
-        return self.sampler.rollout(num_frames, past, **sampling)
+    def in_data(self, inputs: Any, output: Any) -> Any:
+        """Without padding and missing numbers: see `Noising`."""
+        return self.noising.in_data(inputs, output)
 
     # Saving.
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.transforms.values import Pixels, Values
-from kvdiff.training.data_checks import check_range, in_range
+from kvdiff.training.data_checks import check_limits, in_limits
 
 _AXES = ("height", "width", "channels")
 
@@ -33,13 +33,13 @@ def checked_clips(clips: Any, values: Values, frame_shape: tuple[int | None, ...
 
 def limited(clips: Any, values: Values) -> Any:
     """Clips, once it is certain that their numbers are in the values' range."""
-    return in_range("clips", ops.cast(clips, "float32"), *values.limits) if _has_limits(clips, values) else clips
+    return in_limits(values, ops.cast(clips, "float32")) if _has_limits(clips, values) else clips
 
 
 def check_clips(clips: Any, values: Values) -> None:
     """Raise ValueError where clips at hand are not in the values' range."""
     if _has_limits(clips, values):
-        check_range("clips", clips, *values.limits)
+        check_limits(values, clips)
 
 
 def _has_limits(clips: Any, values: Values) -> bool:

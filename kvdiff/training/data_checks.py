@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvdiff.diffusion.transforms.values import Values
 from kvdiff.training.replicas import updates_done
 
 FIRST_BATCHES = 8
@@ -18,7 +20,11 @@ FIRST_BATCHES = 8
 
 _MARGIN = 1e-4  # Of half the range: what rounding may add, as samplers allow it.
 _MARK = "expected values in"
-_ADVICE = "Scale the data, or say with `values` what its numbers are, and fill what is missing"
+_ADVICE = (
+    "Scale the data, or say with `values` what its numbers are, e.g. values=kvdiff.diffusion.fitted('linear', clips); "
+    "fill what is missing, or train a denoiser of the condition Observed(), with NaN for it"
+)
+_UNIT = (0.2, 5.0)  # Standard deviations of x_0 that a schedule for unit variance still suits.
 _FOUND = re.compile(r"\[([^\[\]]*: expected values in \[[^\]]*\], no NaN[^\]]*?)\] \[([^\]]*)\] \[([^\]]*)\]")
 
 
@@ -54,6 +60,42 @@ def check_range(name: str, values: Any, low: float = -np.inf, high: float = np.i
     array, margin = ops.convert_to_numpy(values).astype(np.float32), _margin(low, high)
     if array.size and not (np.isfinite(array).all() and low - margin <= array.min() and array.max() <= high + margin):
         raise ValueError(f"{_expected(name, low, high)} [{array.min():g}, {array.max():g}]. {_ADVICE}")
+
+
+def in_limits(values: Values, clips: Any) -> Any:
+    """`clips`, floats, once it is certain that each channel is in the limits of its values; see `in_range`."""
+    limits = _limits(values, clips.shape[-1])
+    if len(set(limits)) == 1:
+        return in_range("clips", clips, *limits[0])
+    parts = [in_range(f"clips, channel {i}", clips[..., i : i + 1], *ends) for i, ends in enumerate(limits)]
+    return ops.concatenate(parts, axis=-1)
+
+
+def check_limits(values: Values, clips: Any) -> None:
+    """Raise ValueError unless every channel of `clips`, which are there already, is in the limits of its values."""
+    limits = _limits(values, clips.shape[-1])
+    for index, ends in enumerate(limits):
+        name = "clips" if len(set(limits)) == 1 else f"clips, channel {index}"
+        check_range(name, clips[..., index : index + 1], *ends)
+
+
+def _limits(values: Values, channels: int) -> list[tuple[float, float]]:
+    """The numbers that each channel may have: any, where what is outside of its limits is clamped."""
+    return [(-np.inf, np.inf) if one.clamps else one.limits for one in values.by_channel(channels)]
+
+
+def note_scale(values: Values, clips: Any) -> None:
+    """Warn of clips whose values have no bounds and whose x_0 is far from unit variance, for it trains to nothing."""
+    if values.bounds is not None:
+        return
+    spread = float(np.nanstd(values.encode(np.array(ops.convert_to_numpy(clips)))))
+    if not _UNIT[0] <= spread <= _UNIT[1]:
+        warnings.warn(
+            f"clips: expected x_0 of about unit variance with values {values.name!r}. Received: a standard deviation "
+            f"of {spread:.3g} in the first batch. Say what the numbers are, e.g. "
+            "values=kvdiff.diffusion.fitted('standardised', clips)",
+            stacklevel=2,
+        )
 
 
 @contextlib.contextmanager

@@ -104,6 +104,10 @@ class ProgressiveDistillation(DiffusionTrainer):
         """As the student does."""
         self.student.check_batch(data)
 
+    def in_data(self, inputs: Any, output: Any) -> Any:
+        """As of the student."""
+        return self.student.in_data(inputs, output)
+
     def noised(self, data: Any, training_step: Any, *, samples: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """As `VideoDiffusion.noised`, at the student's noise levels, with what the teacher makes of it as the target.
 

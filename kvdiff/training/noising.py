@@ -18,6 +18,7 @@ from kvdiff.diffusion.process.weights import loss_weights
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks.mask_kinds import FrameMask
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
+from kvdiff.diffusion.transforms.padding import Padding
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.training.arguments import built, named
 from kvdiff.training.clip_checks import check_clips, limited
@@ -51,6 +52,8 @@ class Noising:
         seed: int,
     ) -> None:
         schedule, prediction = spec.schedule, spec.prediction
+        if spec.missing is not None and forward_diffusion.learned_variance:
+            raise ValueError("`learned_variance`: expected False with the condition Observed(). Received: True")
         weight, timestep = named("loss_weight", loss_weight), named("timesteps", timesteps)
         weights = built("loss_weight", loss_weight, lambda: loss_weights(schedule, prediction, **weight))
         self.spec, self.forward_diffusion = spec, forward_diffusion
@@ -98,7 +101,12 @@ class Noising:
             timestep, clean = ops.broadcast_to(timestep[:, None], ops.shape(known)), known
         eps = ops.reshape(normal(*where, frames * math.prod(self.spec.latent.frame_shape), EPS), ops.shape(x_0))
         inputs, target = self.forward_diffusion(x_0, eps, timestep, clean)
-        inputs |= training_conditions(self.spec.conditions, given, x_0, where, self.condition_dropout, self.spec.values)
+        own = self.spec.codec.decode(x_0, ops) if isinstance(self.spec.codec, Padding) else x_0
+        made = training_conditions(self.spec.conditions, given, own, where, self.condition_dropout, self.spec.values)
+        if (name := self.spec.missing) is not None:  # The data may say that more is missing than what is NaN.
+            there = ops.cast(ops.logical_not(ops.isnan(ops.cast(clips, "float32"))), "float32")
+            made[name] = made[name] * there if isinstance(given, Mapping) and given.get(name) is not None else there
+        inputs |= self.spec.padded(ops, made)
         if given is not None:
             floats = [name for name, condition in self.spec.conditions.items() if "float" in condition.dtype]
             inputs |= {name: in_range(f"condition {name}", inputs[name]) for name in floats}
@@ -122,6 +130,12 @@ class Noising:
             clean = ops.logical_and(known, ops.logical_not(noisy))
         return timestep, clean
 
+    def in_data(self, inputs: Mapping[str, Any], output: Any) -> Any:
+        """A target or a prediction without padding, and 0 where numbers are missing: that has no gradient."""
+        if self.spec.missing is not None:
+            output = output * inputs[self.spec.missing]
+        return self.spec.codec.decode(output, ops) if isinstance(self.spec.codec, Padding) else output
+
     def _clean(self, clips: Any) -> Any:
         """x_0 of a batch of clips, whose static shape is checked."""
         frames = (self.spec.clip.num_frames, 1, None)  # None: batches of clips and of images in one data set.
@@ -136,7 +150,11 @@ class Noising:
                 f"VideoDiffusion: expected clips of shape [batch, {expected}], or images as clips of one frame. "
                 f"Received: {list(clips.shape)}"
             )
-        return self.spec.encode(limited(clips, self.spec.values), ops)
+        if self.spec.missing is None:
+            return self.spec.encode(limited(clips, self.spec.values), ops)
+        numbers = ops.cast(clips, "float32")
+        whole = limited(self.spec.filled(numbers, ops), self.spec.values)
+        return self.spec.encode(ops.where(ops.isnan(numbers), np.float32(np.nan), whole), ops)
 
     @property
     def _has_autoencoder(self) -> bool:
@@ -154,7 +172,8 @@ class Noising:
         if self.takes_latents(clips):
             check_range("latents", clips)
         else:
-            check_clips(clips, self.spec.values)
+            whole = clips if self.spec.missing is None else self.spec.filled(ops.cast(clips, "float32"), ops)
+            check_clips(whole, self.spec.values)
         for condition in keras.tree.flatten(given):
             if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
                 check_range("conditions", condition)

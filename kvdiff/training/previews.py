@@ -12,6 +12,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.transforms.values import PIXELS
+from kvdiff.fields import pictures_of
 from kvdiff.media import encode_clip, enlarge, grid, to_pixels, write_bytes
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.training.averaging import averaged
@@ -75,7 +76,8 @@ class Previews(keras.callbacks.Callback):
             if self.past is not None:
                 future = self.model.predict_frames(self.past, **self.sampling)
                 rows.append(np.concatenate([PIXELS.encode(self.past), future], axis=1)[:, : rows[0].shape[1]])
-        clips = enlarge(np.concatenate([to_pixels(row) for row in rows]), self.scale)
+        values = self.model.spec.values
+        clips = enlarge(np.concatenate([to_pixels(pictures_of(values, row)) for row in rows]), self.scale)
         sheet = encode_clip(grid(list(clips), self.num_clips), ".gif")
         with warning_if_unwritten(f"preview of epoch {epoch + 1}"):
             self.folder.mkdir(parents=True, exist_ok=True)

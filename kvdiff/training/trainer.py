@@ -49,6 +49,19 @@ class DiffusionTrainer(keras.Model):
         """Raise ValueError where a batch of data, at hand outside of a graph, is none to train on."""
         raise NotImplementedError
 
+    def note_batch(self, data: Any) -> None:
+        """Warn of what is odd in the first batch of data, at hand outside of a graph; nothing by default."""
+
+    def in_data(self, inputs: Any, output: Any) -> Any:
+        """Of a target or a prediction what the loss is of; all by default."""
+        return output
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """As in Keras, of what is in the data: neither missing numbers nor padding count, or have a gradient."""
+        return super().compute_loss(x, self.in_data(x, y), self.in_data(x, y_pred), sample_weight, training)
+
     def compile(self, optimizer: Any = None, loss: Any = None, *, micro_batches: int = 1, **kwargs: Any) -> None:
         """As in Keras, and `micro_batches`: the number of parts in which a replica computes its batch.
 
@@ -189,10 +202,13 @@ class DiffusionTrainer(keras.Model):
         return lambda iterator: function(iter([self._seen(next(iterator))]))
 
     def _seen(self, data: Any) -> Any:
-        """`data`, which in the first batches is looked at here where the graph cannot look at it."""
-        if self._batches_seen < FIRST_BATCHES and (self.jit_compile or keras.backend.backend() != "tensorflow"):
+        """`data`; the first batches are looked at here, where the graph cannot look at them."""
+        if self._batches_seen == 0:
+            self.note_batch(data)
+        if self._batches_seen < FIRST_BATCHES:
             self._batches_seen += 1
-            self.check_batch(data)
+            if self.jit_compile or keras.backend.backend() != "tensorflow":
+                self.check_batch(data)
         return data
 
     # What Keras cannot do under `tf.distribute`.

@@ -77,7 +77,7 @@ def test_all_clips_leave_out_short_videos_and_say_so(bad_folder):
 
 
 def test_the_command_reads_with_the_same_loader(bad_folder, tmp_path):
-    train = pytest.importorskip("kvdiff.cli.train")
+    train = pytest.importorskip("kvdiff.cli.train_data")
     said: list[str] = []
     options = dict(
         window_step=4, target_fps=5.0, cache=tmp_path / ".cache", seed=0, on_bad="skip", announce=said.append

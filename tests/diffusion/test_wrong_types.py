@@ -19,7 +19,7 @@ def values() -> list[Case]:
     table = dict(schedule=SCHEDULE, prediction=d.Prediction(), num_steps=2)
     return [
         *rows("ClipSpec", d.ClipSpec, size, num_frames="count", height="count", width="count", channels="count"),
-        *rows("ClipSpec", d.ClipSpec, size, fps="optional_number", channel_names="names"),
+        *rows("ClipSpec", d.ClipSpec, size, fps="optional_number", channel_names="names", units="names"),
         *rows(
             "ModelSpec",
             d.ModelSpec,

@@ -74,6 +74,15 @@ SMALLER = {
         "image_size=64": "image_size=8",
         "epochs=50": "epochs=1",
     },
+    "docs/fields.md": {
+        "(12, 48, 64, 1": "(12, 8, 8, 1",
+        "patch=(48, 64)": "patch=(8, 8)",
+        'FieldRecipe(variable="rate")': 'FieldRecipe(variable="rate", region={"y": (0, 8), "x": (0, 8)})',
+        '"radar.zarr", num_steps=20)': '"radar.zarr", recipe=fields[0].recipe, num_steps=1)',
+        "num_steps=20)  # mm/h": "num_steps=1)  # mm/h",
+        "epochs=10": "epochs=1",
+        "(12, 50, 70, 1)": "(12, 6, 10, 1)",
+    },
     "docs/training.md": {
         "moving_digits(2048)": "moving_digits(32)",
         "moving_digits(512)": "moving_digits(32)",
@@ -115,6 +124,7 @@ SLOW = (
     "docs/deployment.md",
     "docs/evaluation.md",
     "docs/fewer-calls.md",
+    "docs/fields.md",
     "docs/forecasts.md",
     "docs/getting-started.md",
     "docs/latent.md",

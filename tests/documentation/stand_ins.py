@@ -68,6 +68,16 @@ def past_array() -> None:
     np.save("past.npy", pixels(1, 4, *DIGITS[1:]))
 
 
+def radar() -> None:
+    """Half an hour of rain every five minutes, and some more."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("zarr")
+    rate = np.random.default_rng(0).gamma(0.4, 4.0, (40, 48, 64)).astype(np.float32)
+    times = np.datetime64("2020-07-01", "ns") + np.timedelta64(300, "s") * np.arange(40)
+    data = {"rate": (("time", "y", "x"), rate, {"units": "mm h-1"})}
+    xarray.Dataset(data, {"time": times}).to_zarr("radar.zarr", consolidated=False)
+
+
 def table(path: str, *rows: tuple[str, ...]) -> None:
     with Path(path).open("w", newline="") as file:
         csv.writer(file).writerows(rows)
@@ -102,6 +112,7 @@ STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
         data_sets,
     ),
     "docs/latent.md": (MY_VIDEOS,),
+    "docs/fields.md": (radar,),
     "docs/training.md": (MY_CLIPS, torch_weights),
     "docs/concepts.md": (runs("moving_digits"),),
     "docs/fewer-calls.md": (runs("moving_digits"),),

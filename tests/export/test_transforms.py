@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import kvdiff
-from kvdiff.diffusion import AveragePool, Linear, Sampler, Unbounded
+from kvdiff.diffusion import DBZ, AveragePool, Linear, Log1p, PerChannel, Quantile, Sampler, Standardised, Unbounded
 from kvdiff.export import export_litert, export_onnx, export_onnx_sampler, export_saved_model, verify
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler, SavedModelSampler, find_artefacts, open_sampler
@@ -27,12 +27,12 @@ TOLERANCE = 2e-4 * 20.0  # Of numbers 20 times as large as x_0.
 RUNTIMES = ("onnx", "onnx, bound", "onnx-sampler", "litert", "saved-model")
 
 
-def network() -> keras.Model:
+def network(channels: int = 1) -> keras.Model:
     """A denoiser that is traced at once and sees known frames; its weights are random."""
-    inputs = {"noisy_clip": keras.Input((None, None, None, 1), name="noisy_clip")}
+    inputs = {"noisy_clip": keras.Input((None, None, None, channels), name="noisy_clip")}
     inputs["noise_label"] = keras.Input((None,), name="noise_label")
     kernel = keras.initializers.RandomNormal(stddev=0.5, seed=1)
-    raw = keras.layers.Dense(1, kernel_initializer=kernel)(KnownContext()(*inputs.values()))
+    raw = keras.layers.Dense(channels, kernel_initializer=kernel)(KnownContext()(*inputs.values()))
     return keras.Model(inputs, raw)
 
 
@@ -154,3 +154,50 @@ def test_without_bounds_nothing_is_clamped_inside_graphs(unbounded: kvdiff.Video
     where = dict(seed=tf.constant([0], tf.int64), sample=tf.constant([0], tf.int64))
     made = tf.saved_model.load(str(tmp_path / "serving" / "1")).signatures["generate"](**where)["frames"]
     np.testing.assert_allclose(made, unbounded.generate(1, **CHOSEN), rtol=1e-5, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory: pytest.TempPathFactory) -> tuple[kvdiff.VideoDiffusion, Path]:
+    """Four fields with values of their own, as ONNX and as a SavedModel."""
+    curve = Quantile((0.0, 1.0, 5.0, 40.0), (-1.0, 0.0, 0.7, 1.0))
+    values = PerChannel((Log1p(0.0, 120.0), DBZ(120.0), curve, Standardised(280.0, 9.0)))
+    model = kvdiff.VideoDiffusion((4, 8, 8, 4), network(4), values=values)
+    folder = tmp_path_factory.mktemp("weather")
+    export_onnx(model, folder)
+    export_saved_model(model, folder / "serving", pixels="float32", **CHOSEN)
+    return model, folder
+
+
+FIELDS = np.concatenate([CLIPS, CLIPS, CLIPS, 260 + CLIPS], axis=-1)
+
+
+def test_physical_values_agree_with_keras_on_every_runtime(weather) -> None:
+    model, folder = weather
+    expected = model.predict_frames(FIELDS[:, :2], **CHOSEN)
+    for sampler in (OrtSampler(folder, providers=["CPUExecutionProvider"]), SavedModelSampler(folder / "serving")):
+        assert sampler.spec.values == model.spec.values
+        found = sampler.predict_frames(FIELDS[:, :2], **CHOSEN)
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
+    where = dict(seed=tf.constant([0], tf.int64), sample=tf.constant([0], tf.int64))
+    served = tf.saved_model.load(str(folder / "serving" / "1")).signatures["predict"]
+    clip = tf.constant(FIELDS[:1])
+    made = served(clip=clip, num_past=tf.constant([2]), **where)["frames"].numpy()
+    np.testing.assert_allclose(made[:, 2:], expected[:1], rtol=2e-4, atol=2e-4)
+    assert made[:, :2].tobytes() == FIELDS[:1, :2].tobytes()
+
+
+def test_an_export_answers_in_mm_per_hour_without_tensorflow(weather, run_python, tmp_path: Path) -> None:
+    model, folder = weather
+    np.save(tmp_path / "past.npy", FIELDS[:1, :2])
+    code = f"""
+import sys, numpy as np
+from kvdiff.runtime import OrtSampler
+past = np.load({str(tmp_path / "past.npy")!r})
+sampler = OrtSampler({str(folder)!r}, providers=["CPUExecutionProvider"])
+future = sampler.predict_frames(past, solver="ddpm", num_steps=4)
+np.save({str(tmp_path / "future.npy")!r}, future)
+print(*[name for name in ("tensorflow", "keras") if name in sys.modules])
+"""
+    assert run_python(code).split() == []
+    expected = model.predict_frames(FIELDS[:1, :2], **CHOSEN)
+    np.testing.assert_allclose(np.load(tmp_path / "future.npy"), expected, rtol=1e-4, atol=1e-4)

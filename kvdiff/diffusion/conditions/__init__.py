@@ -8,6 +8,7 @@ from typing import Any
 from kvdiff.diffusion.checks import built_from, check_choice, check_kind
 from kvdiff.diffusion.conditions.condition import Condition
 from kvdiff.diffusion.conditions.kinds import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
+from kvdiff.diffusion.conditions.pixels import Observed, StaticFields
 
 __all__ = [
     "CONDITIONS",
@@ -17,11 +18,14 @@ __all__ = [
     "FrameTimes",
     "FrameVectors",
     "LowResolution",
+    "Observed",
+    "StaticFields",
     "condition_from_config",
 ]
 
 CONDITIONS: dict[str, type[Condition]] = {
-    kind.name: kind for kind in (ClassLabel, ClipVector, FrameVectors, FrameTimes, LowResolution)
+    kind.name: kind
+    for kind in (ClassLabel, ClipVector, FrameVectors, FrameTimes, LowResolution, Observed, StaticFields)
 }
 """Kinds of conditions by name, as a stored configuration has them."""
 

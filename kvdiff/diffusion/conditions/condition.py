@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array
+from kvdiff.diffusion.transforms.padding import Padding
 from kvdiff.diffusion.transforms.values import Values
 
 CONDITION_MASK = "told"
@@ -39,6 +40,10 @@ class Condition(abc.ABC):
     """Whether there is a value even where nobody named one, so that it cannot be absent."""
     tells_time: ClassVar[bool] = False
     """Whether it says when frames were taken, so that a window may have gaps."""
+    tells_missing: ClassVar[bool] = False
+    """Whether it says which numbers of the clip are missing, so that clips may hold NaN."""
+    is_still: ClassVar[bool] = False
+    """Whether its pixels are the same in all frames, so that its array has no axis of frames."""
     has_noise: ClassVar[bool] = False
     """Whether its array carries noise, whose label, float32 [batch], is a further input: see `noise_input`."""
     comes_from_clips: ClassVar[bool] = False
@@ -94,6 +99,10 @@ class Condition(abc.ABC):
         """`value` moved to where the network cannot fail on it: a server has no other way to treat a bad row."""
         return value
 
+    def padded(self, xp: Any, value: Any, padding: Padding) -> Any:
+        """The array, with a batch axis, for clips that are padded."""
+        return value
+
     # What the network reads of it, with `xp` = `keras.ops`.
 
     @property
@@ -101,9 +110,16 @@ class Condition(abc.ABC):
         """How many times smaller a clip the array is, whose pixels the network sees; 0 where it is no clip."""
         return 0
 
+    def seen(self, xp: Any, pixels: Any) -> Any:
+        """Of an array of pixels, what the network sees."""
+        return pixels
+
     @property
     def num_features(self) -> int:
-        """How many numbers `features` has, a clip or a frame: by default those of the array's last axis, or one."""
+        """How many numbers `features` has, a clip or a frame: by default those of the array's last axis, or one.
+
+        0 where the network reads nothing but pixels.
+        """
         return (1, *self.shape(None, (None, None, 1))[self.per_frame :])[-1]
 
     def features(self, xp: Any, inputs: Mapping[str, Any], name: str) -> Any:

@@ -18,6 +18,7 @@ class ClipSpec:
         height, width, channels: the shape of a frame.
         fps: the model's clock, in frames a second; None for a model that takes frames as they are.
         channel_names: what each channel is, for files and plots; none by default.
+        units: of each channel, for files and plots; files in others are refused. None by default.
     """
 
     num_frames: int
@@ -26,6 +27,7 @@ class ClipSpec:
     channels: int
     fps: float | None = None
     channel_names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         size = 1
@@ -37,9 +39,11 @@ class ClipSpec:
                 f"Received: {self.num_frames} × {self.height} × {self.width} × {self.channels} = {size}"
             )
         optional(check_real, "fps", self.fps, above=1e-9, below=1e9)
-        object.__setattr__(self, "channel_names", check_words("channel_names", self.channel_names))
-        if self.channel_names and len(self.channel_names) != self.channels:
-            raise ValueError(f"`channel_names`: expected {self.channels} names. Received: {self.channel_names}")
+        for name in ("channel_names", "units"):
+            words = check_words(name, getattr(self, name))
+            object.__setattr__(self, name, words)
+            if words and len(words) != self.channels:
+                raise ValueError(f"`{name}`: expected {self.channels}, one a channel. Received: {words}")
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -54,6 +58,6 @@ class ClipSpec:
     @property
     def config(self) -> dict[str, Any]:
         """The arguments that rebuild this spec; what is not known is left out."""
-        names = list(self.channel_names)
-        config = {**dataclasses.asdict(self), "channel_names": names}
+        words = {"channel_names": list(self.channel_names), "units": list(self.units)}
+        config = {**dataclasses.asdict(self), **words}
         return {name: value for name, value in config.items() if value not in (None, [])}

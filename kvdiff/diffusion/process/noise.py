@@ -16,7 +16,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_count
 
 # What a draw is for. Streams of one (seed, step, sample) are independent of each other.
-EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION, WINDOW = range(9)
+EPS, TIMESTEP, MASK, SAMPLING, CONDITION, ORDER, CONTEXT, AUGMENTATION, WINDOW, REPLACEMENT = range(10)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA

@@ -121,7 +121,9 @@ def bits_per_dim(
     check_choice("variance", variance, ("small", "large", "learned"))
     if sampler.spec.codec is not None:
         raise ValueError("bits_per_dim: expected a model without a codec, whose latent has no pixels. Received: one")
-    clips = sampler.spec.encode(sampler.spec.checked("clips", clips)).astype(sampler.dtype)
+    clips = sampler.spec.encode(sampler.spec.values.checked("clips", clips, sampler.spec.clip.frame_shape)).astype(
+        sampler.dtype
+    )
     known = masks.none(clips.shape[1]) if known is None else known
     known = check_known("known", known, *clips.shape[:2])
     inputs = Conditioning.of(sampler.spec.conditions, conditions, clips.shape, values=sampler.spec.values).inputs

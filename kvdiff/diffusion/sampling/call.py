@@ -16,6 +16,7 @@ from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
 from kvdiff.diffusion.sampling.keywords import Keywords
 from kvdiff.diffusion.sampling.latents import codec_calls, decoded, encoded, watched
 from kvdiff.diffusion.sampling.members import Members
+from kvdiff.diffusion.sampling.missing import fill_repeats, hidden, kept_numbers, pinned, with_mask, without_missing
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import KnownLevel
 from kvdiff.diffusion.solvers.step_table import StepTable
@@ -36,6 +37,7 @@ class Call:
         level: the noise of known frames.
         conditioning: what the whole video is conditioned on.
         members: which samples of each clip.
+        given: the frames that the user knows, bool [batch, frames].
     """
 
     spec: ModelSpec
@@ -44,38 +46,45 @@ class Call:
     level: KnownLevel
     conditioning: Conditioning
     members: Members
+    given: np.ndarray
 
     @classmethod
-    def of(cls, spec: ModelSpec, sampling: Mapping[str, Any], video_shape: tuple[int, ...]) -> Call:
-        """The call with the keywords `sampling`, documented by `Sampler.infill`, but for those of its plan."""
+    def of(cls, spec: ModelSpec, sampling: Mapping[str, Any], video: np.ndarray, given: np.ndarray) -> Call:
+        """The call with the keywords `sampling`, documented by `Sampler.infill`, but for those of its plan.
+
+        Of `video`, the frames `given`, bool [batch, frames], are known.
+        """
         asked, of_table = Keywords.split(sampling)
         check_count("batch_size", asked.batch_size)
         optional(check_can, "progress", asked.progress, "a function of (done, total)")
         check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
-        members = Members(video_shape[0], asked.num_members, asked.first_member, asked.first_sample)
+        members = Members(len(video), asked.num_members, asked.first_member, asked.first_sample)
         table = step_table(spec.schedule, spec.prediction, **of_table)
         most = MAX_KNOWN_NOISE if spec.known_noise is None else spec.known_noise
         noise = check_real("known_noise", asked.known_noise, above=0.0, below=most, closed=True)
         conditioning = Conditioning.of(
             spec.conditions,
-            asked.conditions,
-            (*video_shape[:2], *spec.latent.frame_shape),
+            with_mask(spec, asked.conditions, video, None if asked.fill_missing else given),
+            (*video.shape[:2], *spec.condition_frame),
             values=spec.values,
             guidance=asked.guidance,
             guidance_interval=asked.guidance_interval,
             guidance_rescale=asked.guidance_rescale,
             augmentation=asked.augmentation,
         )
-        return cls(spec, asked, table, KnownLevel.of(spec.schedule, spec.prediction, noise), conditioning, members)
+        conditioning = dataclasses.replace(conditioning, inputs=spec.padded(np, conditioning.inputs))
+        level = KnownLevel.of(spec.schedule, spec.prediction, noise)
+        return cls(spec, asked, table, level, conditioning, members, given)
 
     def run(self, engine: Engine, video: np.ndarray, known: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
         """Run `windows` over a video, [batch, frames, height, width, channels], `batch_size` clips at a time.
 
-        Frames that are `known`, bool [batch, frames], come back as they are. With members [members, batch, frames, …].
+        Frames that are `known`, bool [batch, frames], are clean from the beginning. What the user knows comes back as
+        it is. With members [members, batch, frames, …].
         """
         imposed = self._imposed(engine, video, known, len(windows))
-        batches = list(self.members.batches(self.asked.batch_size))
-        total, done = len(batches) * network_calls(windows, self.table.num_steps), 0
+        batches, repeats = list(self.members.batches(self.asked.batch_size)), fill_repeats(self.asked.fill_missing)
+        total, done = len(batches) * network_calls(windows, self.table.num_steps) * max(repeats, 1), 0
         total += sum(codec_calls(self.spec, known[rows]) for rows, _ in batches)
 
         def report(rows: int) -> None:
@@ -90,8 +99,11 @@ class Call:
             own = None if imposed is None else imposed.rows(rows)
             draws = Draws(self.asked.seed, samples, 0, video.shape[1:], conditioning, self.spec.bounds, report, own)
             x = encoded(spec, video[rows], known[rows]).astype(video.dtype)
-            self._run_windows(engine, [window.of_clips(rows) for window in windows], x, known[rows], draws)
-            chunks.append(np.where(known[rows][_PIXELS], video[rows], decoded(spec, x, known[rows])))
+            kept = kept_numbers(video[rows], self.given[rows], fill=bool(repeats))
+            filling = pinned(engine, spec, kept & ~known[rows][_PIXELS], x, repeats) if repeats else engine
+            self._run_windows(filling, [window.of_clips(rows) for window in windows], x, known[rows], draws)
+            made = without_missing(spec, decoded(spec, x, known[rows]), conditioning.inputs)
+            chunks.append(np.where(kept, video[rows], made))
         return self.members.shaped(np.concatenate(chunks))
 
     def _imposed(self, engine: Engine, video: np.ndarray, known: np.ndarray, num_windows: int) -> Imposed | None:
@@ -126,7 +138,7 @@ class Call:
             clip_shape, conditioning = (len(at), *x.shape[2:]), draws.conditioning.frames(at)
             imposed = None if draws.imposed is None else draws.imposed.frames(at)
             here = dataclasses.replace(
-                draws, first=draw, clip_shape=clip_shape, conditioning=conditioning, imposed=imposed
+                draws, first=draw, clip_shape=clip_shape, conditioning=conditioning, imposed=imposed, frames=at
             )
             starts = ~begun[:, at]
             x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
@@ -140,6 +152,9 @@ class Call:
             check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
             moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
             x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
+            x[:, at] = hidden(
+                self.spec, x[:, at], conditioning.inputs, np.broadcast_to(stop, starts.shape) == table.num_steps
+            )
             history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
             begun[:, at] = True
             draw += 1 + of_window.num_steps

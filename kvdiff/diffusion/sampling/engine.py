@@ -43,6 +43,7 @@ class Draws:
         bounds: of the predicted x_0.
         report: called with the number of rows that were run.
         imposed: the constraints of its clips, for an engine that `imposes_constraints`.
+        frames: int [frames], the numbers of the window's frames in the whole video; None where it is all of it.
     """
 
     seed: int
@@ -53,6 +54,7 @@ class Draws:
     bounds: Bounds
     report: Callable[[int], None]
     imposed: Imposed | None = None
+    frames: np.ndarray | None = None
 
     def __call__(self, index: int, stream: int = SAMPLING) -> np.ndarray:
         """Draw `first + index`: float32 [batch, *clip_shape]."""

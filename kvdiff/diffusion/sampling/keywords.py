@@ -31,6 +31,7 @@ class Keywords:
     augmentation: float = 0.0
     constraints: Any = None
     constraint_iterations: int = 5
+    fill_missing: bool | int = False
 
     @classmethod
     def split(cls, sampling: Mapping[str, Any]) -> tuple[Keywords, dict[str, Any]]:

@@ -18,6 +18,7 @@ from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_kn
 from kvdiff.diffusion.sampling.call import Call
 from kvdiff.diffusion.sampling.engine import Engine
 from kvdiff.diffusion.sampling.keywords import with_defaults
+from kvdiff.diffusion.sampling.missing import fill_repeats
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window
@@ -185,6 +186,10 @@ class Sampler:
                 TensorFlow.
             constraint_iterations: gradients a network call to impose them with (5); as many as there are numbers to
                 impose are exact, fewer are near where numbers are alike.
+            fill_missing: generate the numbers that are missing (NaN) in known frames too, by a model with the condition
+                `Observed`; a number says how many times to take each step (True is 5): more costs more calls, and
+                agrees better with what is there. By default they stay missing, and a number that no known frame of a
+                clip has is missing in its generated frames as well.
             **options: of the solver, e.g. `eta=1.0` of "ddim".
 
         Returns:
@@ -200,7 +205,10 @@ class Sampler:
 
     def _fill(self, video: np.ndarray, known: np.ndarray, task: str | None = None, **sampling: Any) -> np.ndarray:
         """The frames of a checked `video` that are not `known`, [frames] or [batch, frames]."""
-        mask = check_known("known", known, *video.shape[:2])
+        fill = bool(fill_repeats(sampling.get("fill_missing", False)))
+        given = mask = check_known("known", known, *video.shape[:2], all_known=fill)
+        if fill:
+            mask = self._complete(video, given)
         sampling = with_defaults(self.spec.sampling.get(task or masks.task_of(mask), {}), sampling)
         plan, at_a_time = sampling.pop("plan", None), sampling.pop("at_a_time", None)
         if plan is None and at_a_time is None:
@@ -210,10 +218,20 @@ class Sampler:
         else:
             if np.ndim(known) != 1:
                 raise ValueError("`plan`, `at_a_time`: expected the same known frames in every clip of the batch.")
+            mask = np.broadcast_to(mask.all(axis=0), mask.shape)  # Those that are whole in every clip.
             times = any(condition.tells_time for condition in self.spec.conditions.values())
-            windows = plan_for(plan, at_a_time, known, self.spec.clip.num_frames, gaps=times).windows
-        call = Call.of(self.spec, sampling, video.shape)
+            windows = plan_for(plan, at_a_time, mask[0], self.spec.clip.num_frames, gaps=times).windows
+        call = Call.of(self.spec, sampling, video, given)
         return call.run(self.engine, video.astype(self.dtype), mask, windows)
+
+    def _complete(self, video: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The known frames in which nothing is missing: with `fill_missing` the others are generated."""
+        if self.spec.missing is None:
+            raise ValueError("`fill_missing`: expected a model with the condition Observed(). Received: one without")
+        whole = mask & ~np.isnan(video).any(axis=(2, 3, 4))
+        if whole.all(axis=1).any():
+            raise ValueError("`fill_missing`: expected clips with frames or numbers to generate. Received: one without")
+        return whole
 
 
 def check_sampler(name: str, value: Any) -> Sampler:

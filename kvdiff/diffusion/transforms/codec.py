@@ -12,6 +12,7 @@ from kvdiff.diffusion.checks import built_from, check_can, check_choice, check_c
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.diffusion.transforms.clamps import Bounds
+from kvdiff.diffusion.transforms.padding import Padding
 
 
 class Codec(Protocol):
@@ -78,7 +79,7 @@ class AveragePool:
         return {"codec": self.name, **dataclasses.asdict(self)}
 
 
-CODECS: dict[str, Callable[..., Codec]] = {AveragePool.name: AveragePool, Autoencoder.name: Autoencoder}
+CODECS: dict[str, Callable[..., Codec]] = {kind.name: kind for kind in (AveragePool, Autoencoder, Padding)}
 """Kinds of codecs by name."""
 
 

@@ -139,8 +139,8 @@ def test_a_range_rises() -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(ValueError, match=re.escape(f"`values`: expected one of {sorted(VALUES)}. Received: 'dbz'")):
-        values_from_config({"values": "dbz"})
+    with pytest.raises(ValueError, match=re.escape(f"`values`: expected one of {sorted(VALUES)}. Received: 'decibel'")):
+        values_from_config({"values": "decibel"})
 
 
 def test_floats_from_zero_to_one_are_warned_of() -> None:
