@@ -74,7 +74,15 @@ or dy/ds = (y - D)/s in y = x/alpha and s = sigma/alpha: solvers differ in how t
 b being x_0's weight in (4), summed over pixels; the last term is the mass of the pixel's value. Known frames are free.
 """
 
-from kvdiff.diffusion.conditions import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
+from kvdiff.diffusion.conditions import (
+    ClassLabel,
+    ClipVector,
+    FrameTimes,
+    FrameVectors,
+    LowResolution,
+    Observed,
+    StaticFields,
+)
 from kvdiff.diffusion.process import schedules, spacing
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.process.levels import NoiseLevels
@@ -135,6 +143,7 @@ __all__ = [
     "ModelSpec",
     "NoiseLevels",
     "NoiseSchedule",
+    "Observed",
     "OracleSampler",
     "PerChannel",
     "Pixels",
@@ -145,6 +154,7 @@ __all__ = [
     "Spatial",
     "SquareRoot",
     "Standardised",
+    "StaticFields",
     "StepTable",
     "Temporal",
     "Unbounded",
