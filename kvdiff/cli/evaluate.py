@@ -6,15 +6,22 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kvdiff.cli.options import Links, Overwrite, Precision, Run, RuntimeName, Sampling, with_sampling
+from kvdiff.cli.field_options import DataOptions, Evaluating
+from kvdiff.cli.fields import opened_fields
+from kvdiff.cli.options import Links, Overwrite, Precision, Run, RuntimeName, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import keras_path, open_run
 from kvdiff.diffusion import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER
+from kvdiff.fields import is_field
+
+if TYPE_CHECKING:
+    from kvdiff.evaluation.forecast_cases import ForecastCases
+    from kvdiff.evaluation.forecast_protocols import ForecastProtocol
 
 _RESULT = "result.json"
 
@@ -29,12 +36,12 @@ def evaluate(
         str,
         typer.Option(metavar="NAME", help="Frozen protocol: moving-digits-8@2, nowcast-6-6@1 of forecasts, …"),
     ],
-    sampling: Sampling,
     data: Annotated[
         pathlib.Path | None,
         typer.Option(
             metavar="PATH",
-            help="The protocol's real clips: a .npy file or a folder of videos; of forecasts a .npy or .npz file.",
+            help="The protocol's real clips: a .npy file or a folder of videos; of forecasts a .npy or .npz file, or "
+            "data with units (.nc, .zarr, …).",
         ),
     ] = None,
     training_data: Annotated[
@@ -60,6 +67,8 @@ def evaluate(
     precision: Precision = None,
     links: Links = None,
     overwrite: Overwrite = False,
+    *,
+    asked: Evaluating,
 ) -> None:
     """Measure a model under a frozen protocol.
 
@@ -75,13 +84,15 @@ def evaluate(
     from kvdiff.media import check_folder_writable
 
     check_choice("protocol", protocol, [*PROTOCOLS, *FORECASTS])
+    if protocol in PROTOCOLS and asked.is_said:
+        raise ValueError(f"`data`: {protocol} is of videos, without a variable, region, units, …. Received: some")
     folder = run / "evaluation" / protocol if output is None else output
     if (folder / _RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder / _RESULT} exists; pass --overwrite to replace it")
     check_folder_writable(folder)
     sampler = open_run(run, runtime, precision)
     path = None if hasattr(sampler.engine, "artefact") else keras_path(run)
-    chosen = sampling.keywords(sampler)
+    chosen = asked.keywords(sampler)
     batch_size = chosen.pop("batch_size")
     defaults = {"num_steps": DEFAULT_NUM_STEPS, "solver": DEFAULT_SOLVER, "by_model": sampler.spec.sampling}
     facts = {
@@ -91,7 +102,9 @@ def evaluate(
     }
     how = {"batch_size": batch_size, **chosen}
     if protocol in FORECASTS:
-        result, write_page = _forecasts(sampler, protocol, data, training_data, num_clips, threshold, how, facts)
+        rule = FORECASTS[protocol].changed(num_clips, threshold or None)
+        cases = _cases(run, sampler, rule, data, training_data, asked)
+        result, write_page = _forecasts(sampler, rule, cases, how, facts)
     else:
         result, write_page = _videos(
             sampler, protocol, data, training_data, num_clips, threshold, frechet, links, how, facts
@@ -137,29 +150,34 @@ def _videos(
     return result, lambda folder: write_report(folder, made, clips, result)
 
 
-def _forecasts(
+def _cases(
+    run: pathlib.Path,
     sampler: Sampler,
-    protocol: str,
+    rule: ForecastProtocol,
     data: pathlib.Path | None,
     training_data: pathlib.Path | None,
-    num_clips: int | None,
-    threshold: list[float] | None,
-    how: dict[str, Any],
-    facts: dict[str, Any],
+    asked: DataOptions,
+) -> ForecastCases:
+    """The cases of a protocol of forecasts, of an array or of data with units."""
+    from kvdiff.evaluation.forecast_cases import cases_of_fields, read_cases
+
+    if training_data is not None:
+        raise ValueError(f"`training_data`: expected none, {rule.title} looks for no copies. Received: {training_data}")
+    if data is None:
+        raise ValueError(f"`data`: {rule.title} needs a file in the model's numbers. Received: nothing")
+    if not (is_field(data) or asked.is_said):
+        return read_cases(data, rule, sampler.spec.clip.frame_shape)
+    return cases_of_fields(opened_fields(run, data, sampler, asked)[0], rule, sampler.spec)
+
+
+def _forecasts(
+    sampler: Sampler, rule: ForecastProtocol, cases: ForecastCases, how: dict[str, Any], facts: dict[str, Any]
 ) -> _Measured:
     """The result of a protocol of forecasts, and what writes its page."""
-    from kvdiff.evaluation.forecast_cases import read_cases
-    from kvdiff.evaluation.forecast_protocols import FORECASTS
     from kvdiff.evaluation.forecast_report import NO_PYSTEPS, write_forecast_report
     from kvdiff.evaluation.forecasting import evaluate_forecasts
     from kvdiff.evaluation.result import result_of
 
-    if training_data is not None:
-        raise ValueError(f"`training_data`: expected none, {protocol} looks for no copies. Received: {training_data}")
-    if data is None:
-        raise ValueError(f"`data`: {protocol} needs a .npy or .npz file in the model's numbers. Received: nothing")
-    rule = FORECASTS[protocol].changed(num_clips, threshold or None)
-    cases = read_cases(data, rule, sampler.spec.clip.frame_shape)
     with progress_bars() as progress:
         made = evaluate_forecasts(sampler, rule, cases, progress=progress, **how)
     if made.missing_packages:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kvdiff.cli.options import Writing
+from kvdiff.cli.options import Sampling, Writing
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.transforms.curves import OUTSIDE
 from kvdiff.diffusion.transforms.fitting import FITTED
@@ -71,6 +71,11 @@ class DataOptions:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecasting(Writing, DataOptions):
     """The options of `predict`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluating(Sampling, DataOptions):
+    """The options of `evaluate`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -143,15 +143,23 @@ def is_forecast(path: pathlib.Path, asked: Forecasting) -> bool:
     return is_field(path) or asked.is_said or asked.output.suffix.lower() in DATASET_SUFFIXES
 
 
-def opened_field(run: pathlib.Path, path: pathlib.Path, sampler: Sampler, asked: DataOptions) -> tuple[Field, int]:
-    """The field of a file by the recipe of a run, and how many of its last frames to go by."""
+def opened_fields(
+    run: pathlib.Path, path: pathlib.Path, sampler: Sampler, asked: DataOptions
+) -> tuple[list[Field], int]:
+    """The fields of a file by the recipe of a run, and how many frames to go by."""
     folder = run if run.is_dir() else run.parent
     record = json.loads((folder / DATA_FILE).read_text()) if (folder / DATA_FILE).is_file() else {}
     base = FieldRecipe.from_config(record.get("recipe", {"variable": list(sampler.spec.clip.channel_names)}))
     fields = open_fields(path, asked.recipe(base))
+    return fields, record.get("past") or max(sampler.spec.clip.num_frames // 2, 1)
+
+
+def opened_field(run: pathlib.Path, path: pathlib.Path, sampler: Sampler, asked: DataOptions) -> tuple[Field, int]:
+    """The one field of a file, see `opened_fields`."""
+    fields, past = opened_fields(run, path, sampler, asked)
     if len(fields) != 1:
         raise ValueError(f"{path}: expected one series of frames. Received: {len(fields)}")
-    return fields[0], record.get("past") or max(sampler.spec.clip.num_frames // 2, 1)
+    return fields[0], past
 
 
 def predict_field(

@@ -10,7 +10,7 @@ from kvdiff.evaluation.digit_classifier import DigitClassifier
 from kvdiff.evaluation.ensembles import crps, rank_histogram, reliability, spread_skill
 from kvdiff.evaluation.evaluation import Evaluation, evaluate
 from kvdiff.evaluation.events import contingency, csi, far, fractions_skill_score, fss, pod, pooled
-from kvdiff.evaluation.forecast_cases import ForecastCases, cases_of, read_cases
+from kvdiff.evaluation.forecast_cases import ForecastCases, cases_of, cases_of_fields, read_cases
 from kvdiff.evaluation.forecast_protocols import FORECASTS, ForecastProtocol
 from kvdiff.evaluation.forecasting import ForecastEvaluation, evaluate_forecasts
 from kvdiff.evaluation.frechet import FrechetEstimate, estimate_frechet, frechet_distance
@@ -57,6 +57,7 @@ __all__ = [
     "blend_known",
     "calibration",
     "cases_of",
+    "cases_of_fields",
     "compare",
     "conditioning_accuracy",
     "contingency",

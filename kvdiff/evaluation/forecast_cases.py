@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_path
+from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.evaluation.forecast_protocols import ForecastProtocol
+from kvdiff.fields import Field, check_fits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,9 +22,10 @@ class ForecastCases:
     """Windows of past and future frames.
 
     Attributes:
-        clips: float32 [cases, past + future, height, width, channels]; NaN where a pixel of the future is missing.
+        clips: float32 [cases, past + future, height, width, channels]; NaN where a pixel of the future is missing, or
+            one of the past that is missing throughout.
         past: how many of the frames are known.
-        left_out: windows that were not taken because a pixel of their past is missing.
+        left_out: windows that were not taken because a pixel of their past is missing that is there in another frame.
         source: where they come from, in words.
     """
 
@@ -72,16 +77,55 @@ def cases_of(
     """
     data, length = _clips(check_array("data", data), frame_shape), protocol.past + protocol.future
     starts = [(clip, start) for clip in range(len(data)) for start in range(0, data.shape[1] - length + 1, length)]
-    windows = [(c, s) for c, s in starts if not np.isnan(data[c, s : s + protocol.past]).any()]
-    if len(windows) < protocol.num_cases:
+    windows = [functools.partial(_window, data[clip], slice(start, start + length)) for clip, start in starts]
+    return _cases(windows, protocol, source)
+
+
+def cases_of_fields(fields: Sequence[Field], protocol: ForecastProtocol, spec: ModelSpec) -> ForecastCases:
+    """The same of fields: their windows have no gap but those that their recipe allows.
+
+    Args:
+        fields: as `kvdiff.fields.open_fields` returns them; read a window at a time.
+        protocol: how many frames and cases.
+        spec: of the model.
+
+    Raises:
+        FieldError: frames of another size, channels, units or clock than the model's.
+        ValueError: too few cases.
+    """
+    windows: list[Callable[[], np.ndarray]] = []
+    for field in fields:
+        check_fits(field, spec)
+        end = -1
+        for frames in field.clips(protocol.past + protocol.future):
+            if frames[0] > end:
+                windows.append(functools.partial(field.read, frames))
+                end = frames[-1]
+    return _cases(windows, protocol, ", ".join(pathlib.Path(field.path).name for field in fields))
+
+
+def _window(clip: np.ndarray, frames: slice) -> np.ndarray:
+    return np.asarray(clip[frames], np.float32)
+
+
+def _cases(windows: Sequence[Callable[[], np.ndarray]], protocol: ForecastProtocol, source: str) -> ForecastCases:
+    """As many windows as the protocol says, evenly spread over those whose past is there; two passes save memory."""
+    complete = [window for window in windows if _is_complete(window(), protocol.past)]
+    left_out = len(windows) - len(complete)
+    if len(complete) < protocol.num_cases:
         raise ValueError(
-            f"`data`: {protocol.title} expected {protocol.num_cases} windows of {length} frames whose past has no "
-            f"missing pixel. Received: {len(windows)}, and {len(starts) - len(windows)} with one. --num-clips takes "
-            "fewer, which compares with its like"
+            f"`data`: {protocol.title} expected {protocol.num_cases} windows of {protocol.past + protocol.future} "
+            f"frames whose past has no missing pixel. Received: {len(complete)}, and {left_out} with one. --num-clips "
+            "takes fewer, which compares with its like"
         )
-    chosen = np.linspace(0, len(windows) - 1, protocol.num_cases).round().astype(int)
-    clips = np.stack([np.asarray(data[c, s : s + length], np.float32) for c, s in (windows[i] for i in chosen)])
-    return ForecastCases(clips, protocol.past, len(starts) - len(windows), source)
+    chosen = np.linspace(0, len(complete) - 1, protocol.num_cases).round().astype(int)
+    return ForecastCases(np.stack([complete[index]() for index in chosen]), protocol.past, left_out, source)
+
+
+def _is_complete(window: np.ndarray, past: int) -> bool:
+    """Whether no pixel of the past is missing, but for those that are missing throughout, as out of a radar's reach."""
+    missing = np.isnan(window)
+    return not (missing[:past] & ~missing.all(axis=0)).any() and not missing.all()
 
 
 def _clips(data: np.ndarray, frame_shape: tuple[int, int, int]) -> np.ndarray:

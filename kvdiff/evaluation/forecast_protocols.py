@@ -25,7 +25,9 @@ class ForecastProtocol:
         follows: whose choices these are.
 
     CRPS is the fair one. Missing pixels of the truth are left out and counted; windows whose past misses some are not
-    taken. Nothing is rounded. Blocks and windows larger than a frame are left out.
+    taken, but for those that are missing in all of their frames. Nothing is rounded. Blocks and windows larger than a
+    frame are left out, and so are the spectra of fields that miss a pixel, but one that is missing at every lead time
+    counts there as the smallest number of its case, in forecast and truth.
     """
 
     name: str

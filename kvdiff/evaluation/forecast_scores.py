@@ -46,6 +46,9 @@ class ForecastScores:
 
     def add(self, ensemble: np.ndarray, truth: np.ndarray, cases: np.ndarray) -> None:
         """Count the forecasts [members, cases, leads, height, width, channels] of these cases, by their numbers."""
+        # What the truth misses throughout, as out of a radar's reach, counts in a spectrum as its smallest number.
+        away = np.moveaxis(np.isnan(truth).all(axis=1), -1, 1)
+        floor = np.nan_to_num(np.fmin.reduce(truth, axis=(1, 2, 3)))[..., None, None]
         for lead in range(self.protocol.future):
             # Channels beside cases, so that fields are the last two axes.
             forecast, field = np.moveaxis(ensemble[:, :, lead], -1, 2), np.moveaxis(truth[:, lead], -1, 1)
@@ -58,11 +61,12 @@ class ForecastScores:
                 for place, size in enumerate(self.windows):
                     sums = events.fractions_skill_score(forecast, field, threshold, size)
                     self.fractions[number, place, lead] += sums
-            whole = ~np.isnan(field).any(axis=(-1, -2))
+            whole = ~(np.isnan(field) & ~away).any(axis=(-1, -2))
             self.sums["whole"][lead] += whole.sum()
             if whole.any():
-                self.spectra[0, lead] += power_spectrum(forecast[:, whole]).mean(axis=0).sum(axis=0)
-                self.spectra[1, lead] += power_spectrum(field[whole]).sum(axis=0)
+                said, happened = np.where(away, floor, forecast)[:, whole], np.where(away, floor, field)[whole]
+                self.spectra[0, lead] += power_spectrum(said).mean(axis=0).sum(axis=0)
+                self.spectra[1, lead] += power_spectrum(happened).sum(axis=0)
 
     def _add_numbers(self, lead: int, forecast: np.ndarray, field: np.ndarray, cases: np.ndarray) -> None:
         """What is a mean over pixels, and the ranks."""

@@ -105,13 +105,16 @@ class _Run:
     def score(self, name: str, forecast: Callable[[np.ndarray, int], np.ndarray]) -> None:
         """Forecast and score some cases at a time: an ensemble of all of them may not fit into memory."""
         clips, past, started = self.cases.clips, self.protocol.past, time.perf_counter()
+        lowest = np.nanmin(clips)
         scores, shown = None, []
         for start in range(0, len(clips), self.at_a_time):
             some = clips[start : start + self.at_a_time]
             ensemble = forecast(some[:, :past], start)
             if scores is None:
                 scores = ForecastScores(self.protocol, len(ensemble), clips.shape[2:])
-            scores.add(ensemble, some[:, past:], start + np.arange(len(some)))
+            # Where neither says anything, as out of a radar's reach, any number does: the truth is left out.
+            neither = np.isnan(ensemble) & np.isnan(some[:, past:])
+            scores.add(np.where(neither, lowest, ensemble), some[:, past:], start + np.arange(len(some)))
             if start < _SHOWN:
                 shown.append(ensemble[:, : _SHOWN - start])
         assert scores is not None

@@ -1,7 +1,8 @@
 """Forecasts that need no trained model: persistence, and pysteps' extrapolation and STEPS.
 
 Each is a function of (past [cases, past, height, width, channels], frames to come, members, seed) that returns
-[members, cases, frames to come, height, width, channels]. The past has no missing pixels.
+[members, cases, frames to come, height, width, channels]. Pixels that the past misses are taken for its smallest
+number, but persistence repeats them.
 """
 
 from __future__ import annotations
@@ -78,4 +79,5 @@ def _motion(field: np.ndarray) -> np.ndarray:
 
 def _each_field(function: Callable[[np.ndarray], np.ndarray], past: np.ndarray) -> np.ndarray:
     """`function` of every case's and channel's frames [past, height, width]: [cases, …, channels]."""
+    past = np.where(np.isnan(past), np.nanmin(past, axis=(1, 2, 3), keepdims=True), past)
     return np.stack([np.stack([function(case[..., c]) for c in range(case.shape[-1])], axis=-1) for case in past])

@@ -30,8 +30,20 @@ def last_clip(field: Field, spec: ModelSpec, past: int) -> np.ndarray:
     """The last `past` frames of a field, float32 [1, past, height, width, channels], in the numbers of a model.
 
     Raises:
-        FieldError: frames of another size, channels, units or clock than the model's, or a gap in the last ones.
+        FieldError: a field that does not fit the model, see `check_fits`, or a gap in its last frames.
     """
+    check_fits(field, spec)
+    rows = field.clips(past)
+    if not len(rows) or rows[-1][-1] != field.shape[0] - 1:
+        gaps = f"{field.shape[0]} frames, with gaps after {[time for time, _ in field.gaps()[-3:]]}"
+        raise FieldError(
+            field.path, field.names[0], f"expected {past} frames at its end, without a gap. Received: {gaps}"
+        )
+    return field.read(rows[-1])[None]
+
+
+def check_fits(field: Field, spec: ModelSpec) -> None:
+    """Raise FieldError unless frames have the size, channels, units and clock that a model is for."""
     name, wanted, found = field.names[0], spec.clip.frame_shape, field.shape[1:]
     if wanted != found:
         advice = "`region` takes a part" if found[2] == wanted[2] else "`variable` says which channels"
@@ -44,11 +56,6 @@ def last_clip(field: Field, spec: ModelSpec, past: int) -> np.ndarray:
     if step and clock and abs(step * clock - 1.0) > 1e-3:
         wanted_step = f"{1.0 / clock:g} s from frame to frame, as the model has; `time_step` says which to take"
         raise FieldError(field.path, name, f"expected {wanted_step}. Received: {step:g} s")
-    rows = field.clips(past)
-    if not len(rows) or rows[-1][-1] != field.shape[0] - 1:
-        gaps = f"{field.shape[0]} frames, with gaps after {[time for time, _ in field.gaps()[-3:]]}"
-        raise FieldError(field.path, name, f"expected {past} frames at its end, without a gap. Received: {gaps}")
-    return field.read(rows[-1])[None]
 
 
 def forecast(

@@ -42,9 +42,11 @@ def open_dataset(path: str | os.PathLike[str], recipe: FieldRecipe) -> Any:
     if len(groups) > 1:
         raise FieldError(path, "", f"expected variables of one group. Received: those of {sorted(groups)}")
     options: dict[str, Any] = {"phony_dims": "sort"} if engine == "h5netcdf" else {}
-    if engine == "h5netcdf" and path.is_file() and path.read_bytes()[:3] == b"CDF":  # NetCDF 3, which is no HDF5.
+    if engine == "h5netcdf" and _starts_with(path, b"CDF"):  # NetCDF 3, which is no HDF5.
         engine, options = None, {}
-    if (group := next(iter(groups), "")) and suffix != ".grib":
+    if group := next(iter(groups), ""):
+        if engine == "cfgrib":
+            raise FieldError(path, group, "expected a variable without a group, for GRIB has none. Received: one")
         options["group"] = group
     if suffix == ".zarr":
         options["consolidated"] = False if (path / "zarr.json").exists() else None  # Format 3 has no such metadata.
@@ -57,6 +59,13 @@ def open_dataset(path: str | os.PathLike[str], recipe: FieldRecipe) -> Any:
         raise FieldError(
             path, "", f"expected a {suffix} file that {engine or 'xarray'} reads. Received: {text}"
         ) from error
+
+
+def _starts_with(path: pathlib.Path, magic: bytes) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def sources_of(dataset: Any, recipe: FieldRecipe | None = None) -> list[Source]:

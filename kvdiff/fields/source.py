@@ -63,6 +63,7 @@ def import_for(suffix: str, *packages: str) -> Any:
     try:
         found = [importlib.import_module(name) for name in packages]
     except ImportError as error:
-        wanted = 'pip install "keras-video-diffusion[fields]"' + (" cfgrib" if "cfgrib" in packages else "")
+        extra = "grib" if "cfgrib" in packages else "fields"
+        wanted = f'pip install "keras-video-diffusion[{extra}]"'
         raise ImportError(f"{suffix} files need {' and '.join(packages)}: {wanted}") from error
     return found[0]

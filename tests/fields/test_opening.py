@@ -42,6 +42,39 @@ def test_numbers_that_netcdf_packs_come_back_and_filled_ones_are_missing(tmp_pat
     assert (np.isnan(read) == np.isnan(holed)).all()
 
 
+def write_grib(path: Path, frames: np.ndarray) -> None:
+    """Temperatures at 2 m, an hour a frame, as GRIB 2 with a bitmap for those that are missing."""
+    eccodes, absent = pytest.importorskip("eccodes"), 9999.0
+    rows, columns = frames.shape[1:]
+    keys = {"Ni": columns, "Nj": rows, "dataDate": 20200701, "shortName": "2t", "bitmapPresent": 1, "bitsPerValue": 16}
+    keys |= {"iDirectionIncrementInDegrees": 1.0, "jDirectionIncrementInDegrees": 1.0, "missingValue": absent}
+    for name, first, count, sign in (("latitude", 50.0, rows, -1), ("longitude", 5.0, columns, 1)):
+        keys[f"{name}OfFirstGridPointInDegrees"] = first
+        keys[f"{name}OfLastGridPointInDegrees"] = first + sign * (count - 1)
+    with path.open("wb") as file:
+        for hour, frame in enumerate(frames):
+            message = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+            for key, value in {**keys, "dataTime": 100 * hour}.items():
+                eccodes.codes_set(message, key, value)
+            eccodes.codes_set_values(message, np.nan_to_num(frame, nan=absent).astype(float).ravel())
+            eccodes.codes_write(message, file)
+            eccodes.codes_release(message)
+
+
+def test_messages_of_a_grib_are_frames(tmp_path: Path) -> None:
+    pytest.importorskip("cfgrib")
+    warm = 250.0 + np.random.default_rng(0).uniform(0.0, 50.0, (5, 4, 6)).astype(np.float32)
+    warm[:, 0, 0] = warm[3, 2, 2] = np.nan
+    write_grib(tmp_path / "a.grib2", warm)
+    field = one(tmp_path / "a.grib2")
+    assert field.shape == (5, 4, 6, 1) and field.names == ("t2m",) and field.units == ("K",)
+    assert field.time_step == 3600.0 and field.times[0] == np.datetime64("2020-07-01")
+    assert field.coords["latitude"].tolist() == [50.0, 49.0, 48.0, 47.0]
+    np.testing.assert_allclose(field.read([3, 1])[..., 0], warm[[3, 1]], atol=0.001)
+    with pytest.raises(FieldError, match="variable 'a': expected a variable without a group, for GRIB has none"):
+        one(tmp_path / "a.grib2", variable="a/t2m")
+
+
 def test_several_variables_are_channels_and_a_region_takes_levels_and_places(radar_zarr: Path) -> None:
     region = {"level": 850.0, "lat": (46.0, 49.0), "lon": (6, 7)}
     field = one(radar_zarr, variable="temperature", region=region)
