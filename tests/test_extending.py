@@ -20,7 +20,7 @@ from kvdiff.diffusion.conditions import CONDITIONS, Condition
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.diffusion.solvers import SOLVERS
-from kvdiff.diffusion.transforms import CODECS
+from kvdiff.diffusion.transforms import CODECS, Padding
 from kvdiff.export import export_litert, export_model, export_onnx, export_onnx_sampler, export_saved_model, verify
 from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.parity import cases, check_parity, measure
@@ -231,8 +231,8 @@ def test_a_transformer(tmp_path: pathlib.Path) -> None:
     keras.utils.set_random_seed(5)
     with pytest.raises(ValueError, match=r"`known_noise`: expected the denoiser's, 0.1"):
         kvdiff.VideoDiffusion(SHAPE, frame_transformer())
-    with pytest.raises(ValueError, match=r"`clip_shape`: expected a height divisible by 8, e.g. 8 or 16. Received: 12"):
-        kvdiff.VideoDiffusion((4, 12, 8, 1), frame_transformer(), known_noise=0.1)
+    padded = kvdiff.VideoDiffusion((4, 12, 8, 1), frame_transformer(), known_noise=0.1)
+    assert padded.spec.codec == Padding(12, 8, 8)
     model = kvdiff.VideoDiffusion(SHAPE, frame_transformer(), known_noise=0.1)
     push = np.linspace(-1, 1, 16).reshape(2, 4, 2)
     model.compile(keras.optimizers.SGD(0.1))

@@ -20,8 +20,8 @@ def steps_in(
     *,
     began: float,
     resume: bool,
-) -> int:
-    """How many training steps take so many minutes, counted from `began`, a time of `time.monotonic`.
+) -> tuple[int, float]:
+    """How many training steps take so many minutes, counted from `began`, a time of `time.monotonic`; seconds a step.
 
     A step is timed once a training: `folder`/minutes.json keeps what came of it.
 
@@ -36,7 +36,7 @@ def steps_in(
                 f"--minutes: expected {before['minutes']:g}, with which the training in {folder.parent} was begun. "
                 f"Received: {minutes:g}"
             )
-        return int(before["steps"])
+        return int(before["steps"]), float(before["seconds_a_step"])
     from kvdiff.training.budget import seconds_a_step
     from kvdiff.training.environment import write_json
 
@@ -46,13 +46,20 @@ def steps_in(
     steps = max(round((60.0 * minutes - (time.monotonic() - began)) / seconds), 1)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, {"minutes": minutes, "steps": steps, "seconds_a_step": round(seconds, 4)})
-    return steps
+    return steps, seconds
 
 
-def too_short(steps: int, enough: int, minutes: float) -> str:
-    """What to expect of a training that is shorter than any that was worth looking at, and what would help."""
+def too_short(steps: int, enough: int, minutes: float, seconds: float) -> str:
+    """What to expect of a training that is shorter than any that was worth looking at, and what would help.
+
+    Args:
+        steps, minutes: of the training.
+        enough: steps that were worth looking at.
+        seconds: of a step.
+    """
+    needed = minutes + (enough - steps) * seconds / 60.0
     return (
         f"In {minutes:g} minutes there are {steps} steps. Predictions that one recognises took {enough} or more where "
-        f"this was measured: about {minutes * enough / steps:.0f} minutes here. A smaller --size, fewer --frames or "
+        f"this was measured: about {needed:.0f} minutes here. A smaller --size, fewer --frames or "
         f"--recipe tiny makes steps shorter."
     )

@@ -148,7 +148,7 @@ def opened_fields(
 ) -> tuple[list[Field], int]:
     """The fields of a file by the recipe of a run, and how many frames to go by."""
     folder = run if run.is_dir() else run.parent
-    record = json.loads((folder / DATA_FILE).read_text()) if (folder / DATA_FILE).is_file() else {}
+    record = json.loads((folder / DATA_FILE).read_text("utf-8")) if (folder / DATA_FILE).is_file() else {}
     base = FieldRecipe.from_config(record.get("recipe", {"variable": list(sampler.spec.clip.channel_names)}))
     fields = open_fields(path, asked.recipe(base))
     return fields, record.get("past") or max(sampler.spec.clip.num_frames // 2, 1)

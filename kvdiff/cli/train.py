@@ -187,9 +187,9 @@ def train(
         rate = chosen.rate((epochs or 50) * batches.steps_per_epoch)
         model.compile(chosen.optimizer(rate))
     if minutes is not None:
-        rate.steps = steps_in(minutes, model, batches, output / TRAINING, began=began, resume=resume)
+        rate.steps, seconds = steps_in(minutes, model, batches, output / TRAINING, began=began, resume=resume)
         if rate.steps < chosen.enough_steps:
-            say(too_short(rate.steps, chosen.enough_steps, minutes), err=True)
+            say(too_short(rate.steps, chosen.enough_steps, minutes, seconds), err=True)
     say(f"{batches.num_samples} windows of {frames} frames: {rate.steps} steps of {batches.batch_size}.")
     is_first = worker_number() == 0
     if is_first and fields:

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from kvdiff.diffusion import AveragePool
 from kvdiff.layers.attention import VideoAttention
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
@@ -77,8 +78,10 @@ def test_clear_errors():
         UNet3D(1, widths=(12, 30), groups=2)
     with pytest.raises(ValueError, match="`widths`: expected multiples of `groups`, 8. Received: 50"):
         UNet3D(1, widths=(50, 96))
-    with pytest.raises(ValueError, match="`clip_shape`: expected a width divisible by 4, e.g. 8 or 12. Received: 10"):
-        VideoDiffusion((4, 8, 10, 1), UNet3D(1, widths=(12, 24), blocks=1, groups=4))
+    with pytest.raises(
+        ValueError, match="`clip_shape`: expected a latent width divisible by 4, e.g. 4 or 8. Received: 5"
+    ):
+        VideoDiffusion((4, 8, 10, 1), UNet3D(1, widths=(12, 24), blocks=1, groups=4), codec=AveragePool(2))
     with pytest.raises(ValueError, match="`clip_shape`: expected the denoiser's 1 channels. Received: 3"):
         VideoDiffusion((4, 8, 8, 3), UNet3D(1, widths=(12, 24), blocks=1, groups=4))
 

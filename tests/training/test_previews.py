@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("av")
 
+from kvdiff.diffusion.transforms.values import PIXELS
 from kvdiff.media import read_clip
 from kvdiff.training import ClipBatches, Previews, SampleMonitor
 from kvdiff.training.previews import nearest_distances, pairwise_distances
@@ -114,6 +116,7 @@ def test_what_a_preview_needs_is_missed_before_the_training(tmp_path, monkeypatc
 def test_a_preview_that_cannot_be_written_is_warned_of(tmp_path, monkeypatch):
     model = keras.Model()
     model.generate, model.optimizer = lambda count, **sampling: clips()[:count], None
+    model.spec = types.SimpleNamespace(values=PIXELS)
     (tmp_path / "file").write_bytes(b"")
     shown = Previews(tmp_path / "file" / "gifs", num_clips=2, tensorboard=tmp_path / "file" / "board")
     shown.set_model(model)
