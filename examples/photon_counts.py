@@ -20,10 +20,11 @@ import numpy as np
 import tifffile
 
 import kvdiff
-from kvdiff.diffusion import ClipSpec, fitted, known_frames
+from kvdiff.diffusion import ClipSpec, fitted
 from kvdiff.diffusion.conditions import Observed
 from kvdiff.fields import FieldRecipe, open_fields, pictures_of, survey
 from kvdiff.media import side_by_side, write_clip
+from kvdiff.models import recipe_named
 
 FRAMES, PAST, STEP = 12, 6, 2.0  # Seconds a frame.
 
@@ -34,7 +35,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=240, help="frames of the time-lapse")
     parser.add_argument("--size", type=int, default=32, help="height and width of a frame")
     parser.add_argument("--steps", type=int, default=800, help="training steps")
-    parser.add_argument("--num-steps", type=int, default=20, help="steps of sampling")
     parser.add_argument("--samples", type=int, default=8, help="predictions to average")
     return parser.parse_args()
 
@@ -71,9 +71,10 @@ def train(path: Path, steps: int) -> kvdiff.VideoDiffusion:
     values = fitted("square_root", survey([past]).summaries)
     batches = kvdiff.data.FieldBatches([past], FRAMES, batch_size=8, flips=["left_right", "up_down"])
     clip = ClipSpec(FRAMES, *batches.frame_shape, fps=1 / field.time_step, channel_names=("photons",))
-    network = kvdiff.UNet3D(1, widths=(24, 48), conditions={"observed": Observed()})
-    model = kvdiff.VideoDiffusion(clip, network, values=values, known_frames=known_frames.First(PAST, PAST))
-    model.compile(keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=max(0.0, 1.0 - 10.0 / steps)))
+    keras.utils.set_random_seed(0)
+    recipe = recipe_named("tiny")
+    model = recipe.model(clip, values=values, network={"conditions": {"observed": Observed()}})
+    model.compile(recipe.optimizer(recipe.rate(steps)))
     model.fit(batches.dataset(), steps_per_epoch=max(1, steps // 4), epochs=min(4, steps), verbose=2)
     return model
 
@@ -91,7 +92,7 @@ def main() -> None:
     past = np.stack([field.read(range(start, start + PAST)) for start in starts])
     truth = np.stack([expected[start + PAST : start + FRAMES, ..., None] for start in starts])
     many = np.repeat(past, args.samples, axis=0)
-    made = model.predict_frames(many, num_steps=args.num_steps).reshape(len(past), args.samples, *truth.shape[1:])
+    made = model.predict_frames(many).reshape(len(past), args.samples, *truth.shape[1:])
     alive = np.isfinite(made[:, 0])
     mean, last = np.nanmean(made, axis=1), np.broadcast_to(past[:, -1:], truth.shape)
 

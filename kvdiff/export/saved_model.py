@@ -15,6 +15,7 @@ from kvdiff.diffusion.sampling.engine import denoise_of
 from kvdiff.diffusion.sampling.sampler import Sampler
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS, DEFAULT_SOLVER, step_table
 from kvdiff.diffusion.spec import ModelSpec
+from kvdiff.diffusion.transforms.values import Pixels
 from kvdiff.export.codec import check_codec_parity, float32_spec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin
 from kvdiff.export.how_to_sample import how_to_sample
@@ -51,7 +52,7 @@ def export_saved_model(
     spacing: str | Sequence[int] | np.ndarray | None = None,
     num_frames: int | None = None,
     max_calls: int = 100,
-    pixels: str = "uint8",
+    pixels: str | None = None,
     **options: Any,
 ) -> pathlib.Path:
     """Write a version of the model, `directory/1`, `directory/2`, …, for TensorFlow Serving.
@@ -74,7 +75,8 @@ def export_saved_model(
         num_frames: of all clips; by default the training length. Batches need one length.
         max_calls: the most network calls of a table that `sample` takes; at least those of the solver chosen here.
         pixels: how frames come out: "uint8"; "float32", in the numbers of the model's values; or "png", for REST, where
-            a file's base64 is far smaller than numbers in JSON.
+            a file's base64 is far smaller than numbers in JSON. By default "uint8", and "float32" of values that are no
+            pixels.
 
     Returns:
         The version's directory.
@@ -88,8 +90,9 @@ def export_saved_model(
     check_choice("precision", precision, SAVED_MODEL.precisions)
     check_tools("export_saved_model", ("tensorflow", "tensorflow_serving"))
     check_model(model)
-    check_choice("pixels", pixels, PIXELS)
     spec = float32_spec(model)
+    pixels = pixels or ("uint8" if isinstance(spec.values, Pixels) else "float32")
+    check_choice("pixels", pixels, PIXELS)
     if num_frames is not None:
         clip = dataclasses.replace(spec.clip, num_frames=check_count("num_frames", num_frames))
         spec = dataclasses.replace(spec, clip=clip)

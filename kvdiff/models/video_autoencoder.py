@@ -135,9 +135,9 @@ class VideoAutoencoder(LatentModel, DiffusionTrainer):
         return {"clip": x_0, "noise": noise}, x_0, weight
 
     def blank_batch(self) -> Any:
-        """A clip of zeros."""
+        """A clip in the middle of the values' range, which 0 may be out of."""
         size = 2 * self.shape.factor
-        return np.zeros((1, 2, size, size, self.shape.channels), np.float32)
+        return self.values.decode(np.zeros((1, 2, size, size, self.shape.channels), np.float32))
 
     def check_batch(self, data: Any) -> None:
         """Raise ValueError where clips at hand are not in the values' range."""

@@ -201,10 +201,10 @@ class VideoDiffusion(SamplingVerbs, DiffusionTrainer):
     predict_on_batch = predict
 
     def blank_batch(self) -> tuple[Any, Any]:
-        """A clip of zeros, with the conditions of one that says none."""
+        """A clip in the middle of the values' range, which 0 may be out of; conditions that say nothing."""
         shape = self.spec.latent.num_frames, self.spec.condition_frame
         given = {name: condition.default(*shape)[None] for name, condition in self.spec.conditions.items()}
-        return np.zeros((1, *self.spec.clip.shape), np.float32), given
+        return self.spec.values.decode(np.zeros((1, *self.spec.clip.shape), np.float32)), given
 
     def noised(
         self, data: Any, training_step: Any, timestep: Any = None, *, samples: Any = None

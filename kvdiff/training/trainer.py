@@ -42,7 +42,7 @@ class DiffusionTrainer(keras.Model):
         raise NotImplementedError
 
     def blank_batch(self) -> Any:
-        """Data of one sample, all zero."""
+        """Data of one sample that means nothing, but is data to train on."""
         raise NotImplementedError
 
     def check_batch(self, data: Any) -> None:

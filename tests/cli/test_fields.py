@@ -74,6 +74,19 @@ def test_a_forecast_continues_the_coordinates_in_a_file_of_the_same_kind(run, tm
     assert np.load(tmp_path / "forecast.npy").shape == (1, 6, 6, 10, 1)
 
 
+def test_every_export_of_such_a_run_forecasts_in_its_own_numbers(run, tmp_path: Path) -> None:
+    folder, radar = run
+    said = call("export", folder, "--to", "onnx,saved-model", "-o", tmp_path / "out")
+    assert "serving" in said.output
+    made = {}
+    for runtime, place in (("keras", folder), ("onnx", tmp_path / "out"), ("saved-model", tmp_path / "out")):
+        out = tmp_path / f"{runtime}.zarr"
+        call("predict", place, radar, "--runtime", runtime, "--past", 4, "--num-steps", 2, "-o", out)
+        made[runtime] = xarray.open_dataset(out, engine="zarr", consolidated=False).rate.values
+    for runtime in ("onnx", "saved-model"):
+        np.testing.assert_allclose(made[runtime], made["keras"], rtol=1e-4, atol=1e-4)
+
+
 def test_another_radar_must_have_the_models_units_and_size(run, tmp_path: Path) -> None:
     folder, radar = run
     other = write_radar(tmp_path / "other.zarr", units="K")

@@ -54,10 +54,11 @@ NOT_RUN_BLOCKS = {
 
 OPTIONS = {
     "train": "--minutes 0.1 --size 8 --frames 4 --batch-size 8 --preview-every 0",
+    "train radar.zarr": "--minutes 0.1 --preview-every 0",
     "evaluate": "--num-steps 1 --no-frechet --training-data training.npy",
     **dict.fromkeys(("generate", "predict", "interpolate", "infill", "rollout"), "--num-steps 2"),
 }
-"""What is said to a command besides, so that it is quick; the last word on an option counts."""
+"""What is said to a command besides, or to one of a file, so that it is quick; the last word on an option counts."""
 
 SMALLER = {
     "README.md": {"moving_digits(512)": "moving_digits(16)", "num_steps=20": "num_steps=2"},

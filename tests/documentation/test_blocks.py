@@ -93,7 +93,7 @@ def call(command: str) -> None:
     from kvdiff.cli.app import app
 
     words = shlex.split(command)[1:]
-    more = shlex.split(OPTIONS.get(words[0], ""))
+    more = shlex.split(OPTIONS.get(" ".join(words[:2]), OPTIONS.get(words[0], "")))
     result = CliRunner().invoke(app, [*words, *more])
     assert result.exit_code == 0, f"{shlex.join(['kvdiff', *words, *more])}\n{result.output}"
 

@@ -36,6 +36,19 @@ def test_counts_of_sixteen_bits_are_trained_on_and_come_back_as_they_were() -> N
     assert 0 <= made.min() and made.max() <= 65535 and len(np.unique(made)) > 256
 
 
+@pytest.mark.parametrize("values", [Linear(250.0, 320.0), Log1p(1.0, 400.0), Standardised(280.0, 10.0)])
+def test_numbers_of_which_none_is_zero_are_trained_on(values: Values) -> None:
+    """Kelvins, say: what Keras is built with is in their range too, and so are frames that are not known."""
+    clips = np.random.default_rng(4).uniform(255.0, 315.0, (8, 3, 4, 4, 1)).astype(np.float32)
+    model = model_of(values)
+    assert np.isfinite(model.fit(clips, batch_size=8, verbose=0).history["loss"][0])
+    video = model.predict_frames(clips[:, :2], num_steps=2)
+    assert np.isfinite(video).all() and video.shape == (8, 1, 4, 4, 1)
+    autoencoder = kvdiff.VideoAutoencoder(1, factor=2, latent_channels=1, widths=(4,), blocks=1, values=values)
+    autoencoder.compile(keras.optimizers.SGD(1e-3))
+    assert np.isfinite(autoencoder.fit(clips, batch_size=8, verbose=0).history["loss"][0])
+
+
 @pytest.mark.parametrize(("values", "spread"), [(Unbounded(), "27.5"), (Standardised(0.0, 900.0), "0.0306")])
 def test_numbers_that_are_not_scaled_are_warned_of_before_training(values: Values, spread: str) -> None:
     clips = np.random.default_rng(1).normal(0.0, 30.0, (8, 3, 4, 4, 1)).astype(np.float32)
