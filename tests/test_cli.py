@@ -335,6 +335,17 @@ def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
     assert "`--known-noise`: expected a number in [0.0, 0.0]. Received: 0.1" in message
 
 
+def test_history_guidance_is_the_samplers(run, clips, tmp_path):
+    for name, options in (("plain", ()), ("guided", ("--history-guidance", 2.5))):
+        call(
+            "predict", run, clips / "long.gif", "-o", tmp_path / f"{name}.npy", "--num-steps", 3, "--only-new", *options
+        )
+    plain, guided = (np.load(tmp_path / f"{name}.npy") for name in ("plain", "guided"))
+    assert np.abs(guided - plain).max() > 1e-3
+    message = refused("generate", run, "-o", tmp_path / "x.npy", "--history-guidance", 2)
+    assert "`--history-guidance`: expected 1 where no frame is known. Received: 2.0" in message
+
+
 @pytest.fixture(scope="module")
 def clocks(run, tmp_path_factory):
     """A film of 24 frames a second, and the run's model with a clock of 8 and without."""

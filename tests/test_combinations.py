@@ -208,6 +208,10 @@ def guidance_interval(call: Call) -> None:
     call.how |= dict(guidance_interval=(0.1, 0.9), guidance_rescale=0.5)
 
 
+def history_guidance(call: Call) -> None:
+    call.how["history_guidance"] = 2.0
+
+
 def known_noise(call: Call) -> None:
     call.how["known_noise"] = 0.2
 
@@ -246,6 +250,7 @@ FEATURES: dict[str, Callable[[Call], None]] = {
     "conditions": conditions,
     "guidance": guidance,
     "guidance interval": guidance_interval,
+    "history guidance": history_guidance,
     "known_noise": known_noise,
     "members": members,
     "constraints": imposed,

@@ -4,6 +4,8 @@ In NumPy these plans are proven to have the exact conditional mean and covarianc
 other runtimes make the same videos from the same noise, so theirs are exact too.
 """
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -223,6 +225,22 @@ def test_every_mask_in_the_latent_of_a_linear_autoencoder(runtime, on_numpy, req
             expected = shown(on_numpy.infill(latent, known, seed=4, **sampling))
             np.testing.assert_allclose(made, expected, atol=2 * TOLERANCE)
             assert (made[:, known] == shown(latent)[:, known]).all()
+
+
+@pytest.mark.parametrize("independent", [0.0, 1.0])
+@pytest.mark.parametrize("runtime", [name for name in IN_LATENT if name != "latent_in_one_graph"])
+def test_history_guidance_is_the_same_everywhere(runtime, independent, on_numpy, request):
+    def trained(sampler):
+        spec = dataclasses.replace(sampler.spec, independent_noise=independent)
+        return dataclasses.replace(sampler, spec=spec)
+
+    sampler, exact = trained(request.getfixturevalue(runtime)), trained(on_numpy)
+    words = dict(seed=5, history_guidance=1.5, **SAMPLING[1])
+    for more in ({}, {"known_noise": 0.1}):
+        made = sampler.rollout(LONG, shown(PAST), **words, **more)
+        expected = exact.rollout(LONG, PAST, **words, **more)
+        np.testing.assert_allclose(made, shown(expected), atol=2 * TOLERANCE)
+    assert np.abs(expected - exact.rollout(LONG, PAST, seed=5, **SAMPLING[1])).max() > 0.01
 
 
 @pytest.mark.parametrize("runtime", IN_LATENT)

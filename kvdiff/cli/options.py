@@ -128,6 +128,14 @@ class Sampling:
     guidance: Annotated[
         float, typer.Option(metavar="X", min=0, help="How much conditions count: 1 as trained, more exaggerates.")
     ] = 1.0
+    history_guidance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="How much known frames count: 1 as trained, more exaggerates. [default: the model's, else 1]",
+        ),
+    ] = None
     known_noise: Annotated[
         float,
         typer.Option(
@@ -144,7 +152,7 @@ class Sampling:
 
     def keywords(self, sampler: Sampler) -> dict[str, Any]:
         """The keywords of `Sampler.infill`, for a sampler whose conditions have names of their own."""
-        named = ("num_steps", "solver", "spacing", "plan", "at_a_time")
+        named = ("num_steps", "solver", "spacing", "plan", "at_a_time", "history_guidance")
         keywords = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
         keywords |= _pairs("--option", self.option)
         conditions = self._conditions(sampler.spec.conditions)

@@ -102,8 +102,9 @@ def _task(spec: ModelSpec, task: str, tables: Tables) -> dict[str, Any]:
     """What a page offers of a task, and the model's own defaults for it."""
     own = dict(spec.sampling.get(task, {}))
     interval = own.get("guidance_interval", (0.0, 1.0))
-    # Said in every command: a page samples with clean known frames.
+    # Said in every command: a page samples with clean known frames, and without guidance towards them.
     fixed = {"known_noise": 0.0} if own.get("known_noise") else {}
+    fixed |= {"history_guidance": 1.0} if own.get("history_guidance", 1.0) != 1.0 else {}
     return {
         "own": {
             "solver": own.get("solver", DEFAULT_SOLVER),

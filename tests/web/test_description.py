@@ -88,3 +88,5 @@ def test_values_with_units_have_a_bar_of_their_own_numbers() -> None:
 def test_a_page_samples_with_clean_known_frames_and_its_commands_say_so() -> None:
     content, _ = described(dataclasses.replace(SPEC, sampling={"predict": {"known_noise": 0.1}}), **WORDS)
     assert content["tasks"]["predict"]["fixed"] == {"known_noise": 0.0} and not content["tasks"]["generate"]["fixed"]
+    content, _ = described(dataclasses.replace(SPEC, sampling={"predict": {"history_guidance": 2.0}}), **WORDS)
+    assert content["tasks"]["predict"]["fixed"] == {"history_guidance": 1.0}

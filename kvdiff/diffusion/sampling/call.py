@@ -13,6 +13,7 @@ from kvdiff.diffusion.conditions.conditioning import Conditioning
 from kvdiff.diffusion.process.noise import CONTEXT
 from kvdiff.diffusion.sampling.constraints import Imposed
 from kvdiff.diffusion.sampling.engine import Draws, Engine, check_finite
+from kvdiff.diffusion.sampling.history_guidance import HistoryEngine, check_history_guidance
 from kvdiff.diffusion.sampling.keywords import Keywords
 from kvdiff.diffusion.sampling.latents import codec_calls, decoded, encoded, watched
 from kvdiff.diffusion.sampling.members import Members
@@ -58,6 +59,7 @@ class Call:
         check_count("batch_size", asked.batch_size)
         optional(check_can, "progress", asked.progress, "a function of (done, total)")
         check_count("seed", asked.seed, at_least=0, at_most=2**64 - 1)
+        check_history_guidance(spec, asked.history_guidance)
         members = Members(len(video), asked.num_members, asked.first_member, asked.first_sample)
         table = step_table(spec.schedule, spec.prediction, **of_table)
         most = MAX_KNOWN_NOISE if spec.known_noise is None else spec.known_noise
@@ -83,6 +85,7 @@ class Call:
         it is. With members [members, batch, frames, …].
         """
         imposed = self._imposed(engine, video, known, len(windows))
+        engine = self._guided(engine, known, len(windows))
         batches, repeats = list(self.members.batches(self.asked.batch_size)), fill_repeats(self.asked.fill_missing)
         total, done = len(batches) * network_calls(windows, self.table.num_steps) * max(repeats, 1), 0
         total += sum(codec_calls(self.spec, known[rows]) for rows, _ in batches)
@@ -122,6 +125,17 @@ class Call:
                 f"Received: {type(engine).__name__}"
             )
         return Imposed.of(self.spec, asked.constraints, asked.constraint_iterations, video, num_windows)
+
+    def _guided(self, engine: Engine, known: np.ndarray, num_windows: int) -> Engine:
+        """`engine`, pushed towards known frames where that is asked for."""
+        weight = self.asked.history_guidance
+        if weight == 1.0:
+            return engine
+        if not known.any() and num_windows == 1:
+            raise ValueError(f"`history_guidance`: expected 1 where no frame is known. Received: {weight}")
+        if self.asked.constraints is not None:
+            raise ValueError(f"`constraints`: expected no `history_guidance` beside them. Received: {weight}")
+        return HistoryEngine(engine, self.spec, weight, self.level)
 
     def _run_windows(
         self, engine: Engine, windows: Sequence[Window], x: np.ndarray, known: np.ndarray, draws: Draws

@@ -23,7 +23,7 @@ from kvdiff.diffusion.sampling.members import Members
 from kvdiff.diffusion.sampling.sampler import Sampler, check_sampler
 from kvdiff.diffusion.transforms.codec import reduced
 
-_BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise", "num_members")
+_BASE_ONLY = ("conditions", "guidance", "plan", "at_a_time", "known_noise", "history_guidance", "num_members")
 """The keywords of a call that say something of one model: of what it knows, of its own windows, and of members."""
 
 
@@ -160,7 +160,7 @@ class Cascade:
             num_clips: how many.
             num_frames: frames of the base's clips; by default its training length.
             **sampling: keywords of `Sampler.infill` for every stage; a stage's own take precedence. `conditions`,
-                `guidance`, `plan`, `at_a_time` and `known_noise` are the base's alone.
+                `guidance`, `history_guidance`, `plan`, `at_a_time` and `known_noise` are the base's alone.
         """
         self._refuse_members(sampling)
         base_only = self._base_only(sampling)

@@ -27,6 +27,7 @@ class Keywords:
     guidance: Any = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     guidance_rescale: float = 0.0
+    history_guidance: float = 1.0
     known_noise: float = 0.0
     augmentation: float = 0.0
     constraints: Any = None

@@ -178,6 +178,10 @@ class Sampler:
             guidance_interval: the noise labels between which guidance acts ((0, 1)): elsewhere it costs nothing
                 (Kynkäänniemi et al. 2024, arXiv:2404.07724).
             guidance_rescale: the share of the gain in standard deviation that is undone (0), in [0, 1].
+            history_guidance: the weight of guidance towards the known frames (1, none; Song et al. 2025,
+                arXiv:2502.06764): above 1 what is generated follows them more closely, at twice the calls, within
+                `guidance_interval`, rescaled by `guidance_rescale`. For models that were trained without known frames
+                too, as by default; on engines of single network calls. With `known_noise` less detail is exaggerated.
             known_noise: the noise label at which known frames go to the network (0, clean), at most the model's own
                 `known_noise`; a little keeps long rollouts from drifting. They come back clean all the same.
             augmentation: the noise label of `LowResolution` clips (0).

@@ -65,6 +65,11 @@ class Mixture(FrameMask):
 
     parts: tuple[tuple[FrameMask, float], ...]
 
+    @property
+    def includes_none(self) -> bool:
+        """Whether one of its masks does."""
+        return any(mask.includes_none for mask, weight in self.parts if weight > 0)
+
     @staticmethod
     def _shown(weights: Mapping[FrameMask, float]) -> dict[str, float]:
         return {mask.name: weight for mask, weight in weights.items()}

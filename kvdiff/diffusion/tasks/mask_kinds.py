@@ -23,6 +23,11 @@ class FrameMask(abc.ABC):
 
     name: ClassVar[str]
 
+    @property
+    def includes_none(self) -> bool:
+        """Whether it draws masks of no known frame too."""
+        return False
+
     def num_uniforms(self, frames: Any) -> Any:
         """How many uniform numbers a mask of `frames` frames takes."""
         return frames + 1
@@ -45,6 +50,11 @@ class Nothing(FrameMask):
     """No frame: generation."""
 
     name: ClassVar[str] = "none"
+
+    @property
+    def includes_none(self) -> bool:
+        """It draws nothing else."""
+        return True
 
     def draw(self, xp: Any, uniform: Any, frames: Any) -> Any:
         """All False."""

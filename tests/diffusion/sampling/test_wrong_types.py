@@ -20,6 +20,7 @@ SAMPLING = dict(
     guidance="number",
     guidance_interval="interval",
     guidance_rescale="number",
+    history_guidance="number",
     known_noise="number",
     augmentation="number",
     plan="optional_choice",
