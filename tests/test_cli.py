@@ -337,9 +337,8 @@ def test_known_noise_is_at_most_the_models(run, clips, tmp_path):
 
 def test_history_guidance_is_the_samplers(run, clips, tmp_path):
     for name, options in (("plain", ()), ("guided", ("--history-guidance", 2.5))):
-        call(
-            "predict", run, clips / "long.gif", "-o", tmp_path / f"{name}.npy", "--num-steps", 3, "--only-new", *options
-        )
+        options = (*options, "--num-steps", 3, "--only-new")
+        call("predict", run, clips / "long.gif", "-o", tmp_path / f"{name}.npy", *options)
     plain, guided = (np.load(tmp_path / f"{name}.npy") for name in ("plain", "guided"))
     assert np.abs(guided - plain).max() > 1e-3
     message = refused("generate", run, "-o", tmp_path / "x.npy", "--history-guidance", 2)
