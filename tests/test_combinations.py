@@ -229,6 +229,11 @@ def members(call: Call) -> None:
     call.how |= dict(num_members=3, first_sample=5, batch_size=4)
 
 
+def stream(call: Call) -> None:
+    conditions(call)
+    call.verb, call.num_frames = "stream", 8
+
+
 def imposed(call: Call) -> None:
     target = np.full((1, call.num_frames), np.nan)
     target[0, -1] = 5.0
@@ -253,6 +258,7 @@ FEATURES: dict[str, Callable[[Call], None]] = {
     "history guidance": history_guidance,
     "known_noise": known_noise,
     "members": members,
+    "stream": stream,
     "constraints": imposed,
     "codec": codec,
     "cascade": wrapped("cascade"),
@@ -295,6 +301,10 @@ def run(call: Call, of: Callable[[frozenset[str]], Sampler]) -> np.ndarray:
         return sampler.predict_frames(past, call.num_frames - call.past, **how)
     if call.verb == "rollout":
         return sampler.rollout(call.num_frames, past, **how)
+    if call.verb == "stream":
+        found = np.stack(list(sampler.stream(past, num_frames=call.num_frames, **how)), axis=1)
+        np.testing.assert_array_equal(found, sampler.rollout(call.num_frames, past, **how)[:, call.past :])
+        return found
     return sampler.increase_frame_rate(CLIPS[:, :4, :SIZE, :SIZE], 3, **how)
 
 
@@ -380,7 +390,7 @@ def test_the_page_has_every_pair() -> None:
     assert {(row, column) for row, column, _ in ON_RUNTIMES} == {(row, each) for row in FEATURES for each in runtimes}
 
 
-RUNTIMES_ALONE = ("other lengths", "guidance interval", "members", "constraints")
+RUNTIMES_ALONE = ("other lengths", "guidance interval", "members", "stream", "constraints")
 PLANS_ALONE = ("one window", "autoregressive", "at_a_time", "hierarchical", "rolling", "frame rate")
 
 

@@ -32,6 +32,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "path": (True, 5, [1], {}, object()),
 }
 
+WRONG["optional clips"] = WRONG["clips"][1:]
 WRONG["names"] = (True, 5, "abc", [1], {"a": 1}, object())
 WRONG["size"] = (True, "x", 1.5, (2,), (2, 2.5), {}, np.zeros(2), object())
 WRONG["channels"] = (True, "x", 2, 1.5, [1], {}, object())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.sampling.stream import Stream
 
 
 class SamplingVerbs:
@@ -39,3 +40,7 @@ class SamplingVerbs:
     def rollout(self, num_frames: int, past: np.ndarray | None = None, **sampling: Any) -> np.ndarray:
         """A video of any length, window by window: float32 [batch, num_frames, …]. See `Sampler`."""
         return self.sampler.rollout(num_frames, past, **sampling)
+
+    def stream(self, past: np.ndarray | None = None, actions: Any = None, **sampling: Any) -> Stream:
+        """A rollout handed out frame by frame, [batch, height, width, channels] each. See `Sampler`."""
+        return self.sampler.stream(past, actions, **sampling)

@@ -66,7 +66,12 @@ SMALLER = {
     "export/onnxruntime_gpu/README.md": {"num_steps=20": "num_steps=2", "num_steps=100": "num_steps=2"},
     "docs/index.md": {"moving_digits(512)": "moving_digits(16)"},
     "docs/getting-started.md": {"(32, 32)": "(8, 8)", "32, 32, 3": "8, 8, 3", "epochs=20": "epochs=1"},
-    "docs/tasks.md": {"steps_per_epoch=100": "steps_per_epoch=2"},
+    "docs/tasks.md": {
+        "steps_per_epoch=100": "steps_per_epoch=2",
+        "num_frames=96, ": "num_frames=6, num_steps=1, ",
+        "keys(), at_a_time=1)": "keys(), at_a_time=1, num_steps=1)",
+        "islice(played, 50)": "islice(played, 2)",
+    },
     "docs/data.md": {
         "validation_split=0.1": "validation_split=0.5",
         "batch_size=16": "batch_size=2",

@@ -87,14 +87,22 @@ class Conditioning:
         own = {name: self.inputs[name][:, frames] for name, condition in self.conditions.items() if condition.per_frame}
         return dataclasses.replace(self, inputs={**self.inputs, **own})
 
-    def with_noise(self, seed: int, samples: np.ndarray) -> Conditioning:
-        """With noise on the conditions whose label says that they carry some."""
+    def with_noise(
+        self, seed: int, samples: np.ndarray, frames: np.ndarray | None = None, num_frames: int | None = None
+    ) -> Conditioning:
+        """With noise on the conditions whose label says that they carry some.
+
+        It is drawn for a whole video: of a window, whose `frames` are numbered in one of `num_frames`, its part.
+        """
         noisy = {}
-        for number, name in enumerate(self.conditions):
+        for number, (name, condition) in enumerate(self.conditions.items()):
             level = self.inputs.get(noise_input(name))
             if level is not None and level.any():
                 clip = self.inputs[name]
-                noise = video_noise(seed, number, samples, clip.shape[1:], AUGMENTATION)
+                is_part = frames is not None and num_frames is not None and condition.per_frame
+                shape = (num_frames, *clip.shape[2:]) if is_part else clip.shape[1:]
+                noise = video_noise(seed, number, samples, shape, AUGMENTATION)
+                noise = noise[:, frames] if is_part else noise
                 noisy[name] = augmented(np, clip, level, noise)
         return dataclasses.replace(self, inputs={**self.inputs, **noisy})
 

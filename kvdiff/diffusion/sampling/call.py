@@ -64,17 +64,8 @@ class Call:
         table = step_table(spec.schedule, spec.prediction, **of_table)
         most = MAX_KNOWN_NOISE if spec.known_noise is None else spec.known_noise
         noise = check_real("known_noise", asked.known_noise, above=0.0, below=most, closed=True)
-        conditioning = Conditioning.of(
-            spec.conditions,
-            with_mask(spec, asked.conditions, video, None if asked.fill_missing else given),
-            (*video.shape[:2], *spec.condition_frame),
-            values=spec.values,
-            guidance=asked.guidance,
-            guidance_interval=asked.guidance_interval,
-            guidance_rescale=asked.guidance_rescale,
-            augmentation=asked.augmentation,
-        )
-        conditioning = dataclasses.replace(conditioning, inputs=spec.padded(np, conditioning.inputs))
+        conditions = with_mask(spec, asked.conditions, video, None if asked.fill_missing else given)
+        conditioning = conditioning_of(spec, asked, conditions, *video.shape[:2])
         level = KnownLevel.of(spec.schedule, spec.prediction, noise)
         return cls(spec, asked, table, level, conditioning, members, given)
 
@@ -84,8 +75,8 @@ class Call:
         Frames that are `known`, bool [batch, frames], are clean from the beginning. What the user knows comes back as
         it is. With members [members, batch, frames, …].
         """
-        imposed = self._imposed(engine, video, known, len(windows))
-        engine = self._guided(engine, known, len(windows))
+        imposed = self.imposed(engine, video, known, len(windows))
+        engine = self.guided(engine, known, len(windows))
         batches, repeats = list(self.members.batches(self.asked.batch_size)), fill_repeats(self.asked.fill_missing)
         total, done = len(batches) * network_calls(windows, self.table.num_steps) * max(repeats, 1), 0
         total += sum(codec_calls(self.spec, known[rows]) for rows, _ in batches)
@@ -104,12 +95,14 @@ class Call:
             x = encoded(spec, video[rows], known[rows]).astype(video.dtype)
             kept = kept_numbers(video[rows], self.given[rows], fill=bool(repeats))
             filling = pinned(engine, spec, kept & ~known[rows][_PIXELS], x, repeats) if repeats else engine
-            self._run_windows(filling, [window.of_clips(rows) for window in windows], x, known[rows], draws)
+            strip = self.strip(x, known[rows])
+            for window in windows:
+                self.run_window(filling, window.of_clips(rows), strip, draws.of_frames(window.frames))
             made = without_missing(spec, decoded(spec, x, known[rows]), conditioning.inputs)
             chunks.append(np.where(kept, video[rows], made))
         return self.members.shaped(np.concatenate(chunks))
 
-    def _imposed(self, engine: Engine, video: np.ndarray, known: np.ndarray, num_windows: int) -> Imposed | None:
+    def imposed(self, engine: Engine, video: np.ndarray, known: np.ndarray, num_windows: int) -> Imposed | None:
         """The constraints, where there are some; refuses what the clips or the engine cannot have."""
         asked = self.asked
         if asked.num_members is not None and not known.any() and not asked.conditions:
@@ -126,7 +119,7 @@ class Call:
             )
         return Imposed.of(self.spec, asked.constraints, asked.constraint_iterations, video, num_windows)
 
-    def _guided(self, engine: Engine, known: np.ndarray, num_windows: int) -> Engine:
+    def guided(self, engine: Engine, known: np.ndarray, num_windows: int) -> Engine:
         """`engine`, pushed towards known frames where that is asked for."""
         weight = self.asked.history_guidance
         if weight == 1.0:
@@ -137,38 +130,85 @@ class Call:
             raise ValueError(f"`constraints`: expected no `history_guidance` beside them. Received: {weight}")
         return HistoryEngine(engine, self.spec, weight, self.level)
 
-    def _run_windows(
-        self, engine: Engine, windows: Sequence[Window], x: np.ndarray, known: np.ndarray, draws: Draws
-    ) -> None:
-        """Run the windows over x one after the other; frames and remembered predictions wait on the host in between.
+    def strip(self, x: np.ndarray, known: np.ndarray) -> Strip:
+        """The frames of a batch before its first window; those that are `known`, bool [batch, frames], are clean."""
+        return Strip(x, np.zeros((self.table.memory, *x.shape), x.dtype), known.copy())
+
+    def run_window(self, engine: Engine, window: Window, strip: Strip, draws: Draws) -> None:
+        """Run one window over the frames of a batch; `draws` are those of the window's frames.
 
         Noise is numbered along the run: a window's first draw starts its new frames, one more belongs to each row.
         """
-        table, level = self.table, self.level
-        history = np.zeros((table.memory, *x.shape), x.dtype)
-        begun, draw = known.copy(), 0
-        for window in windows:
-            at = window.frames
-            clip_shape, conditioning = (len(at), *x.shape[2:]), draws.conditioning.frames(at)
-            imposed = None if draws.imposed is None else draws.imposed.frames(at)
-            here = dataclasses.replace(
-                draws, first=draw, clip_shape=clip_shape, conditioning=conditioning, imposed=imposed, frames=at
-            )
-            starts = ~begun[:, at]
-            x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
-            start, stop = window.rows(table.num_steps)
-            of_window, noisy = table.for_frames(start, stop, level), x[:, at]
-            if level.sigma:
-                finished = np.broadcast_to(start == table.num_steps, starts.shape)[_PIXELS]
-                context = level.alpha * noisy + level.sigma * here(0, stream=CONTEXT)
-                noisy = np.where(finished, context, noisy).astype(x.dtype)
-            cleaner, remembered = engine.run_window(of_window, noisy, history[:, :, at], here)
-            check_finite(cleaner, f"frames {at[0]} to {at[-1]}")
-            moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
-            x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
-            x[:, at] = hidden(
-                self.spec, x[:, at], conditioning.inputs, np.broadcast_to(stop, starts.shape) == table.num_steps
-            )
-            history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
-            begun[:, at] = True
-            draw += 1 + of_window.num_steps
+        table, level, x, history = self.table, self.level, strip.x, strip.history
+        at = window.frames - strip.first
+        here = dataclasses.replace(draws, first=strip.draw, clip_shape=(len(at), *x.shape[2:]))
+        starts = ~strip.begun[:, at]
+        x[:, at] = np.where(starts[_PIXELS], np.float32(table.init_std) * here(0), x[:, at])
+        start, stop = window.rows(table.num_steps)
+        of_window, noisy = table.for_frames(start, stop, level), x[:, at]
+        if level.sigma:
+            finished = np.broadcast_to(start == table.num_steps, starts.shape)[_PIXELS]
+            context = level.alpha * noisy + level.sigma * here(0, stream=CONTEXT)
+            noisy = np.where(finished, context, noisy).astype(x.dtype)
+        cleaner, remembered = engine.run_window(of_window, noisy, history[:, :, at], here)
+        check_finite(cleaner, f"frames {window.frames[0]} to {window.frames[-1]}")
+        moves = np.broadcast_to(window.moves, starts.shape)[_PIXELS]
+        x[:, at] = np.where(moves, cleaner, x[:, at])  # The rows keep known pixels but for the sign of a zero.
+        finished = np.broadcast_to(stop, starts.shape) == table.num_steps
+        x[:, at] = hidden(self.spec, x[:, at], here.conditioning.inputs, finished)
+        history[:, :, at] = np.where(moves, remembered, history[:, :, at])  # A frame that waits learns nothing.
+        strip.begun[:, at] = True
+        strip.draw += 1 + of_window.num_steps
+        strip.windows += 1
+
+
+def conditioning_of(
+    spec: ModelSpec, asked: Keywords, conditions: Mapping[str, Any] | None, batch: int, frames: int
+) -> Conditioning:
+    """What clips of so many frames are conditioned on, checked, as the network sees it."""
+    conditioning = Conditioning.of(
+        spec.conditions,
+        conditions,
+        (batch, frames, *spec.condition_frame),
+        values=spec.values,
+        guidance=asked.guidance,
+        guidance_interval=asked.guidance_interval,
+        guidance_rescale=asked.guidance_rescale,
+        augmentation=asked.augmentation,
+    )
+    return dataclasses.replace(conditioning, inputs=spec.padded(np, conditioning.inputs))
+
+
+@dataclasses.dataclass(eq=False)
+class Strip:
+    """The frames of a batch of clips between two windows: they wait on the host.
+
+    Attributes:
+        x: as the network sees them, [batch, frames, height, width, channels].
+        history: the predictions of x_0 that the solver remembers, [memory, *x.shape].
+        begun: bool [batch, frames], those that are no blanks any more.
+        first: the number of the first of them in the video.
+        draw: the number of the next draw of noise.
+        windows: how many were run.
+    """
+
+    x: np.ndarray
+    history: np.ndarray
+    begun: np.ndarray
+    first: int = 0
+    draw: int = 0
+    windows: int = 0
+
+    def extend(self, end: int) -> None:
+        """Append blank frames up to the one before that number, where there are fewer."""
+        more = max(end - self.first - self.x.shape[1], 0)
+        self.x, self.history, self.begun = (
+            np.concatenate([kept, np.zeros((*kept.shape[:axis], more, *kept.shape[axis + 1 :]), kept.dtype)], axis=axis)
+            for kept, axis in ((self.x, 1), (self.history, 2), (self.begun, 1))
+        )
+
+    def drop(self, before: int) -> None:
+        """Forget the frames before that number."""
+        cut = before - self.first
+        self.x, self.history, self.begun = self.x[:, cut:], self.history[:, :, cut:], self.begun[:, cut:]
+        self.first = before

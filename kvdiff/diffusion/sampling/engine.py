@@ -56,6 +56,11 @@ class Draws:
     imposed: Imposed | None = None
     frames: np.ndarray | None = None
 
+    def of_frames(self, frames: np.ndarray) -> Draws:
+        """Those of a window: of the frames of the video that are numbered `frames`."""
+        imposed = None if self.imposed is None else self.imposed.frames(frames)
+        return dataclasses.replace(self, conditioning=self.conditioning.frames(frames), imposed=imposed, frames=frames)
+
     def __call__(self, index: int, stream: int = SAMPLING) -> np.ndarray:
         """Draw `first + index`: float32 [batch, *clip_shape]."""
         return video_noise(self.seed, self.first + index, self.samples, self.clip_shape, stream)

@@ -17,8 +17,10 @@ import numpy as np
 from kvdiff.diffusion.checks import check_can, check_count, check_kind, check_known
 from kvdiff.diffusion.sampling.call import Call
 from kvdiff.diffusion.sampling.engine import Engine
+from kvdiff.diffusion.sampling.frame_values import with_actions
 from kvdiff.diffusion.sampling.keywords import with_defaults
 from kvdiff.diffusion.sampling.missing import fill_repeats
+from kvdiff.diffusion.sampling.stream import Stream
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.tasks import masks
 from kvdiff.diffusion.tasks.plan import Window
@@ -135,16 +137,54 @@ class Sampler:
                 video.
         """
         check_count("num_frames", num_frames)
-        if past is None:
-            past = np.zeros((check_count("num_clips", num_clips), 0, *self.spec.clip.frame_shape), np.float32)
-        else:
-            past = self.spec.checked("past", past)
+        past = self._past(past, num_clips)
         known = past.shape[1]
         if known >= num_frames:
             raise ValueError(f"`num_frames`: expected more than the {known} frames of `past`. Received: {num_frames}")
         video = np.zeros((len(past), num_frames, *past.shape[2:]), np.float32)
         video[:, :known] = past
         return self._fill(video, masks.first(num_frames, known), "rollout", **sampling)
+
+    def stream(
+        self,
+        past: np.ndarray | None = None,
+        actions: Any = None,
+        *,
+        num_frames: int | None = None,
+        num_clips: int = 1,
+        **sampling: Any,
+    ) -> Stream:
+        """A rollout whose frames are handed out while they are generated, however long it gets.
+
+        Frame k is that of `rollout` with the same keywords; the frames of `past` are not handed out again. What is
+        wrong is named before the first frame.
+
+        Args:
+            past: the video's first frames, [batch, frames, height, width, channels]; without, they are generated.
+            actions: the values of the model's one condition `FrameVectors`, for all frames of the video, those of
+                `past` first: an array, as in `conditions`; or an iterable of one frame's after the other, float [size]
+                or [batch, size], which is asked for a value when its frame is to be generated, and ends the video.
+            num_frames: of the whole video, `past` included; by default as many as an array of a condition a frame says,
+                else until an iterable ends, or for ever.
+            num_clips: how many videos to generate, where no `past` says so.
+            **sampling: as in `rollout`. A condition a frame may be an iterable too. Where nothing says how many frames
+                there will be, the plan is "autoregressive" or `at_a_time`. `at_a_time=1` asks for one action a frame.
+
+        Returns:
+            An iterator of frames, float32 [batch, height, width, channels], or with `num_members` [members, batch, …].
+            Pictures of a learned autoencoder are those of `rollout` to rounding, and come as many frames late as they
+            depend on.
+        """
+        sampling = with_defaults(self.spec.sampling.get("rollout", {}), sampling)
+        sampling["conditions"] = with_actions(self.spec, sampling.get("conditions"), actions)
+        past = self._past(past, num_clips).astype(self.dtype)
+        return Stream(self.spec, self.engine, past, num_frames, sampling)
+
+    def _past(self, past: np.ndarray | None, num_clips: int) -> np.ndarray:
+        """Checked clips, of no frames where there is no past."""
+        if past is not None:
+            return self.spec.checked("past", past)
+        return np.zeros((check_count("num_clips", num_clips), 0, *self.spec.clip.frame_shape), np.float32)
 
     def infill(self, clip: np.ndarray, known: np.ndarray, **sampling: Any) -> np.ndarray:
         """Generate the frames of `clip` that are not `known`; known frames come back bit-identical.

@@ -48,6 +48,11 @@ class Window:
         """Bool: the frames that this window brings nearer to clean."""
         return self.stop > self.start
 
+    @property
+    def end(self) -> int:
+        """The number of the frame after its last."""
+        return int(self.frames[-1]) + 1
+
     def rows(self, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """`start` and `stop` as rows of a table of `num_steps` rows."""
         return self.start * num_steps // self.parts, self.stop * num_steps // self.parts
@@ -120,6 +125,12 @@ class Plan:
     def has_gaps(self) -> bool:
         """Whether some window has frames that are not neighbours, which a denoiser can tell by `FrameTimes` alone."""
         return any((np.diff(window.frames) > 1).any() for window in self.windows)
+
+    @property
+    def first_seen(self) -> np.ndarray:
+        """int [windows + 1]: the first frame that any window from each on has, `num_frames` after the last."""
+        own = [window.frames[0] for window in self.windows]
+        return np.minimum.accumulate([self.num_frames, *own[::-1]])[::-1]
 
     def calls(self, num_rows: int) -> int:
         """How often the network is called with a table of `num_rows` rows: equal to steps but for two-call solvers."""

@@ -13,6 +13,7 @@ lets each frame lag behind the one before it. So one sampler runs every plan, on
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -57,17 +58,41 @@ def autoregressive(
         known: how many frames are known, the first ones.
     """
     _check(num_frames, window, known)
-    optional(check_count, "at_a_time", at_a_time, at_most=window - 1)
-    usual = window // 2 if at_a_time is None else window - at_a_time
-    overlap = check_count("overlap", usual if overlap is None else overlap, at_least=1, at_most=window - 1)
-    windows, done = [], known
-    while done < num_frames:
-        new = min(window - min(done, overlap), at_a_time or window, num_frames - done)
-        # The last window looks further back rather than be short.
-        context = min(done, window - new if at_a_time is None else overlap)
-        windows.append(Window.of(range(done - context, done + new), range(done, done + new)))
-        done += new
+    onward = Onward.of(window, overlap=overlap, at_a_time=at_a_time)
+    windows: list[Window] = []
+    while (done := windows[-1].end if windows else known) < num_frames:
+        windows.append(onward.after(done, num_frames))
     return Plan(num_frames, _first(num_frames, known), windows, "autoregressive")
+
+
+@dataclasses.dataclass(frozen=True)
+class Onward:
+    """The windows of `autoregressive` one by one, of a video whose end nobody need know.
+
+    Attributes:
+        window, overlap, at_a_time: as there.
+    """
+
+    window: int
+    overlap: int
+    at_a_time: int | None = None
+
+    @classmethod
+    def of(cls, window: int, *, overlap: int | None = None, at_a_time: int | None = None) -> Onward:
+        """With what is usual where nothing is said."""
+        check_count("window", window, at_least=2)
+        optional(check_count, "at_a_time", at_a_time, at_most=window - 1)
+        usual = window // 2 if at_a_time is None else window - at_a_time
+        overlap = check_count("overlap", usual if overlap is None else overlap, at_least=1, at_most=window - 1)
+        return cls(window, overlap, at_a_time)
+
+    def after(self, done: int, num_frames: int | None = None) -> Window:
+        """The window after `done` frames; of a video of `num_frames`, the last one too."""
+        new = min(self.window - min(done, self.overlap), self.at_a_time or self.window)
+        new = new if num_frames is None else min(new, num_frames - done)
+        # The last window looks further back rather than be short.
+        context = min(done, self.window - new if self.at_a_time is None else self.overlap)
+        return Window.of(range(done - context, done + new), range(done, done + new))
 
 
 def in_order(known: np.ndarray, window: int, *, at_a_time: int) -> Plan:

@@ -31,6 +31,7 @@ SAMPLING = dict(
 def verbs() -> list[Case]:
     made, few = sampler(), dict(num_steps=2)
     infill = dict(clip=np.zeros((1, *CLIP.shape), np.float32), known=KNOWN, **few)
+    few_of_past = dict(past=PAST, num_frames=4, **few)
     cascade = d.Cascade(sampler(SMALL), d.Spatial(sampler(LARGE)))
     return [
         *rows("generate", made.generate, few, num_clips="count", num_frames="optional_count", **SAMPLING),
@@ -40,6 +41,8 @@ def verbs() -> list[Case]:
         *rows("rate", made.increase_frame_rate, dict(clip=PAST, factor=2, **few), clip="clips", factor="count"),
         *rows("rollout", made.rollout, dict(num_frames=6, **few), num_frames="count", num_clips="count"),
         *rows("rollout", made.rollout, dict(num_frames=6, **few), at_a_time="optional_count", plan="optional_choice"),
+        *rows("stream", made.stream, few_of_past, past="optional_clips", num_frames="optional_count", **SAMPLING),
+        *rows("stream", made.stream, dict(num_frames=4, **few), num_clips="count"),
         *rows("infill", made.infill, infill, clip="clips", known="object"),
         *rows("ddim", made.generate, dict(solver="ddim", **few), eta="number"),
         *rows("Cascade", cascade.generate, few, num_clips="count", num_frames="optional_count", seed="count"),
