@@ -22,6 +22,13 @@ def files(folder: pathlib.Path) -> list[Case]:
     return [
         *rows("write_clip", media.write_clip, dict(path=target, clip=clip), clip="clips", **written),
         *rows("write_clips", media.write_clips, dict(path=target, clips=clips), clips="clips", **written),
+        *rows(
+            "write_frames",
+            media.write_frames,
+            dict(path=folder / "out.gif", frames=clips),
+            frames="clips",
+            scale="count",
+        ),
         *rows("check_writable", media.check_writable, dict(path=target), path="path", fps="number"),
         *rows(
             "encode_clip",

@@ -16,7 +16,16 @@ from kvdiff.media.reader import ClipReader
 from kvdiff.media.reading import ClipRequest, TimedClips, num_clips, read_clip, read_clips, read_timed_clips
 from kvdiff.media.scaling import check_size
 from kvdiff.media.stills import list_stills
-from kvdiff.media.writing import WRITABLE, check_writable, encode_clip, encode_png, write_array, write_clip, write_clips
+from kvdiff.media.writing import (
+    WRITABLE,
+    check_writable,
+    encode_clip,
+    encode_png,
+    write_array,
+    write_clip,
+    write_clips,
+    write_frames,
+)
 
 __all__ = [
     "ANYWHERE",
@@ -58,4 +67,5 @@ __all__ = [
     "write_bytes",
     "write_clip",
     "write_clips",
+    "write_frames",
 ]

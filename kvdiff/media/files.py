@@ -9,6 +9,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from kvdiff.media.errors import printable
 
@@ -28,12 +29,24 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> pathlib.Path:
     Raises:
         OSError: it cannot be written. Where only its name could not be changed, the message says where the content is.
     """
+    with whole_file(path) as file:
+        file.write(content)
+    return pathlib.Path(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to that appears at `path` when the block has ended without an error, and else not at all.
+
+    Raises:
+        OSError: as `write_bytes`.
+    """
     path = pathlib.Path(path)
     _check_place(path)
     descriptor, temporary = _temporary(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             flush(file.fileno())
         with contextlib.suppress(OSError):  # Network shares and foreign disks have permissions of their own.
@@ -47,7 +60,6 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> pathlib.Path:
         raise OSError(
             error.errno, f"{error.strerror}; what was to be written is in {printable(temporary)}", str(path)
         ) from error
-    return path
 
 
 def flush(descriptor: int) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import pathlib
 import warnings
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_array, check_choice, check_path, check_real, unit_range
-from kvdiff.media.files import check_file_writable, write_bytes
+from kvdiff.diffusion.checks import check_array, check_choice, check_path, check_real, received, unit_range
+from kvdiff.media.files import check_file_writable, whole_file, write_bytes
 from kvdiff.media.layout import enlarge, grid
 from kvdiff.media.libraries import import_av, import_pillow
 from kvdiff.media.pixels import check_single_clip, to_pixels, with_channels
@@ -22,6 +24,7 @@ WRITABLE = (".npy", ".gif", ".mp4", ".webm")
 
 
 _CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
+_SAME_BYTES = {".webm": {"fflags": "bitexact"}}  # Else it gets a random number.
 _BT_601, _LIMITED = 6, 1  # FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG: how RGB becomes YUV here.
 
 
@@ -57,20 +60,66 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
     if clips.ndim not in (5, 6) or 0 in clips.shape:
         wanted = "[clips, frames, height, width, 1 or 3], or [members, clips, …]"
         raise ValueError(f"`clips`: expected shape {wanted}. Received: {list(clips.shape)}")
+    if _check_suffix(path, fps) == ".npy":
+        if clips.ndim == 5:
+            clips = np.stack([check_single_clip("clips", clip) for clip in clips])
+        return write_bytes(path, _npy(enlarge(clips, scale)))
+    if clips.shape[:-4] in ((1,), (1, 1)):
+        return write_clip(path, clips.reshape(clips.shape[-4:]), fps=fps, scale=scale)
+    return write_clip(path, _together(clips, scale), fps=fps)
+
+
+def write_frames(
+    path: str | pathlib.Path, frames: Iterable[np.ndarray], *, fps: float = 8.0, scale: int = 1
+) -> pathlib.Path:
+    """Write a video of frames that are taken one after the other, such as a stream's; returns the path.
+
+    An .mp4 or .webm takes the memory of a few frames, however many there are. The colours of a .gif are chosen for all
+    of them, so it keeps their pixels until the last. The file is that of `write_clips`, whole or not there at all.
+
+    Args:
+        path, fps, scale: as in `write_clip`, but for .npy, whose beginning says how many frames there are.
+        frames: at least one; each [clips, height, width, 1 or 3], uint8 or floats in [-1, 1], or of an ensemble
+            [members, clips, …]. Several play together in a grid, as in `write_clips`.
+
+    Raises:
+        ValueError, TypeError: as `write_clip`, of a frame when it is taken.
+    """
+    path = check_path("path", path)
+    suffix = _check_suffix(path, fps)
+    if suffix == ".npy":
+        raise ValueError(f"{path}: expected a file ending in .gif, .mp4 or .webm. Received: '.npy'")
+    if not isinstance(frames, Iterable):
+        raise TypeError(f"`frames`: expected arrays one after the other. Received: {received(frames)}")
+    pictures = (_picture(frame, scale) for frame in frames)
+    if (first := next(pictures, None)) is None:
+        raise ValueError("`frames`: expected at least one. Received: none")
+    every = itertools.chain([first], pictures)
+    with whole_file(path) as file:
+        if suffix == ".gif":
+            _write_gif(np.stack(list(every)), file, fps)
+        else:
+            _write_video(every, suffix, first.shape[:2], file, fps)
+    return path
+
+
+def _picture(frame: np.ndarray, scale: int) -> np.ndarray:
+    """One frame of clips or an ensemble as a picture, uint8 [height, width, 1 or 3]."""
+    frame = check_array("frames", frame)
+    if frame.ndim not in (4, 5) or 0 in frame.shape:
+        wanted = "[clips, height, width, 1 or 3], or [members, clips, …]"
+        raise ValueError(f"`frames`: expected shape {wanted}. Received: {list(frame.shape)}")
+    return _together(frame[..., None, :, :, :], scale)[0]
+
+
+def _together(clips: np.ndarray, scale: int) -> np.ndarray:
+    """Clips [clips, frames, …] or [members, clips, frames, …] as one that shows them all, uint8 [frames, …]."""
     columns = None
     if clips.ndim == 6:
-        if path.suffix.lower() == ".npy":
-            return write_bytes(path, _npy(enlarge(clips, scale)))
         columns = None if clips.shape[1] == 1 else len(clips)
         clips = np.swapaxes(clips, 0, 1).reshape(-1, *clips.shape[2:])
-    if len(clips) == 1 and path.suffix.lower() != ".npy":
-        return write_clip(path, clips[0], fps=fps, scale=scale)
-    _check_suffix(path, fps)
-    clips = enlarge(np.stack([check_single_clip("clips", clip) for clip in clips]), scale)
-    if path.suffix.lower() == ".npy":
-        return write_bytes(path, _npy(clips))
-    columns = columns or math.isqrt(len(clips) - 1) + 1
-    return write_clip(path, grid(list(clips), columns, gap=2), fps=fps)
+    each = [enlarge(check_single_clip("clips", clip), scale) for clip in clips]
+    return to_pixels(each[0]) if len(each) == 1 else grid(each, columns or math.isqrt(len(each) - 1) + 1, gap=2)
 
 
 def check_writable(path: str | pathlib.Path, *, fps: float = 8.0) -> None:
@@ -101,7 +150,12 @@ def encode_clip(clip: np.ndarray, suffix: str, *, fps: float = 8.0, scale: int =
         return _npy(clip)
     if note := unit_range(clip):
         warnings.warn(f"`clip`: {note}", stacklevel=2)
-    return (_encode_gif if suffix == ".gif" else _encode_video)(to_pixels(clip), suffix, fps)
+    pixels, file = to_pixels(clip), io.BytesIO()
+    if suffix == ".gif":
+        _write_gif(pixels, file, fps)
+    else:
+        _write_video(pixels, suffix, pixels.shape[1:3], file, fps)
+    return file.getvalue()
 
 
 def encode_png(picture: np.ndarray) -> bytes:
@@ -139,9 +193,9 @@ def _check_rate(suffix: str, fps: float) -> None:
         )
 
 
-def _encode_gif(clip: np.ndarray, suffix: str, fps: float) -> bytes:
+def _write_gif(clip: np.ndarray, file: BinaryIO, fps: float) -> None:
     indices, palette = _palette(with_channels(clip, None))
-    return _mux(list(indices), (".gif", "gif", "pal8"), clip.shape[1:3], fps, {}, palette)
+    _mux(indices, (".gif", "gif", "pal8"), clip.shape[1:3], file, fps, {}, palette)
 
 
 def _palette(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,26 +221,31 @@ def _reduced(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3), np.asarray(picture)
 
 
-def _encode_video(clip: np.ndarray, suffix: str, fps: float) -> bytes:
+def _write_video(
+    pictures: Iterable[np.ndarray], suffix: str, size: tuple[int, int], file: BinaryIO, fps: float
+) -> None:
     # Players want colour at half resolution, which odd sizes do not allow.
-    pixel_format = "yuv420p" if clip.shape[1] % 2 == clip.shape[2] % 2 == 0 else "yuv444p"
+    pixel_format = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
     options = {"crf": "14"} if suffix == ".mp4" else {"crf": "14", "b": "0"}
-    return _mux(list(with_channels(clip, 3)), (suffix, _CODECS[suffix], pixel_format), clip.shape[1:3], fps, options)
+    if suffix == ".mp4" and (size[0] % 16 or size[1] % 16):
+        options["aq-mode"] = "none"  # It measures what lies beyond the edge, so that the same clip gives several files.
+    colours = (with_channels(picture, 3) for picture in pictures)
+    _mux(colours, (suffix, _CODECS[suffix], pixel_format), size, file, fps, options)
 
 
 def _mux(
-    frames: list[np.ndarray],
+    frames: Iterable[np.ndarray],
     kind: tuple[str, str, str],
     size: tuple[int, int],
+    file: BinaryIO,
     fps: float,
     options: dict[str, str],
     palette: np.ndarray | None = None,
-) -> bytes:
+) -> None:
     """Encode frames ([height, width, 3], or palette indices [height, width]) into one container."""
     av = import_av()
     suffix, codec, pixel_format = kind
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=suffix[1:]) as container:
+    with av.open(file, "w", format=suffix[1:], options=_SAME_BYTES.get(suffix, {})) as container:
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = *size, pixel_format
         if palette is None:  # Untagged, large pictures are taken for BT.709.
@@ -199,4 +258,3 @@ def _mux(
             )
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    return buffer.getvalue()

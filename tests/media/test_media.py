@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -249,3 +251,53 @@ def test_layouts_name_the_bad_argument():
 
 def test_importing_loads_no_library(run_python):
     run_python("import sys, kvdiff.media; assert not {'tensorflow', 'keras', 'av', 'PIL'} & set(sys.modules)")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4", ".webm"])
+@pytest.mark.parametrize("count", [(1,), (3,), (3, 2), (2, 1)])
+def test_frames_one_after_the_other_are_the_file_of_the_clips(tmp_path, suffix, count):
+    ensemble = np.random.default_rng(2).uniform(-1, 1, (*count, 5, 12, 14, 3)).astype(np.float32)
+    whole = media.write_clips(tmp_path / f"whole{suffix}", ensemble, fps=5, scale=2)
+    frames = (ensemble[..., frame, :, :, :] for frame in range(5))
+    parts = media.write_frames(tmp_path / f"parts{suffix}", frames, fps=5, scale=2)
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_video_takes_the_memory_of_a_few_frames(tmp_path):
+    seen, most = [], 0
+
+    class Frame(np.ndarray):
+        pass
+
+    def frames():
+        nonlocal most
+        for number in range(200):
+            frame = np.full((1, 16, 16, 1), number % 256, np.uint8).view(Frame)
+            seen.append(weakref.ref(frame))
+            most = max(most, sum(each() is not None for each in seen))
+            yield frame
+
+    assert media.read_clip(media.write_frames(tmp_path / "long.mp4", frames())).shape[0] == 200
+    assert most <= 3
+
+
+def test_frames_that_fail_leave_no_file(tmp_path):
+    def frames():
+        yield np.zeros((1, 8, 8, 1), np.uint8)
+        raise RuntimeError("unplugged")
+
+    for suffix in (".mp4", ".gif"):
+        with pytest.raises(RuntimeError, match="unplugged"):
+            media.write_frames(tmp_path / f"long{suffix}", frames())
+    assert list(tmp_path.iterdir()) == []
+    for wrong, message in (
+        ([], "at least one. Received: none"),
+        ([np.zeros((8, 8, 1), np.uint8)], r"expected shape \[clips, height, width, 1 or 3\], or .*: \[8, 8, 1\]"),
+        ([np.full((1, 8, 8, 1), 2.0)], r"values in \[-1, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            media.write_frames(tmp_path / "long.mp4", wrong)
+    with pytest.raises(ValueError, match=r"expected a file ending in .gif, .mp4 or .webm. Received: '.npy'"):
+        media.write_frames(tmp_path / "long.npy", frames())
+    with pytest.raises(TypeError, match="`frames`: expected arrays one after the other. Received: 5"):
+        media.write_frames(tmp_path / "long.mp4", 5)
