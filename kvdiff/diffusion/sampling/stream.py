@@ -156,7 +156,7 @@ class Stream(Iterator[np.ndarray]):
         if isinstance(self._plan, Plan):
             total = len(parts) * network_calls(self._plan.windows, call.table.num_steps)
         shape = np.broadcast_to(np.float32(0.0), (len(past), self.num_frames or 0, *past.shape[2:]))
-        windows = len(self._plan.windows) if isinstance(self._plan, Plan) else 2  # More than one, nobody knows how many.
+        windows = len(self._plan.windows) if isinstance(self._plan, Plan) else 2  # Nobody knows how many.
         imposed = call.imposed(self._engine, shape, known, windows)
         self._engine = call.guided(self._engine, known, windows)
 
