@@ -109,7 +109,7 @@ def read_json(option: str, path: pathlib.Path) -> Any:
 
 def _clips(model: VideoDiffusion, path: pathlib.Path) -> Any:
     """The clips of a file, of a video its first frames."""
-    return read(path, model.sampler)[0][:, : model.spec.clip.num_frames]
+    return read(path, model.sampler, first=model.spec.clip.num_frames)[0]
 
 
 def _parsed(to: str) -> list[tuple[str, str]]:

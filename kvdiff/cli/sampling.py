@@ -117,10 +117,9 @@ def interpolate(
     """
     sampler = _opened(run, asked)
     side = context or max(sampler.spec.clip.num_frames // 4, 1)
-    (left, source), (right, _) = read(before, sampler, links), read(after, sampler, links)
+    (left, source), (right, _) = read(before, sampler, links, last=side), read(after, sampler, links, first=side)
     for path, clips in ((before, left), (after, right)):
         check_count("--context", context, clips, path)
-    left, right = left[:, -side:], right[:, :side]
     with _progress(asked.keywords(sampler)) as keywords:
         between = sampler.interpolate(left, right, num_frames, num_members=num_members, **keywords)
     parts = [between] if only_new else [left, between, right]

@@ -20,8 +20,14 @@ from kvdiff.cli.fields import TrainingData
 from kvdiff.cli.options import Links, with_sampling
 from kvdiff.cli.room import room_for
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, TRAINING, quiet_tensorflow, require, save_keras
-from kvdiff.cli.train_checks import check_folder, check_latents, check_length, check_numbers, check_previews
-from kvdiff.cli.train_data import video_data
+from kvdiff.cli.train_checks import (
+    check_folder,
+    check_latents,
+    check_length,
+    check_numbers,
+    check_previews,
+)
+from kvdiff.cli.train_data import video_data, windows_read
 from kvdiff.cli.workers import run_workers
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import check_folder_writable
@@ -74,8 +80,19 @@ def train(
     channels: Annotated[int, typer.Option(metavar="N", min=1, max=3, help="3 for colour, 1 for grey.")] = 3,
     cache: Annotated[
         pathlib.Path | None,
-        typer.Option(metavar="FOLDER", help="Keep decoded clips there. [default: in memory]"),
+        typer.Option(metavar="FOLDER", help="Keep decoded clips there. [default: in memory; with --draw not at all]"),
     ] = None,
+    draw: Annotated[
+        bool,
+        typer.Option(
+            "--draw",
+            help="For long files: as many windows an epoch, each from anywhere in its part of a file and decoded when "
+            "it is needed, in place of all of them from memory.",
+        ),
+    ] = False,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="With --draw, every file equally often, however long it is.")
+    ] = False,
     digest: Annotated[
         str, typer.Option(metavar="HOW", help="How --resume knows the files again: by 'parts' of them, or 'all'.")
     ] = "parts",
@@ -157,14 +174,14 @@ def train(
     """
     began = time.monotonic()
     sizes, fields = None if size is None else parse_size(size), asked.wanted(clips)
+    kept = windows_read(output, cache, draw=draw, balance=balance, fields=fields)
     check_numbers(channels=channels, size=(4, 4) if fields else sizes or (32, 32), width=width)
     check_length(epochs, minutes)
     check_latents(latent_factor, sizes or (32, 32), autoencoder, fields=fields)
     check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
     require("keras", "tensorflow", "filelock")
-    if preview_every:
-        check_previews()
+    check_previews(preview_every)
     if workers > 1 and num_workers() == 1:
         raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
     from kvdiff.models.recipes import recipe_named
@@ -178,7 +195,7 @@ def train(
         model, batches, previews = data.trained(chosen, strategy, output / TRAINING, preview_every)
     else:
         reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
-        reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, cache=cache or "memory")
+        reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, **kept)
         network = dict(factor=latent_factor, latent_channels=latent_channels)
         first = autoencoder, network, dict(epochs=autoencoder_epochs, resume=resume, strategy=strategy)
         reading["announce"], clip = functools.partial(say, err=True), ClipSpec(*shape, fps=fps)

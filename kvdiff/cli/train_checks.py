@@ -25,6 +25,14 @@ def check_length(epochs: int | None, minutes: float | None) -> None:
         raise ValueError(f"--minutes: expected it without --epochs. Received: both, {minutes:g} and {epochs}")
 
 
+def check_drawing(draw: bool, balance: bool, *, fields: bool) -> None:
+    """Refuse options of windows that are drawn where none are."""
+    if draw and fields:
+        raise ValueError("--draw: expected it without data with units, whose windows are always read when needed")
+    if balance and not draw:
+        raise ValueError("--balance: expected it with --draw. Received: it alone")
+
+
 def check_latents(factor: int | None, size: tuple[int, int], autoencoder: pathlib.Path | None, *, fields: bool) -> None:
     """Refuse an autoencoder that does not go with the data or the frames."""
     if fields and (factor or autoencoder):
@@ -33,8 +41,10 @@ def check_latents(factor: int | None, size: tuple[int, int], autoencoder: pathli
         check_latent(factor, side, multiple=4, autoencoder=autoencoder)
 
 
-def check_previews() -> None:
+def check_previews(every: int) -> None:
     """Miss PyAV now and not at the first preview."""
+    if not every:
+        return
     from kvdiff.media.libraries import import_av
 
     try:

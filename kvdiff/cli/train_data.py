@@ -10,6 +10,7 @@ import numpy as np
 from kvdiff.cli.autoencoder import LATENTS, chosen_autoencoder, latents_of
 from kvdiff.cli.bad_files import advice_on_bad_files
 from kvdiff.cli.runs import TRAINING
+from kvdiff.cli.train_checks import check_drawing
 from kvdiff.training.cluster import num_workers
 
 if TYPE_CHECKING:
@@ -55,6 +56,23 @@ def video_data(
     return model, batches, pictures
 
 
+def windows_read(
+    output: pathlib.Path, cache: pathlib.Path | None, *, draw: bool, balance: bool, fields: bool
+) -> dict[str, Any]:
+    """Which windows of the files are read: all, whose frames are kept, or with `draw` random ones when they are needed.
+
+    Indices of long files lie in the cache or with the run.
+
+    Raises:
+        ValueError: options of windows that are drawn where none are.
+    """
+    check_drawing(draw, balance, fields=fields)
+    if not draw:
+        return {"cache": cache or "memory"}
+    sampling = dict(clip_sampling="random", clips_per_video="by length", balance="videos" if balance else None)
+    return {**sampling, "cache": cache, "index": output / TRAINING / "index" if cache is None else cache}
+
+
 def windows_of(
     paths: list[pathlib.Path],
     clip_shape: tuple[int, int, int, int],
@@ -63,7 +81,7 @@ def windows_of(
     links: str | None = None,
     **options: Any,
 ) -> VideoBatches:
-    """Every window of every clip, decoded once."""
+    """Every window of every clip, decoded once, or what `options` say."""
     from kvdiff.data import list_paths, video_batches
 
     frames, height, width, channels = clip_shape
@@ -74,10 +92,9 @@ def windows_of(
             label_mode=None,
             num_frames=frames,
             image_size=(height, width),
-            clip_sampling="all",
             color_mode="grayscale" if channels == 1 else "rgb",
             batch_size=batch_size,
-            **options,
+            **{"clip_sampling": "all", **options},
         )
     batches.batch_size = min(batch_size, batches.num_samples)
     return batches

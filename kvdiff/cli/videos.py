@@ -16,16 +16,19 @@ from kvdiff.fields import DATASET_SUFFIXES, check_dataset_writable, pictures_of
 _SLOWEST = 0.5  # Frames a second: a picture of a slower clock, such as a radar's, plays at a pace to look at.
 
 
-def read(path: pathlib.Path, sampler: Sampler, links: str | None = None) -> tuple[np.ndarray, float | None]:
+def read(
+    path: pathlib.Path, sampler: Sampler, links: str | None = None, **part: int
+) -> tuple[np.ndarray, float | None]:
     """The clips of a file in the model's size, channels and clock, and frames a second, None without a clock.
 
-    uint8 [clips, frames, height, width, channels]. A model without a clock takes frames as they are.
+    uint8 [clips, frames, height, width, channels]. A model without a clock takes frames as they are. `first=…` or
+    `last=…` is how many frames to read.
     """
     from kvdiff.media import read_timed_clips
 
     height, width, channels = sampler.spec.clip.frame_shape
     size, clock = None if path.suffix.lower() == ".npy" else (height, width), sampler.spec.clip.fps
-    clips = read_timed_clips(path, size=size, channels=channels, links=links, target_fps=clock)
+    clips = read_timed_clips(path, size=size, channels=channels, links=links, target_fps=clock, **part)
     if clock is not None and clips.source_fps is None:
         typer.echo(f"{path} has no clock: its frames are taken as {clock:g} a second.", err=True)
     elif clock is not None and not math.isclose(clips.source_fps or 0.0, clock, rel_tol=0.01):
@@ -40,9 +43,9 @@ def last_frames(
 
     With them frames a second, as `read` returns it.
     """
-    clips, source = read(path, sampler, links)
+    clips, source = read(path, sampler, links, last=count or max(sampler.spec.clip.num_frames // 2, 1))
     check_count("--past", count, clips, path)
-    return clips[:, -(count or max(sampler.spec.clip.num_frames // 2, 1)) :], source
+    return clips, source
 
 
 def check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib.Path) -> None:

@@ -18,10 +18,10 @@ from kvdiff.data.bad_files import BadFiles
 from kvdiff.data.content import DIGESTS, file_digests
 from kvdiff.data.latents import LatentStore
 from kvdiff.data.listing import Listing, Video
-from kvdiff.data.order import epoch_order, window_numbers
+from kvdiff.data.order import BALANCES, balanced, epoch_order, window_numbers
 from kvdiff.data.store import VideoStore
 from kvdiff.data.windows import ClipWindows
-from kvdiff.diffusion.checks import check_choice, check_count
+from kvdiff.diffusion.checks import check_choice, check_count, optional
 from kvdiff.media import VideoError, printable
 
 
@@ -40,9 +40,10 @@ class VideoBatches:
         shuffle: whether epochs differ in their order.
         seed: of order and random beginnings.
         digest: how much of the files `config` knows: "parts", sizes and some blocks of each, or "all".
+        balance: what the clips of an epoch are shared among evenly: "videos", "classes", or None: as they come.
         encode: from an integer label to what a batch holds of it; None: batches are clips alone.
-        announce: called with a line for every video that "all" leaves out as too short, and with one that says how fast
-            the first epoch was read; None for silence.
+        announce: called with a line for every video that is left out as too short ("all", "by length"), and with one
+            that says how fast the first epoch was read; None for silence.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class VideoBatches:
         shuffle: bool,
         seed: int,
         digest: str = "parts",
+        balance: str | None = None,
         encode: Callable[[int], np.ndarray] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.listing, self.store, self.windows, self.bad_files = listing, store, windows, bad_files
         self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
         self.digest = check_choice("digest", digest, DIGESTS)
+        self.balance = self._checked_balance(balance)
         self._encode = encode
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
         self._announce = announce or (lambda line: None)
@@ -100,6 +103,7 @@ class VideoBatches:
             image=repr(self.store.options),
             sha256=hashlib.sha256(f"{listed}\n{self._labels.tolist()}".encode("utf-8", "surrogateescape")).hexdigest(),
             content={"digest": self.digest, "sha256": content},
+            **({} if self.balance is None else {"balance": self.balance}),
             **({"file_times": times} if self.digest == "parts" else {}),
         )
 
@@ -121,10 +125,10 @@ class VideoBatches:
         order, numbers = self._draw(epoch)
         for shift in range(self.num_samples):
             sample = order[(position + shift) % self.num_samples]
-            index, number = self._samples[sample]
+            index, number, count = map(int, self._samples[sample])
             try:
                 with self._progress.reading():
-                    clip = self._cut(self.videos[index], int(number), float(numbers[sample]))
+                    clip = self._cut(self.videos[index], number, float(numbers[sample]), count)
             except VideoError as error:
                 self.bad_files.add(self.videos[index], error)
                 continue
@@ -185,9 +189,9 @@ class VideoBatches:
         clip, label = tf.numpy_function(lambda *place: self.sample(*map(int, place)), [epoch, position], kinds)
         return tf.ensure_shape(clip, shape), tf.ensure_shape(label, blank.shape)
 
-    def _cut(self, video: Video, number: int, uniform: float) -> np.ndarray:
+    def _cut(self, video: Video, number: int, uniform: float, count: int) -> np.ndarray:
         return self.store.frames(
-            video, lambda times: self.windows.frames(times, self.windows.start(times, number, uniform))
+            video, lambda times: self.windows.frames(times, self.windows.start(times, number, uniform, count))
         )
 
     def _drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -196,20 +200,34 @@ class VideoBatches:
         return order, window_numbers(self.seed, epoch, count)
 
     def _all_samples(self) -> np.ndarray:
-        """(video, number of the clip in it) of every sample: int64 [samples, 2]."""
-        if self.windows.sampling != "all":
-            return np.indices((len(self.videos), self.windows.clips_per_video)).reshape(2, -1).T
-        counts = [self._num_clips(video) for video in self.videos]
-        pairs = [(index, number) for index, count in enumerate(counts) for number in range(count)]
-        if not pairs:
+        """(video, number of the clip in it, how many clips are in it) of every sample: int64 [samples, 3]."""
+        if self.windows.by_length:
+            counts = np.array([self._num_clips(video) for video in self.videos], np.int64)
+        else:
+            counts = np.full(len(self.videos), self.windows.clips_per_video, np.int64)
+        if self.balance is not None:
+            groups = self._labels if self.balance == "classes" else np.arange(len(counts))
+            counts = balanced(counts, groups)
+        videos = np.repeat(np.arange(len(counts)), counts)
+        if not len(videos):
             raise ValueError(f"expected at least one clip of {self.windows.span} frames or more. Received: none")
-        return np.array(pairs, np.int64)
+        numbers = np.arange(len(videos)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.stack([videos, numbers, counts[videos]], axis=1)
+
+    def _checked_balance(self, balance: str | None) -> str | None:
+        optional(check_choice, "balance", balance, BALANCES)
+        if balance is not None and self.windows.sampling == "all":
+            raise ValueError(
+                f'`balance`: expected it with `clip_sampling` "random" or "uniform", for "all" takes every clip once. '
+                f"Received: {balance!r}"
+            )
+        if balance == "classes" and self.listing.labels is None:
+            raise ValueError('`balance`: expected a data set with labels for "classes". Received: one without')
+        return balance
 
     def _num_clips(self, video: Video) -> int:
         try:
-            count, ticks = self.store.measured(
-                video, lambda t: (len(self.windows.starts(t)), self.windows.num_ticks(t))
-            )
+            count, ticks = self.store.measured(video, lambda t: (self.windows.num_clips(t), self.windows.num_ticks(t)))
         except VideoError as error:
             self.bad_files.add(video, error)
             return 0

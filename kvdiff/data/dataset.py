@@ -41,7 +41,8 @@ class ClipOptions(TypedDict, total=False):
     image_size: int | tuple[int, int]
     crop_to_aspect_ratio: bool
     clip_sampling: str
-    clips_per_video: int
+    clips_per_video: int | str
+    balance: str | None
     window_step: int | None
     color_mode: str
     batch_size: int
@@ -52,6 +53,7 @@ class ClipOptions(TypedDict, total=False):
     validation_split: float | None
     subset: str | None
     cache: str | os.PathLike[str] | None
+    index: str | os.PathLike[str] | None
     latents: LatentCache | None
     default_fps: float | None
     num_workers: int | None
@@ -102,7 +104,8 @@ def video_batches(
     image_size: int | tuple[int, int] = (64, 64),
     crop_to_aspect_ratio: bool = True,
     clip_sampling: str = "random",
-    clips_per_video: int = 1,
+    clips_per_video: int | str = 1,
+    balance: str | None = None,
     window_step: int | None = None,
     color_mode: str = "rgb",
     batch_size: int = 16,
@@ -110,6 +113,7 @@ def video_batches(
     seed: int = 0,
     digest: str = "parts",
     cache: str | os.PathLike[str] | None = None,
+    index: str | os.PathLike[str] | None = None,
     latents: LatentCache | None = None,
     default_fps: float | None = None,
     num_workers: int | None = None,
@@ -131,7 +135,8 @@ def video_batches(
     optional(check_count, "num_workers", num_workers)
     optional(check_kind, "limits", limits, ReadLimits)
     optional(check_kind, "latents", latents, LatentCache)
-    _check_cache(cache, listing)
+    _check_outside("cache", None if cache == "memory" else cache, listing)
+    _check_outside("index", index, listing)
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
         num_frames=num_frames,
@@ -147,6 +152,7 @@ def video_batches(
         crop=crop_to_aspect_ratio,
         channels=COLOR_MODES[color_mode],
         cache=cache,
+        index=index,
         default_fps=default_fps,
     )
     return VideoBatches(
@@ -158,6 +164,7 @@ def video_batches(
         shuffle=shuffle,
         seed=seed,
         digest=digest,
+        balance=balance,
         encode=label_encoder(listing, label_mode),
         announce=announce,
     )
@@ -169,14 +176,14 @@ def _shared_reader(num_workers: int | None, limits: ReadLimits | None) -> ClipRe
     return ClipReader(num_workers, limits)
 
 
-def _check_cache(cache: str | os.PathLike[str] | None, listing: Listing) -> None:
-    """Refuse a cache among the data: its arrays would be taken for clips the next time."""
-    if cache is None or cache == "memory":
+def _check_outside(name: str, path: str | os.PathLike[str] | None, listing: Listing) -> None:
+    """Refuse a folder among the data: the arrays of a cache would be taken for clips the next time."""
+    if path is None:
         return
-    folder = check_path("cache", cache).resolve()
+    folder = check_path(name, path).resolve()
     for root in {root.resolve() for root in listing.roots}:
         if folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts):
-            raise ValueError(f"`cache`: expected a folder outside {root}, or a hidden one. Received: {cache}")
+            raise ValueError(f"`{name}`: expected a folder outside {root}, or a hidden one. Received: {path}")
 
 
 def label_encoder(listing: Listing, label_mode: str | None) -> Callable[[int], np.ndarray] | None:

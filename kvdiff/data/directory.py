@@ -52,8 +52,12 @@ def video_dataset_from_directory(
         clip_sampling: "random" (default): `clips_per_video` clips a video an epoch, from anywhere. "uniform":
             the same places every time, spread evenly; one clip is the middle. "all": every clip that begins a multiple
             of `window_step` ticks after the first; the videos are decoded once to count them, so give a `cache`.
-        clips_per_video: clips of every video an epoch (1), for "random" and "uniform".
-        window_step: for "all", the frames from a clip's beginning to the next one's; by default clips share no frame.
+        clips_per_video: clips of every video an epoch (1), for "random" and "uniform"; or "by length": as many as "all"
+            would cut, of which random ones are spread over the whole video. The videos' lengths are found first.
+        balance: "videos": every video gives equally many of an epoch's clips, however long it is; "classes": every
+            class does. None (default): each as many as `clips_per_video` says.
+        window_step: for "all" and "by length", the frames from a clip's beginning to the next one's; by default clips
+            share no frame.
         color_mode: "rgb" (default) or "grayscale".
         batch_size: clips a batch (16).
         drop_remainder: leave out an epoch's last batch where it is not full (False).
@@ -66,12 +70,15 @@ def video_dataset_from_directory(
         subset: "training", "validation", or "both" for a pair of data sets.
         cache: None: decode every time. "memory": keep every decoded video. A folder: keep them there, as uint8 .npy
             files of `image_size`.
+        index: a folder for the indices of the key frames of long videos, so that no further program need make them;
+            by default they lie in a `cache` that is a folder, else in memory. Without a cache a clip is decoded from
+            the key frame before it, exactly as from the beginning, in files that allow it.
         latents: a `LatentCache` that has these videos: batches hold latents, float32, in place of pixels.
         default_fps: frames a second of arrays and folders of frames, which `target_fps` needs.
         num_workers: processes that decode; by default one a CPU.
         limits: what one file may ask for: `kvdiff.media.ReadLimits`.
         on_bad: "raise" (default), or "skip": the next good file takes the place of a bad one. A video that is too short
-            for one clip is bad; "all" leaves it out and says so.
+            for one clip is bad; "all" and "by length" leave it out and say so.
         max_bad_share: with "skip", raise after all where more than this share of the files is bad (0.1).
         report: file for a list of the skipped files, JSON.
         verbose: print what was found and, after the first epoch, how fast it was read (True).
@@ -85,7 +92,7 @@ def video_dataset_from_directory(
     Raises:
         ValueError, TypeError: arguments that are not as above.
         NotADirectoryError: no such folder.
-        VideoError: a bad file found while clips are counted ("all"). Found while the data set is read, it arrives as
-            what `tf.data` makes of it, `tf.errors.InvalidArgumentError` with the same text.
+        VideoError: a bad file found while clips are counted ("all", "by length"). Found while the data set is read, it
+            arrives as what `tf.data` makes of it, `tf.errors.InvalidArgumentError` with the same text.
     """
     return clip_dataset(list_directory(directory, labels, class_names, links=links), **options)

@@ -18,9 +18,12 @@ import numpy as np
 from kvdiff.data.listing import Video
 from kvdiff.diffusion.checks import check_path
 from kvdiff.media import (
+    MANY,
     Clip,
     ClipReader,
     ClipRequest,
+    FrameIndex,
+    NotIndexedError,
     VideoError,
     check_folder_writable,
     list_stills,
@@ -43,6 +46,8 @@ class VideoStore:
         channels: 1 or 3.
         cache: None: videos are decoded every time. "memory": kept. A folder: kept there, uint8 .npy files that further
             data sets of the same size, crop and channels use too; a file that has changed since is decoded again.
+        index: a folder for the indices of long videos, which data sets of any size use again, or None: in memory. They
+            are needed where frames are not kept: clips are then decoded from the key frame before them.
         default_fps: frames a second of arrays and folders of frames, which have no clock.
     """
 
@@ -56,6 +61,7 @@ class VideoStore:
         crop: bool,
         channels: int,
         cache: str | os.PathLike[str] | None = None,
+        index: str | os.PathLike[str] | None = None,
         default_fps: float | None = None,
     ) -> None:
         self.reader = reader
@@ -63,13 +69,15 @@ class VideoStore:
         self._folder = None if cache in (None, "memory") else check_path("cache", cache)
         self._in_memory = cache == "memory"
         self._caches = cache is not None
+        self._index_folder = self._folder if index is None else check_path("index", index)
         self._default_fps = default_fps
         self._kept: dict[Video, np.ndarray] = {}
         self._times: dict[Video, np.ndarray] = {}
+        self._indices: dict[Video, FrameIndex | NotIndexedError] = {}
         self._bad: dict[Video, VideoError] = {}
         self._locks: collections.defaultdict[Video, threading.Lock] = collections.defaultdict(threading.Lock)
         self._said: set[str] = set()
-        self._is_tried = False
+        self._is_tried: set[pathlib.Path] = set()
         self.frames_decoded = 0
 
     @property
@@ -120,10 +128,13 @@ class VideoStore:
         if found is None:
             if video in self._times and stem is None:
                 return None
-            if self._folder is not None and not self._is_tried:  # One that holds everything may be read-only.
-                check_folder_writable(self._folder)
-                self._is_tried = True
+            if not self._caches and (index := self._index(video)) is not None:
+                self._times[video] = self._clocked(index.times)
+                return None
+            if self._folder is not None:
+                self._check_writable(self._folder)
             found = self._decoded(video, keep)
+            self._say_slow(video, found[1])
             if stem is not None:
                 _write(stem, *found)
         if self._in_memory:
@@ -143,29 +154,76 @@ class VideoStore:
             return clip.frames, clip.times
         # More than one answer may hold: part by part.
         part = max(most // math.prod(self.image_shape[:2]) // 3, 1)
+        self._index(video)
         parts = [
             self._read(video, wanted=tuple(range(first, min(first + part, count)))) for first in range(0, count, part)
         ]
         return np.concatenate([clip.frames for clip in parts]), clip.times
 
     def _read(self, video: Video, wanted: tuple[int, ...] | None, keep_bytes: int | None = None) -> Clip:
-        request = ClipRequest(
-            path=str(video.path),
-            root=str(video.root),
-            links=video.links,
-            member=video.member,
-            wanted=wanted,
-            keep_bytes=keep_bytes,
-            **self.options,
-        )
+        index = self._indices.get(video)
+        seek = index.seek(wanted) if isinstance(index, FrameIndex) and wanted is not None else None
         try:
-            clip = self.reader.read(request)
+            clip = self.reader.read(self._request(video, wanted=wanted, keep_bytes=keep_bytes, seek=seek))
         except VideoError as error:
-            self._bad[video] = error
+            # Of a video with an index only the part that was read is known to be bad: whether a clip of it can be had
+            # must not depend on which others were asked for before.
+            if self._caches or not isinstance(index, FrameIndex):
+                self._bad[video] = error
             raise
         self.frames_decoded += len(clip.times)
         self._say(video, clip.facts.notes)
         return clip
+
+    def _request(self, video: Video, **part: Any) -> ClipRequest:
+        path, root = str(video.path), str(video.root)
+        return ClipRequest(path=path, root=root, links=video.links, member=video.member, **part, **self.options)
+
+    # The index.
+
+    def _index(self, video: Video) -> FrameIndex | None:
+        """The index of a long video; None of a short one, and where decoding can begin only at the beginning."""
+        if video not in self._indices:
+            folder = self._index_folder
+            try:
+                index = self._made_index(video) if folder is None else self._kept_index(video, folder)
+            except NotIndexedError as error:
+                self._indices[video] = error
+            except VideoError as error:
+                self._bad[video] = error
+                raise
+            else:
+                self._indices[video] = index
+                self._say(video, index.notes)
+        found = self._indices[video]
+        return found if isinstance(found, FrameIndex) else None
+
+    def _made_index(self, video: Video) -> FrameIndex:
+        return self.reader.index(self._request(video))
+
+    def _kept_index(self, video: Video, folder: pathlib.Path) -> FrameIndex:
+        """From the folder, else made and put there."""
+        path = f"{self._stem(folder, video, 'index')}.index"
+        try:
+            return FrameIndex.from_bytes(pathlib.Path(path).read_bytes())
+        except (OSError, ValueError):  # Not there, or damaged: made again.
+            index = self._made_index(video)
+            self._check_writable(folder)
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, index.to_bytes())
+            return index
+
+    def _say_slow(self, video: Video, times: np.ndarray) -> None:
+        """Warn of a long video that is decoded from its beginning for every clip."""
+        error = self._indices.get(video)
+        if isinstance(error, NotIndexedError) and error.is_needed and len(times) > MANY and not self._caches:
+            self._say(video, (f"each of its clips is decoded from its beginning; a `cache` spares that ({error})",))
+
+    def _check_writable(self, folder: pathlib.Path) -> None:
+        """Refuse a folder that files cannot be put into; one that holds everything may be read-only."""
+        if folder not in self._is_tried:
+            check_folder_writable(folder)
+            self._is_tried.add(folder)
 
     def _say(self, video: Video, notes: tuple[str, ...]) -> None:
         """Warn of what is to be known of a file, of each kind once."""
@@ -191,14 +249,14 @@ class VideoStore:
         shape = (len(times), *self.image_shape)
         return (frames, times) if frames.shape == shape and frames.dtype == np.uint8 else None
 
-    def _stem(self, folder: pathlib.Path, video: Video) -> str:
-        """The cached files' path, from the file as it is now and from what is computed of it."""
+    def _stem(self, folder: pathlib.Path, video: Video, what: str | None = None) -> str:
+        """The cached files' path, from the file as it is now and from what is computed of it, by default frames."""
         try:
             entries = list_stills(video.path) if video.path.is_dir() else [video.path]
             stamps = [(str(entry.resolve()), entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries]
         except OSError as error:
             raise VideoError(video.path, f"no such file ({error.strerror})") from error
-        key = repr((_LAYOUT, stamps, video.member, sorted(self.options.items())))
+        key = repr((_LAYOUT, stamps, video.member, what or sorted(self.options.items())))
         digest = hashlib.sha256(key.encode()).hexdigest()
         return str(folder / digest[:2] / digest[2:34])
 

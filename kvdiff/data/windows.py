@@ -10,6 +10,7 @@ from kvdiff.diffusion.checks import check_choice, check_count, check_real, optio
 from kvdiff.media.clocks import LATE, num_ticks, shown_at
 
 CLIP_SAMPLINGS = ("random", "uniform", "all")
+BY_LENGTH = "by length"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,20 +29,26 @@ class ClipWindows:
         sampling: "random": clips that begin anywhere, others in every epoch. "uniform": clips whose beginnings are
             spread evenly; one is taken from the middle. "all": every clip that begins a multiple of `window_step` ticks
             after the first frame.
-        clips_per_video: how many ("random", "uniform").
-        window_step: ticks from the beginning of a clip to that of the next ("all"); by default clips share no tick.
+        clips_per_video: how many ("random", "uniform"): a number, or "by length", as many as "all" would cut. Random
+            clips by length are spread over the video: each begins anywhere in its own part.
+        window_step: ticks from the beginning of a clip to that of the next ("all", "by length"); by default clips share
+            no tick.
     """
 
     num_frames: int
     frame_stride: int = 1
     target_fps: float | None = None
     sampling: str = "random"
-    clips_per_video: int = 1
+    clips_per_video: int | str = 1
     window_step: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "frame_stride", "clips_per_video"):
+        for name in ("num_frames", "frame_stride"):
             check_count(name, getattr(self, name))
+        if isinstance(self.clips_per_video, str):
+            check_choice("clips_per_video", self.clips_per_video, (BY_LENGTH,))
+        else:
+            check_count("clips_per_video", self.clips_per_video)
         check_choice("clip_sampling", self.sampling, CLIP_SAMPLINGS)
         optional(check_real, "target_fps", self.target_fps, above=0.0)
         optional(check_count, "window_step", self.window_step)
@@ -67,12 +74,28 @@ class ClipWindows:
         """Where the clips of "all" begin, int64; nowhere in a video that is too short."""
         return self._step * self._runs(times).multiples(self._step).ticks()
 
-    def start(self, times: np.ndarray, number: int, uniform: float) -> int:
-        """Where a video's clip `number` begins; "random" goes by `uniform`, in (0, 1)."""
-        runs = self._checked(times)
+    @property
+    def by_length(self) -> bool:
+        """Whether the number of a video's clips depends on its length."""
+        return self.sampling == "all" or self.clips_per_video == BY_LENGTH
+
+    def num_clips(self, times: np.ndarray) -> int:
+        """How many clips of a video there are in an epoch; by length none of one that is too short."""
+        if self.sampling == "all":
+            return len(self.starts(times))
+        if isinstance(self.clips_per_video, str):
+            return -(-self._runs(times).count // self._step)
+        return self.clips_per_video
+
+    def start(self, times: np.ndarray, number: int, uniform: float, count: int | None = None) -> int:
+        """Where clip `number` of a video's `count` begins; "random" goes by `uniform`, in (0, 1)."""
+        runs, count = self._checked(times), self.num_clips(times) if count is None else count
         if self.sampling == "all":
             return self._step * runs.multiples(self._step).tick(number)
-        share = uniform if self.sampling == "random" else (number + 0.5) / self.clips_per_video
+        if self.sampling == "uniform":
+            share = (number + 0.5) / count
+        else:
+            share = (number + uniform) / count if self.by_length else uniform
         return runs.tick(min(int(share * runs.count), runs.count - 1))
 
     def frames(self, times: np.ndarray, start: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from kvdiff.media.pixels import to_pixels
 from kvdiff.media.reader import ClipReader
 from kvdiff.media.reading import ClipRequest, TimedClips, num_clips, read_clip, read_clips, read_timed_clips
 from kvdiff.media.scaling import check_size
+from kvdiff.media.seeking import MANY, FrameIndex, NotIndexedError
 from kvdiff.media.stills import list_stills
 from kvdiff.media.writing import (
     WRITABLE,
@@ -30,12 +31,15 @@ from kvdiff.media.writing import (
 __all__ = [
     "ANYWHERE",
     "BACKGROUND",
+    "MANY",
     "READABLE",
     "WRITABLE",
     "Clip",
     "ClipFacts",
     "ClipReader",
     "ClipRequest",
+    "FrameIndex",
+    "NotIndexedError",
     "ReadLimits",
     "TimedClips",
     "VideoError",

@@ -46,6 +46,11 @@ def frame_times(
     return np.concatenate([[0.0], np.cumsum(steps)]), int(is_jump.sum())
 
 
+def jump_notes(number: int) -> tuple[str, ...]:
+    """What a user should know of a clock that jumps so often."""
+    return (f"its clock jumps ({number}×); a jump counts as one frame",) if number else ()
+
+
 def rate_of(times: np.ndarray) -> float | None:
     """Frames a second of a video whose frames are shown at `times`; None where it has no clock, or one frame."""
     if len(times) < 2 or np.isnan(times).any():

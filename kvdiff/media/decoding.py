@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from kvdiff.media.clocks import frame_times
+from kvdiff.media.clocks import frame_times, jump_notes
 from kvdiff.media.containers import VIDEO_SUFFIXES, Container, container_of
 from kvdiff.media.errors import VideoError
 from kvdiff.media.gifs import with_delays
@@ -17,6 +19,7 @@ from kvdiff.media.limits import ReadLimits
 from kvdiff.media.orientation import Orientation, orientation_of
 from kvdiff.media.packets import PacketCount
 from kvdiff.media.scaling import FrameScaler
+from kvdiff.media.seeking import FrameIndex, NotIndexedError, Seek, index_of, sought_frames
 from kvdiff.media.wholeness import check_whole
 
 _HDR = {16: "PQ", 18: "HLG"}
@@ -59,6 +62,7 @@ def decode_video(
     max_frames: int | None = None,
     keep_bytes: int | None = None,
     limits: ReadLimits,
+    seek: Seek | None = None,
 ) -> Clip:
     """The frames of an open video, upright, with 3 channels, in the order in which they are shown.
 
@@ -72,47 +76,102 @@ def decode_video(
         keep_bytes: once the frames to keep take more, keep none and go on counting; None: refuse what takes more than
             the limits allow.
         limits: caps.
+        seek: how to reach the wanted frames without decoding all before them, from an index of the file. Where that
+            fails, decoding begins at the beginning, and a note says so.
 
     Raises:
         VideoError: content of another kind, damage, fewer frames than declared, or more than the caps allow.
     """
+    notes: list[str] = []
     try:
-        container = container_of(path.suffix.lower(), file)
-        check_whole(container.demuxer, file)
-        clip = _decode(container, file, _Keeper(scaler, wanted, max_frames, keep_bytes, limits), limits)
+        kind = container_of(path.suffix.lower(), file)
+        clip = None
+        if seek is not None and wanted:
+            try:
+                clip = _sought(
+                    kind, file, _Keeper(scaler, wanted, None, None, limits), limits, seek, sorted(set(wanted))
+                )
+            except Exception as error:  # Whatever it is, decoding from the beginning decides.
+                notes.append(f"seeking in it fails, so it is decoded from its beginning ({_reason(error)})")
+        if clip is None:
+            check_whole(kind.demuxer, file)
+            clip = _decode(kind, file, _Keeper(scaler, wanted, max_frames, keep_bytes, limits), limits)
     except ImportError:
         raise
     except Exception as error:  # Hostile bytes make the decoder raise almost anything.
-        reason = str(error) or type(error).__name__
-        raise VideoError(path, f"expected a readable {path.suffix} video. Received: {reason}") from error
-    if container == VIDEO_SUFFIXES[path.suffix.lower()]:
-        return clip
-    note = f"its suffix says {path.suffix}, its content is {container.name}"
-    return clip._replace(facts=clip.facts._replace(notes=(note, *clip.facts.notes)))
+        raise VideoError(path, f"expected a readable {path.suffix} video. Received: {_reason(error)}") from error
+    if kind != VIDEO_SUFFIXES[path.suffix.lower()]:
+        notes.append(f"its suffix says {path.suffix}, its content is {kind.name}")
+    return clip._replace(facts=clip.facts._replace(notes=(*notes, *clip.facts.notes)))
 
 
-def _decode(kind: Container, file: BinaryIO, keeper: _Keeper, limits: ReadLimits) -> Clip:
+def index_video(path: pathlib.Path, file: BinaryIO, limits: ReadLimits) -> FrameIndex:
+    """The index of an open video, for `FrameIndex.seek`, without decoding more than its beginning.
+
+    Raises:
+        NotIndexedError: whatever the reason, and be it damage, which decoding finds again.
+        ImportError: PyAV is not installed.
+    """
+    try:
+        kind = container_of(path.suffix.lower(), file)
+        check_whole(kind.demuxer, file)
+        with _opened(kind, file, limits) as (container, stream):
+            return index_of(container, stream, file, limits.frames)
+    except (NotIndexedError, ImportError):
+        raise
+    except Exception as error:
+        raise NotIndexedError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def _opened(kind: Container, file: BinaryIO, limits: ReadLimits) -> Iterator[tuple[Any, Any]]:
+    """PyAV's container and its film, about to be decoded."""
     # Only the container that was found, and no protocol at all: the bytes come from `file`, and a playlist in disguise
     # reaches nothing else.
     options = {"format_whitelist": kind.demuxer, "protocol_whitelist": "none"}
+    file.seek(0)
     content = with_delays(file) if kind.demuxer == "gif" else file
     with import_av().open(content, options=options, metadata_errors="ignore") as container:
         stream = _track(container)
         stream.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(limits.frame_pixels)}
+        yield container, stream
+
+
+def _decode(kind: Container, file: BinaryIO, keeper: _Keeper, limits: ReadLimits) -> Clip:
+    with _opened(kind, file, limits) as (container, stream):
         count = PacketCount(container.format.name, stream)
         for frame in _shown_frames(container, stream, count):
             if keeper.take(frame):
                 break
         rate = None if stream.average_rate is None else float(stream.average_rate)
         times, num_jumps = frame_times(keeper.stamps, rate, are_stored=kind.demuxer == "avi")
-        notes = [*count.notes]
-        if num_jumps:
-            notes.append(f"its clock jumps ({num_jumps}×); a jump counts as one frame")
-        if stream.sample_aspect_ratio not in (None, 0, 1):
-            notes.append(f"its pixels are not square ({stream.sample_aspect_ratio}), and are taken as they are")
+        notes = [*count.notes, *jump_notes(num_jumps), *_squareness(stream)]
         facts = keeper.facts(container.format.name, stream.codec_context.name, notes)
         return Clip(keeper.frames(), times, facts)
+
+
+def _sought(
+    kind: Container, file: BinaryIO, keeper: _Keeper, limits: ReadLimits, seek: Seek, indices: Sequence[int]
+) -> Clip:
+    """The wanted frames, whose indices are given in their order, from the last key frame before them."""
+    if file.seek(0, os.SEEK_END) != seek.file_bytes:
+        raise ValueError("the file has changed")
+    with _opened(kind, file, limits) as (container, stream):
+        for number, frame in sought_frames(container, stream, seek):
+            keeper.take(frame, indices[number])
+        facts = keeper.facts(container.format.name, stream.codec_context.name, _squareness(stream))
+        return Clip(keeper.frames(), np.array(keeper.stamps, np.float64), facts)
+
+
+def _squareness(stream: Any) -> list[str]:
+    if stream.sample_aspect_ratio in (None, 0, 1):
+        return []
+    return [f"its pixels are not square ({stream.sample_aspect_ratio}), and are taken as they are"]
 
 
 def _track(container: Any) -> Any:
@@ -145,9 +204,9 @@ class _Keeper:
         self._orientation = Orientation()
         self._notes: dict[str, None] = {}
 
-    def take(self, frame: Any) -> bool:
-        """See the next frame; whether it was the last one needed."""
-        index = len(self.stamps)
+    def take(self, frame: Any, index: int | None = None) -> bool:
+        """See the next frame, or the one of an index; whether it was the last one needed."""
+        index = len(self.stamps) if index is None else index
         self._check(index, frame)
         self.stamps.append(frame.time)
         if self._needed is None or index in self._needed:
@@ -167,7 +226,7 @@ class _Keeper:
             raise ValueError(f"more than {self._limits.frames} frames (`frames` of `ReadLimits`)")
         if frame.height * frame.width > self._limits.frame_pixels:
             raise ValueError(f"a frame of {frame.height}×{frame.width} pixels, more than {self._limits.frame_pixels}")
-        if not index:
+        if not self.stamps:
             self._shape, self._orientation = (frame.height, frame.width), orientation_of(frame)
         if frame.interlaced_frame:
             self._notes["its frames are interlaced, so what moves has combs"] = None

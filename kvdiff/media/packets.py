@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kvdiff.media.units import NEEDS_NONE, is_picture, kind_of, units
+
 _HIDES_FRAMES = ("vp8",)  # Some of its packets hold reference pictures that are never shown.
 _HAS_LEADING = ("mpeg1video", "mpeg2video")  # Any picture that others begin from may have some shown before it.
 
@@ -74,22 +76,12 @@ class PacketCount:
         """Whether the first packet may refer to earlier ones; of one that is damaged, no."""
         if self._codec in _HAS_LEADING:
             return True
-        heads = self._heads(bytes(packet))
+        if self._codec not in NEEDS_NONE:
+            return False
+        try:
+            kinds = {kind_of(unit, self._codec) for unit in units(bytes(packet), self._codec, self._extra)}
+        except ValueError:
+            return False
         if self._codec == "h264":
-            kinds = {head & 31 for head in heads}
-            return 1 in kinds and 5 not in kinds  # Pictures that need others, and those after which none is needed.
-        if self._codec == "hevc":
-            kinds = {head >> 1 & 63 for head in heads}
-            return any(kind < 32 for kind in kinds) and not kinds & {19, 20}
-        return False
-
-    def _heads(self, packet: bytes) -> list[int]:
-        """The first byte of every unit of an H.264 or HEVC packet; none of a damaged one."""
-        if not self._extra.startswith(b"\x01"):  # Units after start codes, not after their sizes.
-            return [part[0] for part in packet.split(b"\0\0\1")[1:] if part]
-        size = (self._extra[4 if self._codec == "h264" else 21] & 3) + 1
-        heads, at = [], 0
-        while at + size < len(packet):
-            heads.append(packet[at + size])
-            at += size + int.from_bytes(packet[at : at + size], "big")
-        return heads if at == len(packet) else []
+            return 1 in kinds and not kinds & NEEDS_NONE["h264"]
+        return any(is_picture(kind, "hevc") for kind in kinds) and not kinds & NEEDS_NONE["hevc"]

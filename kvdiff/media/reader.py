@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,10 +23,12 @@ from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.opening import ANYWHERE
-from kvdiff.media.reading import ClipRequest
+from kvdiff.media.reading import ClipRequest, check_is_video
+from kvdiff.media.seeking import FrameIndex, NotIndexedError
 from kvdiff.media.worker import READY
 
 _MAX_HEAD = 2**16
+_Result = TypeVar("_Result")
 
 
 class ClipReader:
@@ -78,6 +81,20 @@ class ClipReader:
             VideoError: whatever is wrong with the file, or decoding it killed the worker or took too long.
             ImportError: PyAV or Pillow is not installed.
         """
+        return self._with_worker(request, lambda worker: worker.read(request))
+
+    def index(self, request: ClipRequest) -> FrameIndex:
+        """The index of a long video, for `ClipRequest.seek`; waits for a free worker.
+
+        Raises:
+            NotIndexedError: no video, a short one, or one that can be decoded only from its beginning.
+            VideoError: the file may not be opened, or reading it killed the worker or took too long.
+            ImportError: PyAV is not installed.
+        """
+        check_is_video(request)  # An array may hold a million clips, and none needs a worker to be told so.
+        return self._with_worker(request, lambda worker: worker.index(request))
+
+    def _with_worker(self, request: ClipRequest, use: Callable[[_Worker], _Result]) -> _Result:
         if os.getpid() != self._process:  # A copy that `fork` made: the pipes are those of the other process.
             self._finalizer.detach()
             self._begin()
@@ -85,8 +102,8 @@ class ClipReader:
         try:
             if worker is None or not worker.is_alive():
                 worker = self._start()
-            return worker.read(request)
-        except (VideoError, ImportError):  # The reply was complete.
+            return use(worker)
+        except (VideoError, ImportError, NotIndexedError):  # The reply was complete.
             raise
         except BaseException as error:  # The rest of a reply may still lie in the pipe.
             if worker is not None:
@@ -141,12 +158,18 @@ class _Worker:
                 pipe.close()
 
     def read(self, request: ClipRequest) -> Clip:
+        return self._in_time("clip", request, self._clip)
+
+    def index(self, request: ClipRequest) -> FrameIndex:
+        return self._in_time("index", request, self._index)
+
+    def _in_time(self, wants: str, request: ClipRequest, receive: Callable[[dict[str, Any]], _Result]) -> _Result:
         late = threading.Event()
         timer = threading.Timer(self._limits.seconds, self._give_up, [late])
         timer.start()
         try:
-            self._ask(_absolute(request))
-            return self._answer(request)
+            self._ask({"wants": wants, "request": _absolute(request)})
+            return receive(self._head(request))
         except (EOFError, BrokenPipeError):
             if late.is_set():
                 raise _WorkerError(f"expected to be decoded in {self._limits.seconds:g} s. Received: more") from None
@@ -165,15 +188,21 @@ class _Worker:
         except OSError as error:  # Windows says of a pipe without reader that the argument is invalid.
             raise BrokenPipeError(*error.args) from error
 
-    def _answer(self, request: ClipRequest) -> Clip:
+    def _head(self, request: ClipRequest) -> dict[str, Any]:
+        """The line that a reply begins with; what it says to be wrong is raised."""
         line = self._answers.readline(_MAX_HEAD)
         if not line.endswith(b"\n"):
             raise EOFError
         head = json.loads(line)
         if "missing" in head:
             raise ImportError(head["missing"])
+        if "not_indexed" in head:
+            raise NotIndexedError(head["not_indexed"], is_needed=bool(head["is_needed"]))
         if "error" in head:
             raise VideoError(request.path, head["error"])
+        return head
+
+    def _clip(self, head: dict[str, Any]) -> Clip:
         shape, num_times = tuple(map(int, head["shape"])), int(head["times"])
         if math.prod(shape) > self._limits.clip_bytes or num_times > self._limits.frames:
             raise _WorkerError(f"the decoder returned {shape} pixels and {num_times} frames, past the limits")
@@ -181,6 +210,14 @@ class _Worker:
         frames = np.frombuffer(self._exactly(math.prod(shape)), np.uint8).reshape(shape)
         facts = ClipFacts(**head["facts"])
         return Clip(frames, times, facts._replace(notes=tuple(facts.notes)))
+
+    def _index(self, head: dict[str, Any]) -> FrameIndex:
+        count = int(head["packets"])
+        if count > self._limits.frames:
+            raise _WorkerError(f"the decoder returned {count} frames, past the limits")
+        packets = np.frombuffer(self._exactly(24 * count), "<i8").astype(np.int64).reshape(count, 3)
+        above, below = map(int, head["time_base"])
+        return FrameIndex(packets, (above, below), float(head["rate"]), int(head["file_bytes"]))
 
     def _exactly(self, size: int) -> bytes:
         content = self._answers.read(size)

@@ -13,13 +13,17 @@ import numpy as np
 from kvdiff.diffusion.checks import check_count, check_kind, check_path, check_real, optional
 from kvdiff.media.arrays import array_shape, read_array
 from kvdiff.media.clocks import num_ticks, rate_of, shown_at
-from kvdiff.media.decoding import Clip, ClipFacts, decode_video
+from kvdiff.media.containers import VIDEO_SUFFIXES
+from kvdiff.media.decoding import Clip, ClipFacts, decode_video, index_video
 from kvdiff.media.errors import VideoError, printable
 from kvdiff.media.limits import ReadLimits
 from kvdiff.media.opening import ARRAYS, READABLE, check_links, open_regular, real_path
 from kvdiff.media.pixels import with_channels
 from kvdiff.media.scaling import FrameScaler, check_size
+from kvdiff.media.seeking import FrameIndex, NotIndexedError, Seek
 from kvdiff.media.stills import read_stills
+
+_ALL = slice(None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class ClipRequest:
         max_frames: stop after so many frames.
         keep_bytes: where the frames to keep would take more, keep none and only count them; None: refuse what takes
             more than the limits allow.
+        seek: how a video's wanted frames are reached without decoding all before them: `FrameIndex.seek`.
     """
 
     path: str
@@ -50,6 +55,28 @@ class ClipRequest:
     wanted: tuple[int, ...] | None = None
     max_frames: int | None = None
     keep_bytes: int | None = None
+    seek: Seek | None = None
+
+
+def index_clip(request: ClipRequest, limits: ReadLimits) -> FrameIndex:
+    """The index of a long video, in this process, without decoding more than its beginning.
+
+    Raises:
+        VideoError: there is no such file, or none that may be opened.
+        NotIndexedError: no video, a short one, or one that can be decoded only from its beginning.
+        ImportError: PyAV is not installed.
+    """
+    check_is_video(request)
+    path, root = pathlib.Path(request.path), None if request.root is None else pathlib.Path(request.root)
+    with open_regular(path, root, limits, request.links) as file:
+        return index_video(path, file, limits)
+
+
+def check_is_video(request: ClipRequest) -> None:
+    """Raise NotIndexedError for what has no packets: arrays and folders of frames."""
+    path = pathlib.Path(request.path)
+    if path.suffix.lower() not in VIDEO_SUFFIXES or path.is_dir():
+        raise NotIndexedError("it is no video", is_needed=False)
 
 
 def decode_clip(request: ClipRequest, limits: ReadLimits) -> Clip:
@@ -74,7 +101,7 @@ def decode_clip(request: ClipRequest, limits: ReadLimits) -> Clip:
                 values, notes = read_array(path, file, limits, request.member, 1)
                 clip = _of_array(path, values[0][: request.max_frames], scaler, request, notes)
             else:
-                clip = decode_video(path, file, scaler, **part)
+                clip = decode_video(path, file, scaler, seek=request.seek, **part)
     return clip._replace(frames=with_channels(clip.frames, request.channels) if len(clip.frames) else clip.frames)
 
 
@@ -178,13 +205,22 @@ def read_timed_clips(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     links: str | os.PathLike[str] | None = None,
+    first: int | None = None,
+    last: int | None = None,
 ) -> TimedClips:
     """As `read_clips`, with the file's clock, and the frames shown at every multiple of 1 / target_fps seconds.
 
-    A file without a clock (an array, a folder of pictures) keeps its frames as they are.
+    A file without a clock (an array, a folder of pictures) keeps its frames as they are. With `first` or `last`, no
+    more than so many frames of the result are kept, of its beginning or its end; a long video is then not decoded from
+    its beginning, where its file allows that.
     """
     optional(check_real, "target_fps", target_fps, above=0.0)
-    return _clips(path, size, channels, None, None, check_links(links), target_fps)
+    for name, count in (("first", first), ("last", last)):
+        optional(check_count, name, count)
+    if first is not None and last is not None:
+        raise ValueError(f"`first`, `last`: expected at most one of them. Received: {first} and {last}")
+    part = slice(None if last is None else -last, first)
+    return _clips(path, size, channels, None, None, check_links(links), target_fps, part)
 
 
 def _clips(
@@ -195,6 +231,7 @@ def _clips(
     limits: ReadLimits | None,
     links: str | None,
     target_fps: float | None = None,
+    part: slice = _ALL,
 ) -> TimedClips:
     optional(check_count, "max_frames", max_frames)
     limits = ReadLimits() if limits is None else check_kind("limits", limits, ReadLimits)
@@ -208,12 +245,36 @@ def _clips(
         channels=3,
         max_frames=max_frames,
     )
-    members = [dataclasses.replace(request, member=member) for member in range(num_clips(path))]
-    clips = [decode_clip(member, limits) for member in members]
+    found = None if part == _ALL else _part(request, limits, target_fps, part)
+    if found is not None:
+        clips, times = [found[0]], found[1]
+        frames = clips[0].frames[None]
+    else:
+        members = [dataclasses.replace(request, member=member) for member in range(num_clips(path))]
+        clips = [decode_clip(member, limits) for member in members]
+        times = clips[0].times  # Only arrays hold several clips.
+        frames = np.stack([clip.frames[_ticks(times, target_fps)[part]] for clip in clips])
     for note in dict.fromkeys(note for clip in clips for note in clip.facts.notes):
         warnings.warn(f"{printable(path)}: {note}", stacklevel=3)
-    frames, times = np.stack([clip.frames for clip in clips]), clips[0].times  # Only arrays hold several clips.
-    source = fps = rate_of(times)
-    if target_fps is not None and source is not None:
-        frames, fps = frames[:, shown_at(times, np.arange(num_ticks(times, target_fps)), target_fps)], target_fps
-    return TimedClips(with_channels(frames, channels), fps, source)
+    source = rate_of(times)
+    return TimedClips(with_channels(frames, channels), (source and target_fps) or source, source)
+
+
+def _ticks(times: np.ndarray, target_fps: float | None) -> np.ndarray:
+    """The frames of a file that are shown at the ticks of a clock, or all of them: int64."""
+    if target_fps is None or rate_of(times) is None:
+        return np.arange(len(times))
+    return shown_at(times, np.arange(num_ticks(times, target_fps)), target_fps)
+
+
+def _part(
+    request: ClipRequest, limits: ReadLimits, target_fps: float | None, part: slice
+) -> tuple[Clip, np.ndarray] | None:
+    """Only the frames of a part, and the times of all; None where the file must be decoded to know the times."""
+    try:
+        index = index_clip(request, limits)
+    except NotIndexedError:
+        return None
+    wanted = tuple(_ticks(index.times, target_fps)[part].tolist())
+    clip = decode_clip(dataclasses.replace(request, wanted=wanted, seek=index.seek(wanted)), limits)
+    return clip._replace(facts=clip.facts._replace(notes=(*index.notes, *clip.facts.notes))), index.times

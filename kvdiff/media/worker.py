@@ -19,7 +19,8 @@ import numpy as np
 from kvdiff.media.errors import VideoError
 from kvdiff.media.libraries import import_av
 from kvdiff.media.limits import ReadLimits
-from kvdiff.media.reading import ClipRequest, decode_clip
+from kvdiff.media.reading import ClipRequest, decode_clip, index_clip
+from kvdiff.media.seeking import NotIndexedError, Seek
 
 READY = b"ready\n"
 """The first reply, once a request can be taken."""
@@ -43,11 +44,18 @@ def main() -> None:
         _alarm(0.0)
 
 
-def _answer(answers: BinaryIO, request: dict[str, Any], limits: ReadLimits) -> None:
+def _answer(answers: BinaryIO, message: dict[str, Any], limits: ReadLimits) -> None:
+    request = message["request"]
     for name in ("size", "wanted"):
         request[name] = None if request[name] is None else tuple(request[name])
+    request["seek"] = None if request["seek"] is None else Seek(**request["seek"])
     try:
-        clip = decode_clip(ClipRequest(**request), limits)
+        if message["wants"] == "index":
+            head, *parts = _index(ClipRequest(**request), limits)
+        else:
+            head, *parts = _clip(ClipRequest(**request), limits)
+    except NotIndexedError as error:
+        _send(answers, {"not_indexed": str(error), "is_needed": error.is_needed})
     except VideoError as error:
         _send(answers, {"error": error.reason})
     except MemoryError:
@@ -55,8 +63,19 @@ def _answer(answers: BinaryIO, request: dict[str, Any], limits: ReadLimits) -> N
     except ImportError as error:
         _send(answers, {"missing": str(error)})
     else:
-        head = {"shape": clip.frames.shape, "times": len(clip.times), "facts": clip.facts._asdict()}
-        _send(answers, head, clip.times.astype("<f8").tobytes(), np.ascontiguousarray(clip.frames).data)
+        _send(answers, head, *parts)
+
+
+def _clip(request: ClipRequest, limits: ReadLimits) -> tuple[Any, ...]:
+    clip = decode_clip(request, limits)
+    head = {"shape": clip.frames.shape, "times": len(clip.times), "facts": clip.facts._asdict()}
+    return head, clip.times.astype("<f8").tobytes(), np.ascontiguousarray(clip.frames).data
+
+
+def _index(request: ClipRequest, limits: ReadLimits) -> tuple[Any, ...]:
+    index = index_clip(request, limits)
+    about = {"time_base": index.time_base, "rate": index.rate, "file_bytes": index.file_bytes}
+    return {"packets": len(index.packets), **about}, index.packets.astype("<i8").tobytes()
 
 
 def _send(answers: BinaryIO, head: dict[str, Any], *parts: bytes | memoryview) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import denoiser_call, growth, loader, memory, sampling, startup, train_step
+from tests.benchmarks import denoiser_call, growth, loader, long_video, memory, sampling, startup, train_step
 from tests.benchmarks.plot import plot
 from tests.benchmarks.results import RESULTS, Row, load, write_document
 from tests.benchmarks.session import Options, Session
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Session], Iterator[Row]]] = {
     "runtimes": denoiser_call.runtime_rows,
     "default_memory": memory.default_rows,
     "loader": loader.rows,
+    "long_video": long_video.rows,
 }
 SHORT = ("train_step", "denoiser_call", "sampling", "memory", "startup", "growth")
 

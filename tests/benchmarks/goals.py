@@ -28,6 +28,8 @@ GOALS = {
     ("frame_exponent", "train_step"): Goal(1.0, of="ours"),
     ("import", ""): Goal(0.3, of="ours"),
     ("first_step", "S"): Goal(6.0, of="ours"),
+    ("long_video", "random clips"): Goal(1.0),
+    ("long_video", "last frames"): Goal(0.5, of="ours"),
 }
 
 

@@ -245,3 +245,34 @@ def test_a_bad_file_is_named_where_tensorflow_hides_it():
         raise RuntimeError("graph execution error")
     with pytest.raises(RuntimeError, match="another"), advice_on_bad_files(BadFiles(2)):
         raise RuntimeError("another")
+
+
+# Windows that are drawn.
+
+
+def test_drawn_windows_are_resumed_bit_for_bit(tmp_path, monkeypatch):
+    from kvdiff.training import RunRecord
+
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name, frames in (("long", 20), ("short", 5)):
+        np.save(folder / f"{name}.npy", np.random.default_rng(0).integers(0, 256, (frames, 8, 8, 1), dtype=np.uint8))
+    command = ("train", folder, *SIZE, "--stride", 4, "--epochs", 2, "--draw", "--balance", "-o")
+    keras.utils.set_random_seed(0)
+    printed = call(*command, tmp_path / "whole").output
+    assert "6 windows of 4 frames: 12 steps of 1." in printed
+
+    def interrupt(record, batch, logs=None):
+        if int(record.model.optimizer.iterations) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecord, "on_train_batch_end", interrupt)
+        keras.utils.set_random_seed(0)
+        call(*command, tmp_path / "parts", code=130)
+    call(*command, tmp_path / "parts", "--resume")
+    whole, parts = (kvdiff.load_model(tmp_path / name / "model.keras").get_weights() for name in ("whole", "parts"))
+    for expected, found in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(expected, found)
+    line = refused("train", folder, *SIZE, "--balance", "-o", tmp_path / "other")
+    assert "--balance: expected it with --draw" in line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvdiff.data.order import epoch_order, held_out, window_numbers
+from kvdiff.data.order import balanced, epoch_order, held_out, window_numbers
 
 
 def test_an_epoch_holds_every_sample_once_in_another_order():
@@ -38,3 +38,10 @@ def test_the_split_depends_neither_on_order_nor_much_on_other_files():
     more = [*names, *(f"new{index}.mp4" for index in range(30))]
     after = dict(zip(more, held_out(more, 0.1, 0), strict=True))
     assert sum(out[name] != after[name] for name in names) <= 3
+
+
+def test_balanced_clips_are_shared_out_evenly():
+    counts = np.array([100, 10, 0, 1, 9])
+    assert balanced(counts, np.arange(5)).tolist() == [30, 30, 0, 30, 30]
+    assert balanced(counts, np.array([0, 0, 1, 1, 1])).tolist() == [55, 5, 0, 6, 54]
+    assert balanced(np.array([1000, 1, 2]), np.array([0, 0, 1])).tolist() == [501, 1, 502]

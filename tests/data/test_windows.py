@@ -127,3 +127,20 @@ def test_what_cannot_be_cut_is_refused():
         ClipWindows(num_frames=2, sampling="some")
     with pytest.raises(ValueError, match="`target_fps`"):
         ClipWindows(num_frames=2, target_fps=0.0)
+
+
+def test_clips_by_length_are_as_many_as_all_and_each_begins_in_its_own_part():
+    options = dict(num_frames=4, clips_per_video="by length")
+    for step in (None, 1, 3):
+        drawn, every = (ClipWindows(**{**options, **more}, window_step=step) for more in ({}, dict(sampling="all")))
+        count = drawn.num_clips(EVEN)
+        assert count == every.num_clips(EVEN) == len(every.starts(EVEN))
+        places = [[drawn.start(EVEN, number, uniform) for number in range(count)] for uniform in (1e-9, 0.5, 1 - 1e-9)]
+        assert all(starts == sorted(starts) for starts in places)
+        assert (places[0][0], places[2][-1]) == (0, 26)
+        assert all(last <= first for last, first in zip(places[2], places[0][1:], strict=False))
+    uniform = ClipWindows(**options, sampling="uniform")
+    assert [uniform.start(EVEN, number, 0.0) for number in range(uniform.num_clips(EVEN))] == [1, 5, 9, 13, 17, 21, 25]
+    assert drawn.num_clips(EVEN[:3]) == 0 and ClipWindows(num_frames=4, clips_per_video=5).num_clips(EVEN[:3]) == 5
+    with pytest.raises(ValueError, match="`clips_per_video`: expected"):
+        ClipWindows(num_frames=4, clips_per_video="by size")

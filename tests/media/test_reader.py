@@ -116,7 +116,7 @@ def test_a_worker_that_died_between_files_is_replaced_silently(reader, video):
 def test_an_interrupted_read_leaves_no_half_answer(reader, video, monkeypatch):
     read(reader, video)
     with monkeypatch.context() as patch:
-        patch.setattr("kvdiff.media.reader._Worker._answer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("kvdiff.media.reader._Worker._head", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             read(reader, video)
     assert read(reader, video, wanted=(3,)).frames.shape == (1, 64, 64, 3)
