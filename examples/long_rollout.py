@@ -33,7 +33,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits, or a preset")
     parser.add_argument("--num-frames", type=int, default=96, help="frames of a video")
     parser.add_argument("--at-a-time", type=int, help="frames that a window generates; by default the model's own")
     parser.add_argument("--num-clips", type=int, default=32, help="videos")

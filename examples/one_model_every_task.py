@@ -35,7 +35,7 @@ TASKS = {
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model of 8-frame moving digits, or a preset")
     parser.add_argument("--num-clips", type=int, default=64, help="unseen clips")
     parser.add_argument("--num-steps", type=int, help="sampling steps; by default the model's own for each task")
     parser.add_argument("--output", type=Path, default=Path("every_task"), help="folder for the results")

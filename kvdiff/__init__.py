@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D as FactorisedUNet3D
     from kvdiff.models.frame_autoencoder import FrameAutoencoder as FrameAutoencoder
     from kvdiff.models.loading import load_autoencoder as load_autoencoder, load_model as load_model
+    from kvdiff.models.preset_card import PresetCard as PresetCard
+    from kvdiff.models.preset_folder import presets as presets
     from kvdiff.models.torch_weights import load_torch_weights as load_torch_weights
     from kvdiff.models.unet3d import UNet3D as UNet3D
     from kvdiff.models.video_autoencoder import VideoAutoencoder as VideoAutoencoder
@@ -48,6 +50,7 @@ _HOMES = {
     "ModelSpec": "diffusion",
     "NoiseSchedule": "diffusion",
     "Prediction": "diffusion",
+    "PresetCard": "models.preset_card",
     "Sampler": "diffusion",
     "StepTable": "diffusion",
     "UNet3D": "models.unet3d",
@@ -58,6 +61,7 @@ _HOMES = {
     "load_diffusers_autoencoder": "models.diffusers_autoencoder",
     "load_model": "models.loading",
     "load_torch_weights": "models.torch_weights",
+    "presets": "models.preset_folder",
     "step_table": "diffusion",
     **dict.fromkeys(
         ["data", "diffusion", "evaluation", "export", "fields", "layers", "models", "runtime", "training"], ""

@@ -23,6 +23,7 @@ FLOORS = {
     **dict.fromkeys(["evaluation", "export"], 5),
     **dict.fromkeys(["demo"], 6),
     **dict.fromkeys(["cli"], 7),
+    **dict.fromkeys(["__main__"], 8),
 }
 WITHOUT_TENSORFLOW = ("kvdiff", "kvdiff.diffusion", "kvdiff.runtime")
 

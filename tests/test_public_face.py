@@ -73,3 +73,14 @@ def test_a_version_bound_is_said_once() -> None:
     bounded = [re.match(r"[\w-]+", item).group() for items in EXTRAS.values() for item in items]
     others = [name for name in bounded if name != PROJECT["name"]]
     assert len(others) == len(set(others))
+
+
+def test_the_presets_that_ship_come_with_the_demo_alone() -> None:
+    presets = tomllib.loads((ROOT / "saved_models" / "pyproject.toml").read_text())["project"]
+    assert [extra for extra in EXTRAS if presets["name"] in requirements(extra)] == ["demo"]
+    assert f"{presets['name']}>={presets['version'][0]},<" in "".join(EXTRAS["demo"])
+
+
+def test_the_citation_is_of_this_version() -> None:
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert f"version: {kvdiff.__version__}" in lines and f"license: {PROJECT['license']}" in lines

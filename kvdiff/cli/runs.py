@@ -1,4 +1,4 @@
-"""A run is a folder with a trained model: model.keras, denoiser.onnx with its manifest, or both."""
+"""A run is a folder with a trained model: model.keras or a preset, denoiser.onnx with its manifest, or both."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kvdiff.diffusion import Sampler
+from kvdiff.models.preset_folder import WEIGHTS, is_preset, presets
 from kvdiff.runtime import FORMATS
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ CHECKPOINTS = f"{TRAINING}/checkpoints"
 
 
 def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | None = None) -> Sampler:
-    """The sampler of a run: a folder with model.keras or exports, or one such file. Prints what it chose.
+    """The sampler of a run: a folder with a model or exports, or one such file; or of a preset. Prints what it chose.
 
     Args:
-        run: the folder or file.
+        run: the folder or file, or the name of a preset that ships.
         runtime: "keras", or the name of an export's format. By default ONNX Runtime, which starts in a second and needs
             no TensorFlow, where it is exported and installed, else Keras, else another export.
         precision: of the export.
@@ -40,17 +41,17 @@ def open_run(run: pathlib.Path, runtime: str | None = None, precision: str | Non
     from kvdiff.runtime import ArtefactError, open_sampler
     from kvdiff.runtime.opening import choose
 
-    if not run.exists():
+    if not run.exists() and str(run) not in presets():
         raise FileNotFoundError(f"{run}: expected a folder with {KERAS_FILE} or {ONNX_FILE}. Received: no such folder")
     keras_file = run if run.suffix == ".keras" else run / KERAS_FILE
-    chosen = None
+    has_keras, chosen = keras_file.exists() or is_preset(run), None
     if runtime != KERAS and run != keras_file:
         try:
             chosen = choose(run, runtime, precision)
         except ArtefactError:
             if runtime is not None or precision is not None:
                 raise
-    if chosen is not None and runtime is None and precision is None and keras_file.exists():
+    if chosen is not None and runtime is None and precision is None and has_keras:
         first = next(iter(FORMATS.values()))
         chosen = chosen if chosen[0] is first and first.is_installed else None
     if chosen is None:
@@ -81,24 +82,27 @@ def load_keras(run: pathlib.Path) -> VideoDiffusion:
         typer.echo(f"Note: {run}: {note}.", err=True)
     elif any(file.stat().st_mtime > path.stat().st_mtime for file in (run / CHECKPOINTS).glob("step-*.npz")):
         typer.echo(f"Note: {run}: this is the {KERAS_FILE} from before a training that has not ended.", err=True)
-    return load_model(path, compile=False)
+    return load_model(path.parent if path.name == WEIGHTS else path, compile=False)
 
 
 def keras_path(run: pathlib.Path) -> pathlib.Path:
-    """Where a run's Keras model is: model.keras, `run` itself or in it; before there is one the newest checkpoint.
+    """Where a run's Keras model is: model.keras, `run` itself or in it; a preset's weights; or the newest checkpoint.
 
     Raises:
-        FileNotFoundError: the run has neither.
+        FileNotFoundError: the run has none, and no preset that ships has its name.
     """
     path = run if run.suffix == ".keras" else run / KERAS_FILE
     if path.is_file():
         return path
+    if is_preset(run):
+        return run / WEIGHTS
     from kvdiff.models.loading import newest_checkpoint
 
-    found = newest_checkpoint(run / CHECKPOINTS)
-    if found is None:
-        _require(path, "`kvdiff train` writes it, and checkpoints before")
-    return found[0] if found else path
+    if found := newest_checkpoint(run / CHECKPOINTS):
+        return found[0]
+    if preset := presets().get(str(run)):
+        return preset.folder / WEIGHTS
+    raise FileNotFoundError(f"{path}: no such file; `kvdiff train` writes it, and checkpoints before")
 
 
 def require(*packages: str) -> None:
@@ -137,8 +141,3 @@ def quiet_tensorflow() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)
-
-
-def _require(path: pathlib.Path, hint: str) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {hint}")

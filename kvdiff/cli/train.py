@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from kvdiff.data import FieldBatches, VideoBatches
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-_COMMAND = "from kvdiff.cli import main; main()"
-
 
 @with_sampling
 def train(
@@ -183,7 +181,7 @@ def train(
     require("keras", "tensorflow", "filelock")
     check_previews(preview_every)
     if workers > 1 and num_workers() == 1:
-        raise typer.Exit(run_workers([sys.executable, "-c", _COMMAND, *sys.argv[1:]], workers))
+        raise typer.Exit(run_workers([sys.executable, "-m", "kvdiff", *sys.argv[1:]], workers))
     from kvdiff.models.recipes import recipe_named
 
     chosen = recipe_named(recipe).changed(width=width, batch_size=batch_size, learning_rate=learning_rate)

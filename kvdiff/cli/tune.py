@@ -49,8 +49,9 @@ def tune(
     from kvdiff.media.files import write_bytes
     from kvdiff.training.environment import write_json
 
-    if (path := keras_path(run)).suffix == ".npz":
-        raise FileNotFoundError(f"{run}: expected a {KERAS_FILE}. Received: a training that has not ended, {path.name}")
+    if (path := keras_path(run)).suffix != ".keras":
+        other = "a training that has not ended" if path.suffix == ".npz" else "a preset, whose files stay as they are"
+        raise FileNotFoundError(f"{run}: expected a {KERAS_FILE}. Received: {other}, {path.name}")
     model = load_keras(run)
     clip = model.spec.clip
     reading = dict(target_fps=clip.fps, default_fps=default_fps, cache="memory", shuffle=False, window_step=1)

@@ -24,6 +24,7 @@ from kvdiff.evaluation.protocols import DEMO, Protocol, half_and_half, protocol_
 from kvdiff.evaluation.real import real_clips
 from kvdiff.evaluation.report import Training, write_report
 from kvdiff.evaluation.result import aligned, model_record, result_of, write_result
+from kvdiff.models.preset_folder import presets
 from kvdiff.system.environment import machine, versions
 from kvdiff.training.environment import write_json
 from kvdiff.web import ORT_WEB_VERSION, find_ort_web
@@ -126,14 +127,14 @@ class _Clock:
 
 
 def _shipped_model() -> VideoDiffusion:
-    if not recipes.SHIPPED.is_file():
-        raise FileNotFoundError(
-            f"{recipes.SHIPPED}: no shipped model. It comes with a checkout of the repository, not with the installed "
-            "package; `kvdiff demo --from-scratch` trains one"
-        )
-    from kvdiff.models.loading import load_model
+    from kvdiff.models.video_diffusion import VideoDiffusion
 
-    return load_model(recipes.SHIPPED)
+    if recipes.SHIPPED not in presets():
+        raise FileNotFoundError(
+            f'expected the preset {recipes.SHIPPED}, which pip install "keras-video-diffusion[demo]" brings. Received: '
+            "an environment without; `kvdiff demo --from-scratch` trains it"
+        )
+    return VideoDiffusion.from_preset(recipes.SHIPPED)
 
 
 def _training_folder(directory: pathlib.Path, recipe: Recipe) -> pathlib.Path:
@@ -149,12 +150,10 @@ def _protocol(recipe: Recipe, num_clips: int) -> Protocol:
 
 def _save(model: VideoDiffusion, directory: pathlib.Path) -> None:
     from kvdiff.export import export_onnx
+    from kvdiff.models.preset_verbs import without_optimizer
 
     unfinished = directory / ".unfinished.keras"
-    # Without the optimizer's state, two thirds of the file: the averaged weights of `fit` are not what it belongs to.
-    weights_only = type(model).from_config(model.get_config())
-    weights_only.set_weights(model.get_weights())
-    weights_only.save(unfinished)
+    without_optimizer(model).save(unfinished)  # The averaged weights of `fit` are not what its state belongs to.
     unfinished.replace(directory / "model.keras")
     export_onnx(model, directory, overwrite=True)
 
@@ -192,8 +191,8 @@ def _record(recipe: Recipe, history: dict[str, Any], **how: Any) -> dict[str, An
 def _training(recipe: Recipe, record: dict[str, Any]) -> Training:
     """For the page: this run's loss, after that of the run that trained the shipped model where its record is there."""
     losses = [LossCurve("this run", recipe.steps_per_epoch, tuple(record["loss"]))]
-    shipped = recipes.SHIPPED.with_name("record.json")
-    if not record["from_scratch"] and shipped.is_file():
+    shipped = None if record["from_scratch"] else presets()[recipes.SHIPPED].folder / "record.json"
+    if shipped is not None and shipped.is_file():
         before = json.loads(shipped.read_text("utf-8"))
         losses.insert(0, LossCurve("the shipped model's run", before["recipe"]["steps_per_epoch"], before["loss"]))
     how = "trained from scratch" if record["from_scratch"] else "loaded as shipped and trained on"

@@ -27,7 +27,7 @@ from kvdiff.evaluation.protocols import (
 from kvdiff.evaluation.quality import blend_known, psnr, ssim
 from kvdiff.evaluation.real import RealClips, real_clips
 from kvdiff.evaluation.reconstruction import Reconstruction, reconstruction
-from kvdiff.evaluation.result import compare, read_result, result_of, write_result
+from kvdiff.evaluation.result import compare, figures_of, read_result, result_of, write_result
 from kvdiff.evaluation.samples import best_of, calibration, ensemble, flicker, spread
 from kvdiff.evaluation.scoring import TaskClips
 from kvdiff.evaluation.spectra import power_spectrum
@@ -68,6 +68,7 @@ __all__ = [
     "evaluate",
     "evaluate_forecasts",
     "far",
+    "figures_of",
     "flicker",
     "fractions_skill_score",
     "frechet_distance",

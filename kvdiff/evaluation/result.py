@@ -179,6 +179,15 @@ def flat_numbers(task: Mapping[str, Any]) -> dict[str, float]:
     return {name: numbers[name] for name in NUMBERS if name in numbers}
 
 
+def figures_of(result: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """A result's numbers as a `PresetCard` takes them: by name, by task, under the protocol's title.
+
+    Args:
+        result: of `read_result` or `result_of`.
+    """
+    return {result["protocol"]["title"]: {name: flat_numbers(task) for name, task in result["tasks"].items()}}
+
+
 def frechet_words(task: Mapping[str, Any]) -> str:
     """How far a task's Fréchet distance can be trusted, as a sentence or two."""
     if "frechet" not in task:

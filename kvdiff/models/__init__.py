@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kvdiff.models.factorised_unet3d import FactorisedUNet3D as FactorisedUNet3D
     from kvdiff.models.frame_autoencoder import FrameAutoencoder as FrameAutoencoder
     from kvdiff.models.loading import load_autoencoder as load_autoencoder, load_model as load_model
+    from kvdiff.models.preset_card import PresetCard as PresetCard
+    from kvdiff.models.preset_folder import Preset as Preset, presets as presets
     from kvdiff.models.recipes import Recipe as Recipe, recipe_named as recipe_named
     from kvdiff.models.torch_weights import load_torch_weights as load_torch_weights
     from kvdiff.models.unet3d import UNet3D as UNet3D
@@ -26,6 +28,8 @@ _HOMES = {
     "DenoiserContract": "denoiser",
     "FactorisedUNet3D": "factorised_unet3d",
     "FrameAutoencoder": "frame_autoencoder",
+    "Preset": "preset_folder",
+    "PresetCard": "preset_card",
     "Recipe": "recipes",
     "UNet3D": "unet3d",
     "VideoAutoencoder": "video_autoencoder",
@@ -36,6 +40,7 @@ _HOMES = {
     "load_diffusers_autoencoder": "diffusers_autoencoder",
     "load_model": "loading",
     "load_torch_weights": "torch_weights",
+    "presets": "preset_folder",
     "recipe_named": "recipes",
 }
 

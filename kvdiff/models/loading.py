@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pathlib
-import pkgutil
 from typing import Any
 
 import keras
 
 from kvdiff.models.latent_model import LatentModel
+from kvdiff.models.preset_folder import is_preset, presets
+from kvdiff.models.preset_verbs import load_classes
 from kvdiff.models.video_diffusion import VideoDiffusion
 from kvdiff.training.averaging import averages
 from kvdiff.training.checkpoint_facts import check_facts
@@ -25,8 +25,9 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> VideoDi
     `keras.saving.load_model` with the package's classes registered, and with errors that name the file.
 
     Args:
-        path: a `.keras` file; a checkpoint of a `TrainingCheckpoint`; or a folder of checkpoints, for the newest. A
-            checkpoint's model has the averaged weights, where the training keeps some, and is not compiled.
+        path: a `.keras` file; a checkpoint of a `TrainingCheckpoint`; a folder of checkpoints, for the newest; or a
+            preset's folder or name. A checkpoint's model has the averaged weights, where the training keeps some; it
+            and a preset's are not compiled.
         compile: also restore the optimizer and its state, where a `.keras` file has them.
 
     Raises:
@@ -59,11 +60,12 @@ def load_autoencoder(path: str | os.PathLike[str], *, compile: bool = True) -> A
 
 def _opened(path: str | os.PathLike[str], compile: bool) -> Any:
     """Any model of the package that a path has."""
-    for module in pkgutil.iter_modules([str(pathlib.Path(__file__).parent)]):  # Keras finds classes that were imported.
-        importlib.import_module(f"kvdiff.models.{module.name}")
+    load_classes()
     path = pathlib.Path(path)
-    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
-        model: Any = _of_checkpoint(path)
+    if is_preset(path) or (not path.exists() and str(path) in presets()):
+        model: Any = VideoDiffusion.from_preset(path if path.is_dir() else str(path))
+    elif path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        model = _of_checkpoint(path)
     elif path.is_file():
         try:
             model = keras.saving.load_model(path, compile=compile)

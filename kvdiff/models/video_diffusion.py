@@ -22,6 +22,7 @@ from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_confi
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.latent_codec import autoencoder_of, codec_of, with_autoencoder
+from kvdiff.models.preset_verbs import PresetVerbs
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.verbs import SamplingVerbs
 from kvdiff.models.video_autoencoder import VideoAutoencoder
@@ -40,7 +41,7 @@ _TO_SAMPLE = (
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class VideoDiffusion(SamplingVerbs, DiffusionTrainer):
+class VideoDiffusion(SamplingVerbs, PresetVerbs, DiffusionTrainer):
     """A video diffusion model for clips of one shape.
 
     One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those

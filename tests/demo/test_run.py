@@ -12,6 +12,7 @@ import kvdiff
 from kvdiff.demo import recipe as recipes
 from kvdiff.demo.run import _page, _protocol, run_demo
 from kvdiff.evaluation import compare, protocol_named, read_result
+from kvdiff.models import preset_folder
 from kvdiff.web import ORT_WEB_VERSION
 
 for library in ("tensorflow", "tf2onnx", "onnxruntime", "sklearn", "av", "matplotlib"):
@@ -47,7 +48,7 @@ def tiny_recipes(monkeypatch, tmp_path):
     """The recipes made tiny, and no shipped model."""
     monkeypatch.setattr(recipes, "RECIPE", TINY)
     monkeypatch.setattr(recipes, "CONTINUE", dataclasses.replace(TINY, seed=1))
-    monkeypatch.setattr(recipes, "SHIPPED", tmp_path / "shipped" / "model.keras")
+    monkeypatch.setattr(preset_folder, "_places", lambda: [tmp_path / "presets"])
     monkeypatch.setattr("kvdiff.evaluation.real._SHIPPED_TRAINING", 20)
 
 
@@ -67,9 +68,8 @@ def test_the_demo_writes_a_page_where_a_runtime_for_it_is_at_hand(monkeypatch, t
 
 
 def test_the_demo_trains_exports_samples_and_reports(tiny_recipes, tmp_path, capsys):
-    recipes.SHIPPED.parent.mkdir()
-    recipes.build_model(TINY).save(recipes.SHIPPED)
-    recipes.SHIPPED.with_name("record.json").write_text(json.dumps({"recipe": TINY.config, "loss": [0.9, 0.8]}))
+    shipped = recipes.build_model(TINY).save_to_preset(tmp_path / "presets" / recipes.SHIPPED).folder
+    (shipped / "record.json").write_text(json.dumps({"recipe": TINY.config, "loss": [0.9, 0.8]}))
     directory = tmp_path / "demo"
     seen = []
     code = run_demo(directory, num_clips=3, num_steps=2, progress=lambda *report: seen.append(report))
@@ -113,8 +113,7 @@ def test_from_scratch_starts_from_fresh_weights_of_the_whole_recipe(tiny_recipes
 def test_an_unfinished_training_is_taken_up_by_its_own_recipe_alone(tiny_recipes, tmp_path, monkeypatch):
     folders = []
     monkeypatch.setattr(recipes, "train", lambda model, recipe, directory: folders.append(directory) or 1 / 0)
-    recipes.SHIPPED.parent.mkdir()
-    recipes.build_model(TINY).save(recipes.SHIPPED)
+    recipes.build_model(TINY).save_to_preset(tmp_path / "presets" / recipes.SHIPPED)
     for from_scratch in (True, False, True):
         with pytest.raises(ZeroDivisionError):
             run_demo(tmp_path / "demo", from_scratch=from_scratch)
@@ -127,5 +126,5 @@ def test_the_demo_is_held_to_its_frozen_protocol():
 
 
 def test_without_a_shipped_model_it_says_what_to_do(tiny_recipes, tmp_path):
-    with pytest.raises(FileNotFoundError, match="--from-scratch"):
+    with pytest.raises(FileNotFoundError, match=r"keras-video-diffusion\[demo\].*--from-scratch"):
         run_demo(tmp_path / "demo")

@@ -10,6 +10,7 @@ NOT_RUN = {
     "docker ": "needs Docker",
     "serve ": "starts a server; tests/export/serving does it with the same file",
     "curl ": "needs a server",
+    "hf ": "uploads to a hub",
     "npm ": "installs packages",
     "kvdiff play ": "starts a server; tests/web does it",
     "python -m http.server": "starts a server; tests/web does it",
@@ -36,6 +37,10 @@ NOT_RUN = {
 
 NOT_RUN_BLOCKS = {
     ("docs/training.md", "import torch"): "needs PyTorch",
+    (
+        "docs/presets.md",
+        'address = "hf://me/digits-on@0123456789abcdef0123456789abcdef01234567"',
+    ): "needs a hub; tests/models/test_preset_hub.py has one",
     (
         "docs/play.md",
         'kvdiff.export.export_web(model, "site/digits", examples=clips[:3])  # With node_modules here',
@@ -66,6 +71,7 @@ SMALLER = {
     "export/onnxruntime_gpu/README.md": {"num_steps=20": "num_steps=2", "num_steps=100": "num_steps=2"},
     "docs/index.md": {"moving_digits(512)": "moving_digits(16)"},
     "docs/getting-started.md": {"(32, 32)": "(8, 8)", "32, 32, 3": "8, 8, 3", "epochs=20": "epochs=1"},
+    "docs/presets.md": {"moving_digits(64, ": "moving_digits(16, "},
     "docs/tasks.md": {
         "steps_per_epoch=100": "steps_per_epoch=2",
         "num_frames=96, ": "num_frames=6, num_steps=1, ",
@@ -134,6 +140,7 @@ SLOW = (
     "docs/forecasts.md",
     "docs/getting-started.md",
     "docs/latent.md",
+    "docs/presets.md",
     "docs/scaling.md",
     "docs/training.md",
     "export/litert/README.md",

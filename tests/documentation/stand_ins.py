@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.documentation.pages import ROOT
+
 DIGITS = (8, 32, 32, 1)
-RUNS = {"moving_digits": DIGITS, "mine": DIGITS, "other": DIGITS, "demo": DIGITS, "my_clips": (8, 8, 8, 3)}
+SHIPPED = "moving_digits"
+RUNS = {SHIPPED: DIGITS, "mine": DIGITS, "other": DIGITS, "demo": DIGITS, "my_clips": (8, 8, 8, 3)}
 """The runs of `saved_models/` and their clips."""
 
 
@@ -21,13 +25,18 @@ def pixels(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def a_run(name: str) -> None:
-    """A folder with a model of random weights, as `kvdiff train` leaves it."""
+    """A folder with a model of random weights, as `kvdiff train` leaves it; a preset in place of the one that ships."""
     import kvdiff
 
-    path = Path("saved_models", name, "model.keras")
-    if not path.exists():
-        path.parent.mkdir(parents=True)
-        kvdiff.VideoDiffusion(RUNS[name]).save(path)
+    folder = Path("saved_models", name)
+    if folder.exists():
+        return
+    model = kvdiff.VideoDiffusion(RUNS[name])
+    if name == SHIPPED:
+        model.save_to_preset(folder)
+    else:
+        folder.mkdir(parents=True)
+        model.save(folder / "model.keras")
 
 
 def a_clip(path: str) -> None:
@@ -83,6 +92,13 @@ def table(path: str, *rows: tuple[str, ...]) -> None:
         csv.writer(file).writerows(rows)
 
 
+def a_result() -> None:
+    """The result of an evaluation, where `kvdiff evaluate` writes it."""
+    folder = Path("saved_models/mine/evaluation/moving-digits-8@2")
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "saved_models" / SHIPPED / "evaluation.json", folder / "result.json")
+
+
 def torch_weights() -> None:
     """What the page's block for PyTorch writes: weights of video-diffusion-pytorch's network, by its names."""
     from safetensors.numpy import save_file
@@ -95,6 +111,7 @@ def torch_weights() -> None:
 def prepare(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write what a page's blocks find in their folder."""
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    monkeypatch.setattr("kvdiff.models.preset_folder._places", lambda: [Path("saved_models")])
     np.save("training.npy", pixels(20, *DIGITS))  # In place of the shipped model's 60,000 training clips.
     for stand_in in STAND_INS.get(page, ()):
         stand_in()
@@ -105,6 +122,7 @@ MY_VIDEOS = files(*(f"my_videos/{name}/{number}.gif" for name in ("run", "walk")
 STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
     "README.md": (MY_CLIPS, files("past.gif", "before.gif", "after.gif"), runs("moving_digits")),
     "docs/getting-started.md": (MY_CLIPS,),
+    "docs/presets.md": (runs(SHIPPED), a_result),
     "docs/forecasts.md": (files("past.gif"), runs("moving_digits")),
     "docs/tasks.md": (files("past.gif"), runs("moving_digits")),
     "docs/data.md": (
@@ -118,6 +136,7 @@ STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
     "docs/fewer-calls.md": (runs("moving_digits"),),
     "docs/deployment.md": (runs("my_clips"), files("past.gif"), runs("moving_digits")),
     "docs/evaluation.md": (runs("moving_digits", "mine", "other"),),
+    "saved_models/moving_digits/README.md": (runs(SHIPPED),),
     "export/litert/README.md": (runs("demo"), past_array),
     "export/onnxruntime_gpu/README.md": (runs("demo"), past_array),
     "export/ray_serve/README.md": (runs("demo"),),

@@ -12,8 +12,6 @@ from kvdiff.web import ort_web
 from tests.web.browser import chromium
 from tests.web.models import digests_of, npm_folder
 
-SHIPPED = Path(__file__).parents[2] / "saved_models" / "moving_digits" / "model.keras"
-
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -39,7 +37,7 @@ def model() -> Any:
     """The model that ships."""
     import kvdiff
 
-    return kvdiff.load_model(SHIPPED, compile=False)
+    return kvdiff.VideoDiffusion.from_preset("moving_digits")
 
 
 def digits(model: Any, count: int) -> Any:
