@@ -22,6 +22,7 @@ import tifffile
 import kvdiff
 from kvdiff.diffusion import ClipSpec, fitted
 from kvdiff.diffusion.conditions import Observed
+from kvdiff.evaluation import spread_skill
 from kvdiff.fields import FieldRecipe, open_fields, pictures_of, survey
 from kvdiff.media import side_by_side, write_clip
 from kvdiff.models import recipe_named
@@ -35,7 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=240, help="frames of the time-lapse")
     parser.add_argument("--size", type=int, default=32, help="height and width of a frame")
     parser.add_argument("--steps", type=int, default=800, help="training steps")
-    parser.add_argument("--samples", type=int, default=8, help="predictions to average")
+    parser.add_argument("--num-steps", type=int, default=20, help="steps of sampling")
+    parser.add_argument("--samples", type=int, default=8, help="predictions of each clip")
     return parser.parse_args()
 
 
@@ -73,7 +75,7 @@ def train(path: Path, steps: int) -> kvdiff.VideoDiffusion:
     clip = ClipSpec(FRAMES, *batches.frame_shape, fps=1 / field.time_step, channel_names=("photons",))
     keras.utils.set_random_seed(0)
     recipe = recipe_named("tiny")
-    model = recipe.model(clip, values=values, network={"conditions": {"observed": Observed()}})
+    model = recipe.forecaster(clip, PAST, values=values, network={"conditions": {"observed": Observed()}})
     model.compile(recipe.optimizer(recipe.rate(steps)))
     model.fit(batches.dataset(), steps_per_epoch=max(1, steps // 4), epochs=min(4, steps), verbose=2)
     return model
@@ -90,23 +92,25 @@ def main() -> None:
     (field,) = open_fields(args.output / "cell.tif", FieldRecipe(missing=(0,)))
     starts = np.arange(args.length * 4 // 5, args.length - FRAMES + 1, FRAMES)
     past = np.stack([field.read(range(start, start + PAST)) for start in starts])
-    truth = np.stack([expected[start + PAST : start + FRAMES, ..., None] for start in starts])
-    many = np.repeat(past, args.samples, axis=0)
-    made = model.predict_frames(many).reshape(len(past), args.samples, *truth.shape[1:])
-    alive = np.isfinite(made[:, 0])
-    mean, last = np.nanmean(made, axis=1), np.broadcast_to(past[:, -1:], truth.shape)
+    counted = np.stack([field.read(range(start + PAST, start + FRAMES)) for start in starts])
+    meant = np.stack([expected[start + PAST : start + FRAMES, ..., None] for start in starts])
+    members = model.predict_frames(past, num_members=args.samples, num_steps=args.num_steps)
+    alive = np.isfinite(counted)
+    mean, last = members.mean(axis=0), np.broadcast_to(past[:, -1:], counted.shape)
 
     def error(frames: np.ndarray) -> float:
-        return float(np.sqrt(np.mean((frames - truth)[alive] ** 2)))
+        return float(np.sqrt(np.mean((frames - meant)[alive] ** 2)))
 
+    spread, off = spread_skill(np.where(alive, members, 0.0), counted)
     print(
-        f"root mean square error in photons: mean of {args.samples} predictions {error(mean):.1f}, "
-        f"one {error(made[:, 0]):.1f}, last frame repeated {error(last):.1f}"
+        f"root mean square error in photons, against the expected counts: mean of {args.samples} predictions "
+        f"{error(mean):.1f}, one {error(members[0]):.1f}, last frame repeated {error(last):.1f}"
     )
-    shown = [np.concatenate([past[0], frames], axis=0) for frames in (truth[0], made[0, 0], mean[0], last[0])]
-    pictures = [pictures_of(model.spec.values, clip.astype(np.float32)) for clip in shown]
+    print(f"against what was counted: the mean is off by {off:.1f}, and the predictions spread by {spread:.1f}")
+    rows = [np.concatenate([past[0], frames], axis=0) for frames in (counted[0], members[0, 0], mean[0], meant[0])]
+    pictures = [pictures_of(model.spec.values, clip.astype(np.float32)) for clip in rows]
     write_clip(args.output / "prediction.gif", side_by_side(pictures), fps=4, scale=4)
-    print(f"Wrote {args.output}/cell.tif, model.keras and prediction.gif: expected, one, mean, last frame")
+    print(f"Wrote {args.output}/cell.tif, model.keras and prediction.gif: counted, one, mean, expected")
 
 
 if __name__ == "__main__":

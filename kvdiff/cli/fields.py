@@ -13,7 +13,7 @@ import typer
 
 from kvdiff.cli.field_options import DataOptions, FieldTraining, Forecasting
 from kvdiff.cli.progress import progress_bars
-from kvdiff.diffusion import ClipSpec, PerChannel, Sampler, Values, fitted, known_frames
+from kvdiff.diffusion import ClipSpec, PerChannel, Sampler, Values, fitted
 from kvdiff.diffusion.conditions import Observed
 from kvdiff.diffusion.transforms.fitting import Summary
 from kvdiff.fields import (
@@ -99,16 +99,11 @@ class TrainingData:
 
     def model(self, recipe: Recipe, seed: int) -> VideoDiffusion:
         """A recipe's model for this data: its values, a network that knows what is missing, the frames it learns by."""
-        from kvdiff.models.recipes import seeded_model
+        import keras
 
-        options: dict[str, Any] = {"values": self.values}
-        if self.has_missing:
-            options["network"] = {"conditions": {"observed": Observed()}}
-        if self.past is not None:
-            options["known_frames"] = known_frames.Mixture(
-                {known_frames.First(self.past, self.past): 3.0, known_frames.Nothing(): 1.0}
-            )
-        return seeded_model(recipe, self.clip, seed, **options)
+        keras.utils.set_random_seed(seed)
+        network = {"conditions": {"observed": Observed()}} if self.has_missing else None
+        return recipe.forecaster(self.clip, self.past, network=network, values=self.values, seed=seed)
 
     def trained(
         self, recipe: Recipe, strategy: Any, folder: pathlib.Path, preview_every: int

@@ -124,6 +124,24 @@ class Recipe:
         )
         return VideoDiffusion(clip, denoiser or self.denoiser(frame_shape, **(network or {})), **{**own, **options})
 
+    def forecaster(
+        self, clip: ClipSpec, past: int | None = None, *, network: Mapping[str, Any] | None = None, **options: Any
+    ) -> VideoDiffusion:
+        """A model whose predictions differ as the data does: for ensembles of forecasts.
+
+        The recipe's own predicts x_0, which keeps what it saw; its members hardly differ. This one predicts v, all
+        frames at once.
+
+        Args:
+            clip: its shape.
+            past: the frames that most training clips know; None: every task alike.
+            network, **options: as of `model`.
+        """
+        own: dict[str, Any] = dict(prediction="v", schedule="cosine", sampling={"predict": {"num_steps": 20}})
+        if past is not None:
+            own["known_frames"] = Mixture({First(past, past): 3.0, Nothing(): 1.0})
+        return self.model(clip, network={"motion_reach": 0, **(network or {})}, **{**own, **options})
+
     def rate(self, steps: int) -> Annealed:
         """The learning rate of a training of so many steps."""
         return Annealed(self.learning_rate, self.warmup_steps, steps)

@@ -31,11 +31,10 @@ def write_radar(path: Path, **changes: Any) -> Path:
     return path
 
 
-def tiny_model(recipe: Any, clip: Any, seed: int, network: Any = None, **options: Any) -> Any:
+def tiny_denoiser(recipe: Any, frame_shape: Any, motion_reach: int, **options: Any) -> Any:
     import kvdiff
 
-    denoiser = kvdiff.UNet3D(clip.channels, widths=(8,), blocks=1, attention=(None,), **(network or {}))
-    return kvdiff.VideoDiffusion(clip, denoiser, seed=seed, **options)
+    return kvdiff.UNet3D(frame_shape[-1], widths=(8,), blocks=1, attention=(None,), **options)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     radar = write_radar(folder / "radar.zarr")
     asked = ("--variable", "rate", "--past", 4, "--frames", 6, "--values", "log1p", "--epochs", 1, "--flips", "up_down")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kvdiff.models.recipes.seeded_model", tiny_model)
+        patch.setattr("kvdiff.models.recipes.Recipe.denoiser", tiny_denoiser)
         trained = call("train", radar, *asked, "--size", "6x10", "--importance", "-o", folder / "run")
     assert "25 windows of 6 frames" in trained.output
     assert "rate [mm h-1]: " in trained.output and "1.7% missing; Log1p(low=0.0" in trained.output

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvdiff.diffusion import ClipSpec
-from kvdiff.diffusion.tasks.known_frames import mask_from_config
+from kvdiff.diffusion.tasks.known_frames import First, Mixture, Nothing, mask_from_config
 from kvdiff.models.recipes import RECIPES, Recipe, mostly_known, recipe_named, seeded_model
 
 
@@ -47,6 +47,14 @@ def test_the_model_samples_one_frame_at_a_time_by_default():
     assert model.spec.known_frames.config == mostly_known(4).config
     again = seeded_model(dataclasses.replace(RECIPES["tiny"], widths=(24,), blocks=1), ClipSpec(4, 8, 8, 1), 3)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
+
+
+def test_forecasts_are_of_v_and_all_frames_at_once():
+    recipe = dataclasses.replace(RECIPES["tiny"], widths=(24,), blocks=1)
+    model = recipe.forecaster(ClipSpec(4, 8, 8, 1), 2, seed=3)
+    assert model.spec.sampling["predict"] == {"num_steps": 20} and model.spec.prediction.name == "v"
+    assert model.spec.known_frames.config == Mixture({First(2, 2): 3.0, Nothing(): 1.0}).config and model.seed == 3
+    assert recipe.forecaster(ClipSpec(4, 8, 8, 1)).spec.known_frames.config == mostly_known(4).config
 
 
 def test_settings_change_where_they_are_said():
