@@ -35,6 +35,10 @@ class KerasEngine:
     def __init__(self, denoiser: keras.Model, spec: ModelSpec, *, clamp: Callable[[Any], Any] | None = None) -> None:
         self._denoiser, self._conditions = denoiser, spec.conditions
         self.clamp = clamp or clamp_to(spec.bounds, ops)
+        self.compile()
+
+    def compile(self) -> None:
+        """Forget the graphs that were traced: for a network that computes otherwise from now on."""
         self._compiled_call = compiled(self.call)
         self._compiled_step = compiled(self._step)
         self._compiled_imposed: dict[Any, Callable[..., Any]] = {}

@@ -35,18 +35,12 @@ def check_model(model: Any) -> None:
 
 
 def float32_twin(denoiser: keras.Model) -> keras.Model:
-    """`denoiser`, or a copy that computes in float32 where some of its layers do not."""
-    import keras
+    """`denoiser`, or a copy that computes in float32 where some of its layers do not; without LoRA, which is merged."""
+    from kvdiff.models.lora import low_rank_layers, plain_copy
 
-    if all(layer.compute_dtype == "float32" for layer in denoiser.layers):
+    if all(layer.compute_dtype == "float32" for layer in denoiser.layers) and not low_rank_layers(denoiser):
         return denoiser
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    twin = keras.models.clone_model(denoiser, clone_function=clone)
-    twin.set_weights(denoiser.get_weights())
-    return twin
+    return plain_copy(denoiser, dtype="float32")
 
 
 def in_keras(denoiser: keras.Model) -> Callable[..., np.ndarray]:

@@ -43,14 +43,55 @@ class FoldedConv3D(SavedLayer):
         if len(self.kernel_size) != 3 or self.kernel_size[0] % 2 == 0:
             raise ValueError(f"`kernel_size`: expected (odd frames, height, width). Received: {kernel_size}")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.lora_enabled, self.lora_rank, self.lora_alpha = False, None, None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the kernel, [height · width · frames · in, out], and the bias, [out]."""
         self.channels = input_shape[-1]
         taps, rows, columns = self.kernel_size
         shape = (rows * columns * taps * self.channels, self.filters)
-        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        self._kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; with LoRA a tensor, the product of its factors included."""
+        if not self.lora_enabled:
+            return self._kernel
+        return self._kernel + self.lora_alpha / self.lora_rank * ops.matmul(self.lora_kernel_a, self.lora_kernel_b)
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Any = "he_uniform",
+        b_initializer: Any = "zeros",
+    ) -> None:
+        """As `keras.layers.Dense.enable_lora`: freeze the kernel, and add alpha / rank times a product of two factors.
+
+        Args:
+            rank: of the product; the factors are [height · width · frames · in, rank] and [rank, out].
+            lora_alpha: by default `rank`.
+            a_initializer, b_initializer: of the factors.
+
+        Raises:
+            ValueError: a layer that is not built, or has LoRA already.
+        """
+        if not self.built or self.lora_enabled:
+            received = "one with LoRA" if self.lora_enabled else "one that is not built"
+            raise ValueError(f"enable_lora: expected a built layer without LoRA. Received: {received}")
+        self._tracker.unlock()
+        self.lora_kernel_a, self.lora_kernel_b = (
+            self.add_weight(shape=shape, initializer=initializer, dtype="float32", name=f"lora_kernel_{side}")
+            for side, shape, initializer in (
+                ("a", (self._kernel.shape[0], rank), a_initializer),
+                ("b", (rank, self.filters), b_initializer),
+            )
+        )
+        self._tracker.lock()
+        self._kernel.trainable = False
+        self.lora_enabled, self.lora_rank = True, rank
+        self.lora_alpha = rank if lora_alpha is None else lora_alpha
 
     def call(self, x: Any) -> Any:
         """Convolve: [batch, frames, height, width, channels] -> [batch, frames, height, width, filters]."""

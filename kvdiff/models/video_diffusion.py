@@ -22,6 +22,7 @@ from kvdiff.diffusion.transforms.values import PIXELS, Values, values_from_confi
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.models.denoiser import EXPORTS, DenoiserContract, export_signature
 from kvdiff.models.latent_codec import autoencoder_of, codec_of, with_autoencoder
+from kvdiff.models.lora import LowRankTuning, plain_copy
 from kvdiff.models.preset_verbs import PresetVerbs
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.verbs import SamplingVerbs
@@ -41,7 +42,7 @@ _TO_SAMPLE = (
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class VideoDiffusion(SamplingVerbs, PresetVerbs, DiffusionTrainer):
+class VideoDiffusion(LowRankTuning, SamplingVerbs, PresetVerbs, DiffusionTrainer):
     """A video diffusion model for clips of one shape.
 
     One training serves every task: each training clip has some of its frames known, drawn from `known_frames`; those
@@ -252,7 +253,8 @@ class VideoDiffusion(SamplingVerbs, PresetVerbs, DiffusionTrainer):
         """
         if input_signature is None:
             input_signature = export_signature(self.denoiser, self.spec, format)
-        self.denoiser.export(filepath, format, verbose=verbose, input_signature=input_signature, **kwargs)
+        denoiser = self.denoiser if self.lora is None else plain_copy(self.denoiser)
+        denoiser.export(filepath, format, verbose=verbose, input_signature=input_signature, **kwargs)
         if verbose in (None, True):
             print(f"Written: one network call. What samples is written by {EXPORTS.get(format, 'kvdiff.export')}.")
 
@@ -264,6 +266,7 @@ class VideoDiffusion(SamplingVerbs, PresetVerbs, DiffusionTrainer):
             "denoiser": keras.saving.serialize_keras_object(self.denoiser),
             "learned_variance": self.forward_diffusion.learned_variance,
             **({"autoencoder": keras.saving.serialize_keras_object(self.autoencoder)} if self.autoencoder else {}),
+            **({} if self.lora is None else {"lora": self.lora}),
             **self.noising.config,
         }
 
@@ -279,7 +282,11 @@ class VideoDiffusion(SamplingVerbs, PresetVerbs, DiffusionTrainer):
                 denoiser.conditions = dict(spec.conditions)
         elif (known_noise := DenoiserContract.of(denoiser).known_noise) is not None:
             config["known_noise"] = known_noise  # Version 0.1 let a model say another than its denoiser, in vain.
-        return cls(**config)
+        lora = config.pop("lora", None)
+        model = cls(**config)
+        if lora is not None:
+            model.enable_lora(**lora)
+        return model
 
 
 _OF_SPEC = ["values", "codec", "schedule", "prediction", "known_frames", "known_noise", "independent_noise", "sampling"]
