@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.transforms.curves import OUTSIDE
 from kvdiff.diffusion.transforms.fitting import FITTED
 from kvdiff.fields import FieldRecipe, is_field, parse_region, parse_seconds
+
+if TYPE_CHECKING:
+    from kvdiff.data import Augmentation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,18 @@ class FieldTraining(DataOptions):
     ] = None
     flips: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A symmetry of the data: left_right, up_down or turns; may be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="A symmetry of the data, in which clips are drawn: left_right, up_down or turns; may be repeated.",
+        ),
+    ] = None
+    crop: Annotated[
+        float | None,
+        typer.Option(metavar="X", min=1, help="Read videos so many times larger; cut each clip from a drawn place."),
+    ] = None
+    speed: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", help="Of videos: a speed at which clips are drawn; may be repeated. [default: 1]"),
     ] = None
     importance: Annotated[
         bool, typer.Option("--importance", help="Draw clips by what happens in them, with weights that undo it.")
@@ -127,6 +141,20 @@ class FieldTraining(DataOptions):
                 f"`values`: expected one kind, or one for each of {channels} channels. Received: {received}"
             )
         return kinds * channels if len(kinds) == 1 else kinds
+
+    def augmentation(self, *, fields: bool, latent: bool) -> Augmentation | None:
+        """How clips of videos are changed; refuses what fields and latents cannot have."""
+        said = {"--flips": self.flips, "--crop": self.crop, "--speed": self.speed}
+        given = [name for name, value in said.items() if value is not None]
+        if fields and given not in ([], ["--flips"]):
+            raise ValueError(f"{given[-1]}: expected with videos alone; --size cuts data with units. Received: fields")
+        if latent and given:
+            raise ValueError(f"{given[0]}: expected without an autoencoder, for latents are of unchanged frames")
+        if fields or not given:
+            return None
+        from kvdiff.data import Augmentation
+
+        return Augmentation(flips=self.flips or (), crop=self.crop or 1.0, speeds=self.speed or (1.0,))
 
     def wanted(self, paths: list[pathlib.Path]) -> bool:
         """Whether the training is on fields: by a file's kind, or by one of these options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvdiff.data.augmentation import Augmentation
 from kvdiff.data.batches import VideoBatches
 from kvdiff.data.bouncing_shapes import bouncing_shapes
 from kvdiff.data.dataset import clip_dataset, video_batches
@@ -20,6 +21,7 @@ from kvdiff.data.ucf101 import ucf101
 from kvdiff.media import VideoError
 
 __all__ = [
+    "Augmentation",
     "FieldBatches",
     "FieldInspection",
     "Inspection",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kvdiff.data.augmentation import Augmentation
 from kvdiff.data.bad_files import BadFiles
 from kvdiff.data.content import DIGESTS, file_digests
 from kvdiff.data.latents import LatentStore
@@ -41,6 +42,8 @@ class VideoBatches:
         seed: of order and random beginnings.
         digest: how much of the files `config` knows: "parts", sizes and some blocks of each, or "all".
         balance: what the clips of an epoch are shared among evenly: "videos", "classes", or None: as they come.
+        augment: how clips are changed.
+        image_size: (height, width) of the clips, which `augment` cuts from frames of `store`; by default the store's.
         encode: from an integer label to what a batch holds of it; None: batches are clips alone.
         announce: called with a line for every video that is left out as too short ("all", "by length"), and with one
             that says how fast the first epoch was read; None for silence.
@@ -58,6 +61,8 @@ class VideoBatches:
         seed: int,
         digest: str = "parts",
         balance: str | None = None,
+        augment: Augmentation | None = None,
+        image_size: tuple[int, int] | None = None,
         encode: Callable[[int], np.ndarray] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
@@ -65,7 +70,7 @@ class VideoBatches:
         self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
         self.digest = check_choice("digest", digest, DIGESTS)
         self.balance = self._checked_balance(balance)
-        self._encode = encode
+        self.augment, self._image_size, self._encode = augment, image_size, encode
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
         self._announce = announce or (lambda line: None)
         self._progress = _Progress(self._announce)
@@ -105,6 +110,7 @@ class VideoBatches:
             content={"digest": self.digest, "sha256": content},
             **({} if self.balance is None else {"balance": self.balance}),
             **({"file_times": times} if self.digest == "parts" else {}),
+            **({} if self.augment is None else {"augment": self.augment.config}),
         )
 
     @functools.cached_property
@@ -122,18 +128,22 @@ class VideoBatches:
         Raises:
             VideoError: the file is bad, and bad files are not, or no longer, skipped.
         """
-        order, numbers = self._draw(epoch)
+        order, shares = self._draw(epoch)
         for shift in range(self.num_samples):
             sample = order[(position + shift) % self.num_samples]
             index, number, count = map(int, self._samples[sample])
+            numbers = None if self.augment is None else self.augment.numbers(self.seed, epoch, int(sample))
             try:
                 with self._progress.reading():
-                    clip = self._cut(self.videos[index], number, float(numbers[sample]), count)
+                    clip = self._cut(self.videos[index], number, float(shares[sample]), count, numbers)
             except VideoError as error:
                 self.bad_files.add(self.videos[index], error)
                 continue
             self._progress.add(self.windows.num_frames, self.num_samples)
-            return clip, None if self._encode is None else self._encode(int(self._labels[index]))
+            label = int(self._labels[index])
+            if self.augment is not None and numbers is not None:
+                label = self.augment.label(label, numbers)
+            return clip, None if self._encode is None else self._encode(label)
         raise VideoError(self.videos[0].path, "no usable file is left")
 
     def dataset(self, start_step: int = 0) -> Any:
@@ -180,7 +190,7 @@ class VideoBatches:
     def _tensors(self, epoch: Any, position: Any) -> Any:
         import tensorflow as tf
 
-        shape, dtype = (self.windows.num_frames, *self.store.image_shape), tf.as_dtype(self.store.dtype)
+        shape, dtype = (self.windows.num_frames, *self.image_shape), tf.as_dtype(self.store.dtype)
         if self._encode is None:
             clip = tf.numpy_function(lambda *place: self.sample(*map(int, place))[0], [epoch, position], dtype)
             return tf.ensure_shape(clip, shape)
@@ -189,10 +199,20 @@ class VideoBatches:
         clip, label = tf.numpy_function(lambda *place: self.sample(*map(int, place)), [epoch, position], kinds)
         return tf.ensure_shape(clip, shape), tf.ensure_shape(label, blank.shape)
 
-    def _cut(self, video: Video, number: int, uniform: float, count: int) -> np.ndarray:
-        return self.store.frames(
-            video, lambda times: self.windows.frames(times, self.windows.start(times, number, uniform, count))
-        )
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a frame."""
+        height, width, channels = self.store.image_shape
+        return (height, width, channels) if self._image_size is None else (*self._image_size, channels)
+
+    def _cut(self, video: Video, number: int, share: float, count: int, numbers: np.ndarray | None) -> np.ndarray:
+        if self.augment is None or numbers is None:
+            return self.store.frames(
+                video, lambda times: self.windows.frames(times, self.windows.start(times, number, share, count))
+            )
+        augment = self.augment
+        clip = self.store.frames(video, lambda times: augment.frames(times, self.windows, (number, share, count), numbers))
+        return augment.picture(clip, self.image_shape[:2], numbers)
 
     def _drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         count = self.num_samples

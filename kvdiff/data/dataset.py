@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from kvdiff.data.augmentation import Augmentation
 from kvdiff.data.bad_files import BadFiles
 from kvdiff.data.batches import VideoBatches
 from kvdiff.data.latents import LatentCache, LatentStore
@@ -52,6 +53,7 @@ class ClipOptions(TypedDict, total=False):
     digest: str
     validation_split: float | None
     subset: str | None
+    augment: Augmentation | None
     cache: str | os.PathLike[str] | None
     index: str | os.PathLike[str] | None
     latents: LatentCache | None
@@ -90,7 +92,8 @@ def clip_dataset(
         part = listing.split(validation_split, name, seed)
         if verbose:
             print(f"Using {len(part.file_paths)} files for {name}.")
-        made.append(_dataset(part, seed, drop_remainder, verbose, options))
+        own = options if name == "training" else {**options, "augment": None}
+        made.append(_dataset(part, seed, drop_remainder, verbose, own))
     return tuple(made) if subset == "both" else made[0]
 
 
@@ -112,6 +115,7 @@ def video_batches(
     shuffle: bool = True,
     seed: int = 0,
     digest: str = "parts",
+    augment: Augmentation | None = None,
     cache: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
     latents: LatentCache | None = None,
@@ -137,6 +141,9 @@ def video_batches(
     optional(check_kind, "latents", latents, LatentCache)
     _check_outside("cache", None if cache == "memory" else cache, listing)
     _check_outside("index", index, listing)
+    optional(check_kind, "augment", augment, Augmentation)
+    if augment is not None and latents is not None:
+        raise ValueError("`augment`: expected none with `latents`, which are of unchanged frames. Received: both")
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
         num_frames=num_frames,
@@ -146,9 +153,12 @@ def video_batches(
         clips_per_video=clips_per_video,
         window_step=window_step,
     )
+    size, encode = check_size("image_size", image_size), label_encoder(listing, label_mode)
+    if augment is not None:
+        augment.check(size, windows, has_labels=encode is not None)
     pixels = VideoStore(
         _shared_reader(num_workers, limits),
-        image_size=check_size("image_size", image_size),
+        image_size=size if augment is None else augment.read_size(size),
         crop=crop_to_aspect_ratio,
         channels=COLOR_MODES[color_mode],
         cache=cache,
@@ -165,7 +175,9 @@ def video_batches(
         seed=seed,
         digest=digest,
         balance=balance,
-        encode=label_encoder(listing, label_mode),
+        augment=augment,
+        image_size=None if augment is None else size,
+        encode=encode,
         announce=announce,
     )
 

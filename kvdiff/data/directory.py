@@ -65,6 +65,8 @@ def video_dataset_from_directory(
         seed: of order, random clips and split (0).
         digest: how a training that goes on knows the files again: "parts" (default), by sizes and eight blocks of each;
             "all", by every byte.
+        augment: an `Augmentation`: how training clips are changed when they are read, each in every epoch in a way of
+            its own; those of "validation" are not (None).
         validation_split: share of the files to hold out, in (0, 1); a file is on one side with all its clips, and
             stays there when others are added. Which ones depends on `seed` and their names alone.
         subset: "training", "validation", or "both" for a pair of data sets.

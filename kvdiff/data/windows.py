@@ -98,6 +98,21 @@ class ClipWindows:
             share = (number + uniform) / count if self.by_length else uniform
         return runs.tick(min(int(share * runs.count), runs.count - 1))
 
+    def at_speed(self, speed: float) -> ClipWindows:
+        """The same for clips in which time goes `speed` times as fast; whole numbers where there is no `target_fps`."""
+        if self.target_fps is None:
+            return dataclasses.replace(self, frame_stride=self.frame_stride * int(speed))
+        return dataclasses.replace(self, target_fps=self.target_fps / speed)
+
+    def fits(self, times: np.ndarray) -> bool:
+        """Whether a video is long enough for a clip."""
+        return self._runs(times).count > 0
+
+    def start_near(self, times: np.ndarray, tick: float) -> int:
+        """The last tick up to `tick` at which a clip may begin, or the first of all."""
+        ticks = self._checked(times).ticks()
+        return int(ticks[max(int(np.searchsorted(ticks, tick, side="right")) - 1, 0)])
+
     def frames(self, times: np.ndarray, start: int) -> np.ndarray:
         """The frames of the clip that begins at tick `start`: int64 [num_frames]."""
         ticks = start + self.frame_stride * np.arange(self.num_frames)

@@ -43,7 +43,9 @@ class FoldedConv3D(SavedLayer):
         if len(self.kernel_size) != 3 or self.kernel_size[0] % 2 == 0:
             raise ValueError(f"`kernel_size`: expected (odd frames, height, width). Received: {kernel_size}")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.lora_enabled, self.lora_rank, self.lora_alpha = False, None, None
+        self.lora_enabled = False
+        self.lora_rank: Any = None
+        self.lora_alpha: Any = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the kernel, [height · width · frames · in, out], and the bias, [out]."""

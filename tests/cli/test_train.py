@@ -18,6 +18,7 @@ from kvdiff.cli.bad_files import advice_on_bad_files
 from kvdiff.data.bad_files import BadFiles
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import VideoError
+from kvdiff.training.checkpoint_file import read_checkpoint
 from tests.test_cli import call, refused
 from tests.training.trainings import tiny_denoiser
 
@@ -276,3 +277,31 @@ def test_drawn_windows_are_resumed_bit_for_bit(tmp_path, monkeypatch):
         np.testing.assert_array_equal(expected, found)
     line = refused("train", folder, *SIZE, "--balance", "-o", tmp_path / "other")
     assert "--balance: expected it with --draw" in line
+
+
+# Clips that are changed.
+
+
+def test_videos_are_augmented_as_asked(clips, tmp_path):
+    asked = ("--flips", "left_right", "--crop", 1.25, "--speed", 2)
+    call("train", clips, "-o", tmp_path / "run", *SIZE, "--epochs", 1, *asked)
+    newest = max((tmp_path / "run" / "training" / "checkpoints").glob("step-*.npz"))
+    assert read_checkpoint(newest).facts["data"]["augment"] == {
+        "flips": ["left_right"],
+        "crop": 1.25,
+        "speeds": [2.0],
+        "swaps": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--flips", "sideways"), "`--flips`: expected one of"),
+        (("--speed", 1.5), "expected whole `speeds` without"),
+        (("--flips", "left_right", "--latent-factor", 2), "--flips: expected without an autoencoder"),
+        (("--values", "linear", "--crop", 1.5), "--crop: expected with videos alone"),
+    ],
+)
+def test_augmentation_that_does_not_fit_is_refused(clips, tmp_path, options, text):
+    assert text in refused("train", clips, "-o", tmp_path / "run", *SIZE, *options)
