@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.transforms.curves import OUTSIDE
 from kvdiff.diffusion.transforms.fitting import FITTED
 from kvdiff.fields import FieldRecipe, is_field, parse_region, parse_seconds
-
-if TYPE_CHECKING:
-    from kvdiff.data import Augmentation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,8 +139,8 @@ class FieldTraining(DataOptions):
             )
         return kinds * channels if len(kinds) == 1 else kinds
 
-    def augmentation(self, *, fields: bool, latent: bool) -> Augmentation | None:
-        """How clips of videos are changed; refuses what fields and latents cannot have."""
+    def augmentation(self, *, fields: bool, latent: bool) -> dict[str, Any]:
+        """How clips of videos are changed, an option of their loader; refuses what fields and latents cannot have."""
         said = {"--flips": self.flips, "--crop": self.crop, "--speed": self.speed}
         given = [name for name, value in said.items() if value is not None]
         if fields and given not in ([], ["--flips"]):
@@ -151,10 +148,11 @@ class FieldTraining(DataOptions):
         if latent and given:
             raise ValueError(f"{given[0]}: expected without an autoencoder, for latents are of unchanged frames")
         if fields or not given:
-            return None
+            return {}
         from kvdiff.data import Augmentation
 
-        return Augmentation(flips=self.flips or (), crop=self.crop or 1.0, speeds=self.speed or (1.0,))
+        augment = Augmentation(flips=self.flips or (), crop=self.crop or 1.0, speeds=self.speed or (1.0,))
+        return {"augment": augment}
 
     def wanted(self, paths: list[pathlib.Path]) -> bool:
         """Whether the training is on fields: by a file's kind, or by one of these options."""

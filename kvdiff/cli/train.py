@@ -176,7 +176,7 @@ def train(
     check_numbers(channels=channels, size=(4, 4) if fields else sizes or (32, 32), width=width)
     check_length(epochs, minutes)
     check_latents(latent_factor, sizes or (32, 32), autoencoder, fields=fields)
-    augment = asked.augmentation(fields=fields, latent=bool(latent_factor or autoencoder))
+    reading = asked.augmentation(fields=fields, latent=bool(latent_factor or autoencoder))
     check_folder(output, clips, resume=resume, overwrite=overwrite)
     check_folder_writable(output)
     require("keras", "tensorflow", "filelock")
@@ -193,8 +193,7 @@ def train(
         data = TrainingData.of(asked, clips, frames, sizes, functools.partial(say, err=True), **drawn)
         model, batches, previews = data.trained(chosen, strategy, output / TRAINING, preview_every)
     else:
-        reading: dict[str, Any] = dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
-        reading |= {} if augment is None else {"augment": augment}
+        reading |= dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
         reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, **kept)
         network = dict(factor=latent_factor, latent_channels=latent_channels)
         first = autoencoder, network, dict(epochs=autoencoder_epochs, resume=resume, strategy=strategy)
