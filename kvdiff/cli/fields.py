@@ -65,6 +65,7 @@ class TrainingData:
         frames: int,
         size: tuple[int, int] | None,
         say: Callable[[str], None],
+        batch_size: int,
         **options: Any,
     ) -> TrainingData:
         """Open the files, fit the values, draw the clips; `options` are those of `FieldBatches`."""
@@ -75,7 +76,7 @@ class TrainingData:
             raise ValueError(f"`past`: expected fewer than the {frames} frames of a clip. Received: {asked.past}")
         asked.kinds(fields[0].shape[3])
         whole = size is None or all(field.shape[1:3] == size for field in fields)
-        options |= {"patch": None if whole else size, "flips": asked.flips or ()}
+        options |= {"batch_size": batch_size, "patch": None if whole else size, "flips": asked.flips or ()}
         batches = FieldBatches(fields, frames, **options)
         with progress_bars() as progress:
             found = survey(fields, at_most=_SURVEYED, progress=lambda *n: progress("Surveying", *n))

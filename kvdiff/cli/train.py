@@ -186,18 +186,17 @@ def train(
     from kvdiff.models.recipes import recipe_named
 
     chosen = recipe_named(recipe).changed(width=width, batch_size=batch_size, learning_rate=learning_rate)
-    shape = (frames, *(sizes or (32, 32)), channels)
     strategy, say = _strategy(), typer.echo if worker_number() == 0 else _nothing
+    note = functools.partial(say, err=True)
     if fields:
-        drawn = dict(batch_size=chosen.batch_size, window_step=stride, seed=seed)
-        data = TrainingData.of(asked, clips, frames, sizes, functools.partial(say, err=True), **drawn)
+        data = TrainingData.of(asked, clips, frames, sizes, note, chosen.batch_size, window_step=stride, seed=seed)
         model, batches, previews = data.trained(chosen, strategy, output / TRAINING, preview_every)
     else:
         reading |= dict(window_step=stride, target_fps=fps, default_fps=default_fps, digest=digest)
-        reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, **kept)
+        reading |= dict(on_bad="skip" if skip_bad else "raise", links=links, seed=seed, announce=note, **kept)
         network = dict(factor=latent_factor, latent_channels=latent_channels)
         first = autoencoder, network, dict(epochs=autoencoder_epochs, resume=resume, strategy=strategy)
-        reading["announce"], clip = functools.partial(say, err=True), ClipSpec(*shape, fps=fps)
+        clip = ClipSpec(frames, *(sizes or (32, 32)), channels, fps=fps)
         model, batches, previews = video_data(clips, clip, chosen, output, first, preview_every, **reading)
     with strategy.scope():
         rate = chosen.rate((epochs or 50) * batches.steps_per_epoch)

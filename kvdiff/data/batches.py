@@ -211,7 +211,9 @@ class VideoBatches:
                 video, lambda times: self.windows.frames(times, self.windows.start(times, number, share, count))
             )
         augment = self.augment
-        clip = self.store.frames(video, lambda times: augment.frames(times, self.windows, (number, share, count), numbers))
+        clip = self.store.frames(
+            video, lambda times: augment.frames(times, self.windows, (number, share, count), numbers)
+        )
         return augment.picture(clip, self.image_shape[:2], numbers)
 
     def _drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

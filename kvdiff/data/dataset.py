@@ -141,9 +141,6 @@ def video_batches(
     optional(check_kind, "latents", latents, LatentCache)
     _check_outside("cache", None if cache == "memory" else cache, listing)
     _check_outside("index", index, listing)
-    optional(check_kind, "augment", augment, Augmentation)
-    if augment is not None and latents is not None:
-        raise ValueError("`augment`: expected none with `latents`, which are of unchanged frames. Received: both")
     check_count("seed", seed, at_least=0, at_most=2**64 - 1)
     windows = ClipWindows(
         num_frames=num_frames,
@@ -154,11 +151,9 @@ def video_batches(
         window_step=window_step,
     )
     size, encode = check_size("image_size", image_size), label_encoder(listing, label_mode)
-    if augment is not None:
-        augment.check(size, windows, has_labels=encode is not None)
     pixels = VideoStore(
         _shared_reader(num_workers, limits),
-        image_size=size if augment is None else augment.read_size(size),
+        image_size=_read_size(augment, size, windows, has_labels=encode is not None, has_latents=latents is not None),
         crop=crop_to_aspect_ratio,
         channels=COLOR_MODES[color_mode],
         cache=cache,
@@ -180,6 +175,24 @@ def video_batches(
         encode=encode,
         announce=announce,
     )
+
+
+def _read_size(
+    augment: Augmentation | None,
+    image_size: tuple[int, int],
+    windows: ClipWindows,
+    *,
+    has_labels: bool,
+    has_latents: bool,
+) -> tuple[int, int]:
+    """The size at which frames are read; refuses what clips cannot be changed by."""
+    optional(check_kind, "augment", augment, Augmentation)
+    if augment is None:
+        return image_size
+    if has_latents:
+        raise ValueError("`augment`: expected none with `latents`, which are of unchanged frames. Received: both")
+    augment.check(image_size, windows, has_labels=has_labels)
+    return augment.read_size(image_size)
 
 
 @functools.lru_cache(maxsize=4)

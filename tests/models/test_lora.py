@@ -133,6 +133,10 @@ def test_a_file_keeps_both_parts_and_training_goes_on(network: str, tmp_path: An
     loaded.merge_lora()
     loaded.save(tmp_path / "merged.keras")
     np.testing.assert_allclose(predicted(kvdiff.load_model(tmp_path / "merged.keras")), predicted(model), atol=1e-5)
+    model.save_to_preset(tmp_path / "preset")
+    opened = kvdiff.VideoDiffusion.from_preset(tmp_path / "preset")
+    assert opened.lora == model.lora
+    np.testing.assert_array_equal(predicted(opened), predicted(model))
     model.save_weights(tmp_path / "tuned.weights.h5")
     other = model_of(network, rank=None)
     other.enable_lora(2, alpha=3.0)
