@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from kvdiff.data import list_paths, video_batches
-from kvdiff.media import ClipReader, ClipRequest, read_timed_clips
+from kvdiff.media import ClipReader, ClipRequest, ReadLimits, read_timed_clips
 from tests.benchmarks.loader import SIDE, covering, files, middle, processor_seconds
 from tests.benchmarks.results import Row, compared
 from tests.benchmarks.rounds import Contestant, measure_rounds
@@ -29,12 +29,13 @@ __all__ = ["rows"]
 
 FILM, PATH = "bikes.mp4", ROOT / "build" / "long-video.mp4"
 NUM_FRAMES, CLIPS = 16, 24
+LIMITS = ReadLimits(seconds=600.0)  # Decoding everything takes more than a minute on a busy machine.
 
 
 def rows(session: Session, path: Path | None = None) -> Iterator[Row]:
     """Seconds a clip, for the last frames, and for the index against decoding everything."""
     path = long_file() if path is None else path
-    batches = video_batches(list_paths([path]), image_size=SIDE, num_frames=NUM_FRAMES, num_workers=1)
+    batches = video_batches(list_paths([path]), image_size=SIDE, num_frames=NUM_FRAMES, num_workers=1, limits=LIMITS)
     store, (video,), rounds = batches.store, batches.videos, session.options.rounds
     count = store.measured(video, len)
     firsts = np.random.default_rng(0).integers(0, count - NUM_FRAMES, CLIPS).tolist()
