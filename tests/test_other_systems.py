@@ -76,8 +76,8 @@ def test_a_worker_runs_without_what_windows_lacks(clip, run_python):
     '''
     import dataclasses, textwrap
     from kvdiff import media
-    told = media.ReadLimits(), media.ClipRequest(path={str(clip)!r})
-    lines = [json.dumps(dataclasses.asdict(each)) for each in told]
+    limits, request = map(dataclasses.asdict, (media.ReadLimits(), media.ClipRequest(path={str(clip)!r})))
+    lines = [json.dumps(limits), json.dumps(dict(wants="clip", request=request))]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], input="\\n".join(lines).encode() + b"\\n", capture_output=True
     )

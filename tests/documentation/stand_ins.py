@@ -131,7 +131,7 @@ STAND_INS: dict[str, tuple[Callable[[], None], ...]] = {
     ),
     "docs/latent.md": (MY_VIDEOS,),
     "docs/fields.md": (radar,),
-    "docs/training.md": (MY_CLIPS, torch_weights),
+    "docs/training.md": (MY_CLIPS, torch_weights, runs("moving_digits")),
     "docs/concepts.md": (runs("moving_digits"),),
     "docs/fewer-calls.md": (runs("moving_digits"),),
     "docs/deployment.md": (runs("my_clips"), files("past.gif"), runs("moving_digits")),
