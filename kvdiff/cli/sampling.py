@@ -13,6 +13,7 @@ import typer
 
 from kvdiff.cli.field_options import Forecasting
 from kvdiff.cli.fields import is_forecast, opened_field, predict_field
+from kvdiff.cli.long_videos import call_of, check_begun, write_stream
 from kvdiff.cli.options import Links, NumFrames, NumMembers, OnlyNew, Run, Writing, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
@@ -27,6 +28,9 @@ Past = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="The clip's last frames to go by. [default: half the training length]"),
 ]
+
+
+_MOST_SHOWN = 100  # Windows of a plan; a longer one has its title alone.
 
 
 @with_sampling
@@ -176,11 +180,16 @@ def rollout(
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many videos, without a CLIP.")] = 1,
     num_members: NumMembers = None,
     links: Links = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the video that was cut off.")] = False,
 ) -> None:
     """Generate a video of any length, window by window.
 
+    Frames are written as they come, to a folder beside the output until all are there. After Ctrl-C or a kill the same
+    command with --resume goes on, and writes the same file.
+
     Example: kvdiff rollout saved_models/demo past.gif --num-frames 80 -o long.gif
     """
+    check_begun(asked, resume=resume)
     sampler = _opened(run, asked)
     known, source = (None, None) if clip is None else last_frames(clip, sampler, past, links)
     keywords = asked.keywords(sampler)
@@ -188,19 +197,18 @@ def rollout(
     if count >= num_frames:
         past_frames = f"the {count} frames of the past (--past says how many)"
         raise ValueError(f"`num_frames`: expected more than {past_frames}, for they count. Received: {num_frames}")
+    options = dict(num_frames=num_frames, num_clips=num_clips, num_members=num_members, window=window, overlap=overlap)
+    call = call_of(sampler, known, **options, **keywords)
     plan = _plan(
         sampler, num_frames, count, window, overlap, keywords.pop("plan", None), keywords.pop("at_a_time", None)
     )
-    clips = (num_clips if known is None else len(known)) * (num_members or 1)
-    megabytes = plan.memory(sampler.spec.clip.frame_shape, num_clips=clips) / 2**20
     steps = keywords.get("num_steps", sampler.spec.sampling.get("rollout", {}).get("num_steps", DEFAULT_NUM_STEPS))
     calls, frame_calls = plan.calls(steps), plan.frame_calls(steps)
-    typer.echo(
-        f"{plan}\n{calls} network calls with one a step, {frame_calls} frame-calls; {megabytes:.1f} MiB of video."
-    )
+    shown = plan if len(plan.windows) <= _MOST_SHOWN else plan.title
+    typer.echo(f"{shown}\n{calls} network calls with one a step, {frame_calls} frame-calls.")
     with _progress(keywords) as keywords:
-        video = sampler.rollout(num_frames, known, num_clips=num_clips, num_members=num_members, plan=plan, **keywords)
-    write(asked, sampler, [video], known=count, source=source)
+        stream = sampler.stream(known, num_clips=num_clips, num_members=num_members, plan=plan, **keywords)
+        write_stream(asked, sampler, stream, known, call, resume=resume, source=source)
 
 
 def _opened(run: pathlib.Path, asked: Writing) -> Sampler:

@@ -87,11 +87,21 @@ def write(
     if asked.output.suffix.lower() == ".npy":
         write_array(asked.output, enlarge(clips, asked.scale))
     else:
-        clock = sampler.spec.clip.fps if (sampler.spec.clip.fps or 0.0) >= _SLOWEST else None
-        rate = asked.fps or clock or source or 8.0
-        write_clips(asked.output, pictures_of(sampler.spec.values, clips), fps=rate, scale=asked.scale)
-    count, frames, height, width, _ = clips.shape[-5:]
-    members = "".join(f"{number} member{'s' * (number > 1)} of " for number in ensemble)
+        pictures = pictures_of(sampler.spec.values, clips)
+        write_clips(asked.output, pictures, fps=rate_of(asked, sampler, source), scale=asked.scale)
+    say_written(asked, clips.shape, known=known)
+
+
+def rate_of(asked: Writing, sampler: Sampler, source: float | None) -> float:
+    """Frames a second of the file to write, by what `write` says of them."""
+    clock = sampler.spec.clip.fps if (sampler.spec.clip.fps or 0.0) >= _SLOWEST else None
+    return asked.fps or clock or source or 8.0
+
+
+def say_written(asked: Writing, shape: tuple[int, ...], *, known: int) -> None:
+    """The line that says what was written: clips of that shape, of which so many frames are known."""
+    count, frames, height, width, _ = shape[-5:]
+    members = "".join(f"{number} member{'s' * (number > 1)} of " for number in shape[:-5])
     generated = f"{known} known, {frames - known} generated" if known else "all generated"
     typer.echo(
         f"Wrote {asked.output}: {members}{count} clip{'s' * (count > 1)} of {frames} frames ({generated}), "

@@ -6,7 +6,7 @@ Videos need PyAV, PNG pictures and labels need Pillow; both are imported only wh
 
 from kvdiff.media.decoding import Clip, ClipFacts
 from kvdiff.media.errors import VideoError, printable
-from kvdiff.media.files import check_file_writable, check_folder_writable, flush, write_bytes
+from kvdiff.media.files import check_file_writable, check_folder_writable, flush, whole_file, write_bytes
 from kvdiff.media.finding import find_clips, list_clip_files, list_folders
 from kvdiff.media.layout import BACKGROUND, enlarge, filmstrip, framed, grid, labelled, side_by_side
 from kvdiff.media.limits import ReadLimits
@@ -67,6 +67,7 @@ __all__ = [
     "read_timed_clips",
     "side_by_side",
     "to_pixels",
+    "whole_file",
     "write_array",
     "write_bytes",
     "write_clip",

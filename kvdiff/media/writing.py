@@ -228,7 +228,8 @@ def _write_video(
     pixel_format = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
     options = {"crf": "14"} if suffix == ".mp4" else {"crf": "14", "b": "0"}
     if suffix == ".mp4" and (size[0] % 16 or size[1] % 16):
-        options["aq-mode"] = "none"  # It measures what lies beyond the edge, so that the same clip gives several files.
+        # These measure what lies beyond the edge, so that the same clip gave several files.
+        options |= {"aq-mode": "none", "mbtree": "0", "weightp": "none"}
     colours = (with_channels(picture, 3) for picture in pictures)
     _mux(colours, (suffix, _CODECS[suffix], pixel_format), size, file, fps, options)
 

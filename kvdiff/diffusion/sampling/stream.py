@@ -82,6 +82,12 @@ class Stream(Iterator[np.ndarray]):
         self.frame += 1
         return self._call.members.shaped(self._ready.pop(0))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a frame."""
+        members = self._call.members
+        return (*([] if members.number is None else [members.number]), members.clips, *self._spec.clip.frame_shape)
+
     def state(self) -> dict[str, np.ndarray]:
         """Where the stream stands, as arrays that `numpy.savez` keeps: `resumed` goes on from there."""
         numbers = {"windows": self._windows, "frame": self.frame, "finished": self._finished}

@@ -148,15 +148,19 @@ class Plan:
         frame = 4 * num_clips * int(np.prod(frame_shape))
         return frame * ((1 + solver_memory) * self.num_frames + (2 + solver_memory) * self.longest)
 
-    def __str__(self) -> str:
-        """A title, and a line a window: `#` generated, `o` known, `~` noisy and only seen, `·` not seen."""
+    @property
+    def title(self) -> str:
+        """One line that says how many frames it generates in how many windows."""
         parts = f", {self.parts} parts" if self.parts > 1 else ""
         new = self.num_frames - int(self.known.sum())
-        title = (
+        return (
             f"{self.name}: {new} of {self.num_frames} frames generated in {len(self.windows)} windows of up to "
             f"{self.longest} frames{parts}"
         )
-        return "\n".join([title, *(self._line(window) for window in self.windows)])
+
+    def __str__(self) -> str:
+        """A title, and a line a window: `#` generated, `o` known, `~` noisy and only seen, `·` not seen."""
+        return "\n".join([self.title, *(self._line(window) for window in self.windows)])
 
     def _line(self, window: Window) -> str:
         line = np.full(self.num_frames, "·")
