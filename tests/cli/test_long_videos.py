@@ -74,6 +74,7 @@ def test_numbers_with_units_are_kept_as_they_are_and_shown_in_colours(monkeypatc
     assert media.read_clip("rain.mp4").shape == (12, 8, 8, 3)
 
 
+@pytest.mark.slow
 def test_a_long_video_takes_the_memory_of_a_short_one(monkeypatch):
     made = sampler(lambda noisy_clip, noise_label, inputs: 0.5 * noisy_clip, (64, 64, 1))
     monkeypatch.setattr("kvdiff.cli.sampling.open_run", lambda *_: made)
@@ -92,10 +93,11 @@ def test_a_long_video_takes_the_memory_of_a_short_one(monkeypatch):
 # Cut off, and gone on.
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from kvdiff.cli import long_videos, sampling
 from tests.cli.test_long_videos import denoise, sampler
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored where the tests themselves run in the background.
 pause = float(sys.argv.pop(1))
 
 def slow(noisy_clip, noise_label, inputs):
