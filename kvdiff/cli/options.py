@@ -20,6 +20,7 @@ from kvdiff.diffusion.conditions.condition import names_of
 from kvdiff.diffusion.process.spacing import SPACINGS
 from kvdiff.diffusion.solvers import SOLVERS
 from kvdiff.diffusion.tasks.plans import PLANS
+from kvdiff.fields.recipe import number_or_text
 from kvdiff.runtime import FORMATS
 
 Run = Annotated[
@@ -196,7 +197,7 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
             raise ValueError(f"`{option}`: expected NAME=VALUE. Received: {text!r}")
-        pairs[name] = _array(option, value) if value.endswith(".npy") else _number(value)
+        pairs[name] = _array(option, value) if value.endswith(".npy") else number_or_text(value)
     return pairs
 
 
@@ -210,15 +211,6 @@ def _array(option: str, path: str | pathlib.Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"`{option}`: expected a .npy file. Received: {path}, several arrays")
     return array
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:

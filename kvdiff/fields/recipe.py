@@ -106,11 +106,12 @@ def parse_region(texts: Sequence[str]) -> dict[str, Any]:
         first, dots, last = value.partition("..")
         if not (name and equals and first and bool(dots) == bool(last)):
             raise ValueError(f"`region`: expected DIM=FIRST..LAST or DIM=ONE, e.g. lat=40..50. Received: {text!r}")
-        region[name] = (_number(first), _number(last)) if dots else _number(first)
+        region[name] = (number_or_text(first), number_or_text(last)) if dots else number_or_text(first)
     return region
 
 
-def _number(text: str) -> Any:
+def number_or_text(text: str) -> Any:
+    """An int or a float where the text is one, else the text."""
     for kind in (int, float):
         try:
             return kind(text)
