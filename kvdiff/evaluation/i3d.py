@@ -48,7 +48,8 @@ _INCEPTION = {
 def I3D() -> keras.Model:
     """The network without weights: float [batch, frames, 224, 224, 3] in [-1, 1] to class logits [batch, 400].
 
-    Layers are named as the published variables are, with dots for slashes.
+    Layers are named as the published variables are, with hyphens for slashes: Keras on PyTorch
+    allows no dots.
     """
     inputs = keras.Input((None, IMAGE_SIZE, IMAGE_SIZE, 3), name="clip")
     x = _unit(inputs, 64, 7, "Conv3d_1a_7x7", strides=2)
@@ -60,7 +61,7 @@ def I3D() -> keras.Model:
         pooling = name.startswith("MaxPool")
         x = layers.MaxPooling3D(*sizes, padding="same")(x) if pooling else _inception(x, sizes, name)
     x = layers.AveragePooling3D((2, 7, 7), 1)(x)
-    x = layers.Conv3D(400, 1, name="Logits.Conv3d_0c_1x1")(x)
+    x = layers.Conv3D(400, 1, name="Logits-Conv3d_0c_1x1")(x)
     return keras.Model(inputs, layers.GlobalAveragePooling3D()(x), name="i3d_kinetics_400")
 
 
@@ -70,12 +71,12 @@ def _unit(x: Any, filters: int, size: int, name: str, *, strides: int = 1) -> An
 
 def _inception(x: Any, filters: tuple[int, ...], name: str) -> Any:
     branches = [
-        _unit(x, filters[0], 1, f"{name}.Branch_0.Conv3d_0a_1x1"),
+        _unit(x, filters[0], 1, f"{name}-Branch_0-Conv3d_0a_1x1"),
         *(
-            _unit(_unit(x, narrow, 1, f"{name}.Branch_{i}.Conv3d_0a_1x1"), wide, 3, f"{name}.Branch_{i}.Conv3d_0b_3x3")
+            _unit(_unit(x, narrow, 1, f"{name}-Branch_{i}-Conv3d_0a_1x1"), wide, 3, f"{name}-Branch_{i}-Conv3d_0b_3x3")
             for i, narrow, wide in ((1, *filters[1:3]), (2, *filters[3:5]))
         ),
-        _unit(layers.MaxPooling3D(3, 1, padding="same")(x), filters[5], 1, f"{name}.Branch_3.Conv3d_0b_1x1"),
+        _unit(layers.MaxPooling3D(3, 1, padding="same")(x), filters[5], 1, f"{name}-Branch_3-Conv3d_0b_1x1"),
     ]
     return layers.Concatenate()(branches)
 
@@ -93,7 +94,7 @@ def load_variables(network: keras.Model, variables: Mapping[str, Mapping[str, An
     params, statistics = variables["params"], variables["batch_stats"]
     for layer in network.layers:
         if isinstance(layer, layers.Conv3D):
-            path = layer.name.replace(".", "/")
+            path = layer.name.replace("-", "/")
             layer.set_weights(_folded(_found(params, path), _found(statistics, path, required=False)))
 
 
