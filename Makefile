@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-videos test-peers test-serving test-web test-gpu-script bench bench-full lint format docs dist clean
+.PHONY: help demo test test-slow test-videos test-peers test-jax test-serving test-web test-gpu-script bench bench-full lint format docs dist clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -30,6 +30,9 @@ test-videos: ## Fetch clips of UCF-101, Kinetics-400 and HMDB51 for the slow tes
 
 test-peers: .venv-peers/.k-diffusion .venv-peers/.video-diffusion-pytorch ## Compare with other projects' code (in .venv-peers, with PyTorch)
 	.venv-peers/bin/python -m pytest -m peers tests/peers || [ $$? -eq 5 ]
+
+test-jax: $(VENV)/.installed-test .venv-jax/.installed-jax ## Train and sample with Keras on JAX (in .venv-jax, without TensorFlow)
+	$(BIN)/python -m pytest -m jax tests/backends
 
 BENCH := $(VENV)/.installed-test .venv-peers/.video-diffusion-pytorch
 

@@ -5,6 +5,7 @@ The names below load on first use, so `import kvdiff` needs neither TensorFlow n
 
 from __future__ import annotations
 
+import sys as _sys
 from typing import TYPE_CHECKING
 
 from kvdiff.system import __version__ as __version__
@@ -71,3 +72,8 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)
+
+if "keras" in _sys.modules:  # `keras.saving.load_model` finds the classes of a file among those that are loaded.
+    from kvdiff.models.preset_verbs import load_classes as _load_classes
+
+    _load_classes()

@@ -68,6 +68,15 @@ class RawWeights(keras.callbacks.Callback):
         """Show other callbacks what will sample."""
         self.deliver()
 
+    def on_train_end(self, logs: Any = None) -> None:
+        """Part what Keras on JAX leaves as one: the averages and the weights that have their values.
+
+        `evaluate` gives the memory of the weights away, and with it would go the averages.
+        """
+        if keras.backend.backend() == "jax":
+            means = _all_averages(self.model.optimizer)
+            _assign(means, _values(means))
+
     def deliver(self) -> None:
         """Leave the averages in the model, where its training keeps some."""
         means = averages(self.model.optimizer) if self._is_training else []

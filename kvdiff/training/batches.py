@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -68,7 +70,14 @@ class ClipBatches:
         return {**sizes, "seed": self.seed, "sha256": digest.hexdigest()}
 
     def dataset(self, start_step: int = 0) -> Any:
-        """An endless `tf.data.Dataset` of batches, the first of which is that of training step `start_step`."""
+        """An endless `tf.data.Dataset` of batches, the first of which is that of training step `start_step`.
+
+        Where Keras computes without TensorFlow, a generator of the same batches.
+        """
+        check_count("start_step", start_step, at_least=0)
+        number, batch = divmod(start_step, self._steps_per_pass)
+        if keras.backend.backend() != "tensorflow":
+            return self._generated(number, batch)
         import tensorflow as tf
 
         def order(number: Any) -> Any:
@@ -77,8 +86,13 @@ class ClipBatches:
 
         with tf.device("CPU"):  # All clips in a GPU's memory would leave too little of it.
             clips = keras.tree.map_structure(tf.constant, self.clips)
-        check_count("start_step", start_step, at_least=0)
-        number, batch = divmod(start_step, self._steps_per_pass)
         rows = tf.data.Dataset.range(number, tf.int64.max).flat_map(order).skip(batch)
         gathered = rows.map(lambda row: keras.tree.map_structure(lambda array: tf.gather(array, row), clips))
         return gathered.prefetch(2)
+
+    def _generated(self, number: int, batch: int) -> Iterator[Any]:
+        """The batches from one of a pass on."""
+        for further in itertools.count(number):
+            for row in pass_order(np, self.seed, further, self.num_clips, self.batch_size)[batch:]:
+                yield keras.tree.map_structure(lambda array, row=row: array[row], self.clips)
+            batch = 0

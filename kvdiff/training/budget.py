@@ -42,6 +42,8 @@ class Annealed(keras.optimizers.schedules.LearningRateSchedule):
 
     @steps.setter
     def steps(self, steps: int) -> None:
+        if keras.backend.backend() != "tensorflow":  # A compiled step elsewhere would go on with the old number.
+            raise RuntimeError(f"Annealed.steps: expected Keras on TensorFlow. Received: {keras.backend.backend()}")
         self._steps.assign(float(check_count("steps", steps)))
 
     def __call__(self, step: Any) -> Any:

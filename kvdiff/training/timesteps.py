@@ -61,10 +61,15 @@ class ImportanceSampling(keras.callbacks.Callback):
     Args:
         clips: clips to measure on, [batch, *clip_shape].
         num_levels: how many timesteps to measure.
+
+    Raises:
+        RuntimeError: Keras computes without TensorFlow, whose compiled step alone sees the distribution change.
     """
 
     def __init__(self, clips: np.ndarray, num_levels: int = 32) -> None:
         super().__init__()
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(f"ImportanceSampling: expected Keras on TensorFlow. Received: {keras.backend.backend()}")
         if np.ndim(clips) != 5:
             raise ValueError(f"`clips`: expected [batch, *clip_shape]. Received: shape {list(np.shape(clips))}")
         self.clips = clips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -107,8 +108,11 @@ class DiffusionTrainer(keras.Model):
 
         Raises:
             FloatingPointError: the gradients of an update are not finite. It was not applied.
+            RuntimeError: Keras computes with neither TensorFlow nor JAX.
             TypeError, ValueError: data that is none to train on: its type, shape, range or NaN.
         """
+        if keras.backend.backend() not in ("tensorflow", "jax"):
+            raise RuntimeError(f"fit: expected Keras on TensorFlow or JAX. Received: {keras.backend.backend()}")
         guards = [FiniteLoss()] if self.jit_compile else []
         callbacks = [self._raw_weights, *guards, *keras.tree.flatten(callbacks or [])]
         x, y, sample_weight, class_weight = single_input(x, y, sample_weight, class_weight)
@@ -169,13 +173,22 @@ class DiffusionTrainer(keras.Model):
         """Keras' own step on JAX; the number of updates is in `state`, where tracing sees it change."""
         numbers = [variable is self.optimizer.iterations for variable in self.optimizer.variables]
         step, samples = state[2][numbers.index(True)], sample_numbers(_count(data))
+        with self._reading(state):
+            noised = self.noised(data, step, samples=samples)
         with dropout_keys(self.seed, step, samples):
-            return super().train_step(state, self.noised(data, step, samples=samples))
+            return super().train_step(state, noised)
 
     def test_step(self, *args: Any) -> Any:
         """The training loss with the noise of step 0 for every batch, so that epochs compare."""
         *state, data = args
-        return super().test_step(*state, self.noised(data, 0))
+        with self._reading(*state) if state else contextlib.nullcontext():
+            batch = self.noised(data, 0)
+        return super().test_step(*state, batch)
+
+    def _reading(self, state: Any) -> Any:
+        """A block in which variables, such as a codec's, have the values of Keras' state on JAX."""
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        return keras.StatelessScope(state_mapping=list(zip(variables, [*state[0], *state[1]], strict=True)))
 
     def weighted_loss(self, inputs: Any, target: Any, weight: Any) -> Any:
         """The mean loss of a training batch, a scalar; updates the metrics."""

@@ -16,6 +16,13 @@ def test_a_fresh_process_needs_no_other_import(network, run_python, tmp_path):
     assert printed.strip() == "(1, 2, 4, 4, 1)"
 
 
+def test_a_loader_of_keras_own_finds_the_classes(run_python, tmp_path):
+    denoiser = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,))
+    kvdiff.VideoDiffusion((2, 4, 4, 1), denoiser).save(tmp_path / "model.keras")
+    program = f"import keras, kvdiff; print(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
+    assert run_python(program).strip() == "VideoDiffusion"
+
+
 def test_clear_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="`path`: expected a .keras file. Received: .*nowhere.keras"):
         kvdiff.load_model(tmp_path / "nowhere.keras")
