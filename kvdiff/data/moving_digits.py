@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_choice, check_count, check_flag, check_real
+from kvdiff.diffusion.checks import check_array, check_choice, check_count, check_flag, check_real, received
 
 NUM_TRAIN_DIGITS = 1300
 """Of scikit-learn's 1,797 digit images the first 1,300 are for training, the next 200 for validation, 297 for tests."""
@@ -23,8 +23,11 @@ class _Settings(TypedDict, total=False):
     digit_size: int
     split: str
     seed: int
-    min_speed: float
-    max_speed: float
+    min_speed: float | None
+    max_speed: float | None
+    digits: Any
+    angles: Any
+    bounce: bool
 
 
 @overload
@@ -45,6 +48,9 @@ def moving_digits(
     seed: int = 0,
     min_speed: float | None = None,
     max_speed: float | None = None,
+    digits: Any = None,
+    angles: Any = None,
+    bounce: bool = True,
     return_labels: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """One handwritten digit a clip, in straight motion, reflected exactly at the frame's edges.
@@ -62,6 +68,10 @@ def moving_digits(
         split: "train", "validation" or "test": which images.
         seed: of the choice of images, positions and velocities.
         min_speed, max_speed: pixels a frame; by default a sixteenth and three sixteenths of a digit.
+        digits: which digit each clip shows, int [num_clips] from 0 to 9; by default any.
+        angles: where each moves to, float [num_clips] in radians: 0 is right, pi / 2 is down; by default anywhere.
+        bounce: whether digits may meet the edges. If not they start where they meet none, for which `max_speed` over
+            all frames must stay within `size - digit_size`.
         return_labels: whether to return which digits they are as well.
 
     Returns:
@@ -81,20 +91,28 @@ def moving_digits(
     )
     check_real("max_speed", max_speed, above=0.0)
     check_real("min_speed", min_speed, above=0.0, below=max_speed, closed=True)
+    room = float(size - digit_size)
+    if not check_flag("bounce", bounce) and max_speed * (num_frames - 1) > room:
+        furthest = f"at most {room / max(num_frames - 1, 1):g}, for a way of {room:g} pixels without a bounce"
+        raise ValueError(f"`max_speed`: expected {furthest}. Received: {max_speed:g}")
     rng = np.random.default_rng([seed, _SEEDS[split]])
-    digits, labels = _digits(split)
-    chosen = rng.integers(0, len(digits), num_clips)
-    digits = digits[chosen]
+    images, labels = _digits(split)
+    chosen = rng.integers(0, len(images), num_clips)
+    if digits is not None:
+        chosen = _showing(_each("digits", digits, num_clips), labels, chosen)
     angle = rng.uniform(0.0, 2.0 * np.pi, num_clips)
+    angle = angle if angles is None else _each("angles", angles, num_clips)
     speed = rng.uniform(min_speed, max_speed, num_clips)
     velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    room = float(size - digit_size)
     start = rng.uniform(0.0, room, (num_clips, 2)) if room else np.zeros((num_clips, 2))
+    if not bounce:
+        way = velocity * (num_frames - 1)
+        start = start * (1.0 - np.abs(way) / max(room, 1e-9)) - np.minimum(way, 0.0)
     positions = start[:, None] + velocity[:, None] * np.arange(num_frames)[:, None]
     places, clips = _bounced(positions, room), np.empty((num_clips, num_frames, size, size, 1), np.uint8)
     for number in range(0, num_clips, _AT_ONCE):
         some = slice(number, number + _AT_ONCE)
-        frames = _render(digits[some], places[some], size, digit_size)
+        frames = _render(images[chosen[some]], places[some], size, digit_size)
         clips[some] = np.round(np.clip(frames, 0.0, 1.0) * 255.0)[..., None]
     return (clips, labels[chosen]) if return_labels else clips
 
@@ -110,6 +128,23 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     data = load_digits()
     part = _SPLITS[split]
     return (data.images[part] / 16.0).astype(np.float32), data.target[part]
+
+
+def _each(name: str, value: Any, num_clips: int) -> np.ndarray:
+    """A finite number for each clip."""
+    array = check_array(name, value)
+    if array.shape != (num_clips,) or not np.isfinite(array).all():
+        raise ValueError(f"`{name}`: expected a number for each of {num_clips} clips. Received: {received(value)}")
+    return array
+
+
+def _showing(digits: np.ndarray, labels: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """For each clip an image of its digit, by the number `drawn`."""
+    if not np.isin(digits, np.arange(10)).all():
+        raise ValueError(f"`digits`: expected whole numbers from 0 to 9. Received: {received(digits)}")
+    images = [np.flatnonzero(labels == digit) for digit in range(10)]
+    choices = zip((images[int(digit)] for digit in digits), drawn, strict=True)
+    return np.array([own[number % len(own)] for own, number in choices])
 
 
 def _bounced(positions: np.ndarray, room: float) -> np.ndarray:

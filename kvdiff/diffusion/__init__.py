@@ -82,6 +82,8 @@ from kvdiff.diffusion.conditions import (
     LowResolution,
     Observed,
     StaticFields,
+    TokenIds,
+    TokenSequence,
 )
 from kvdiff.diffusion.process import schedules, spacing
 from kvdiff.diffusion.process.clip_spec import ClipSpec
@@ -157,6 +159,8 @@ __all__ = [
     "StaticFields",
     "StepTable",
     "Temporal",
+    "TokenIds",
+    "TokenSequence",
     "Unbounded",
     "Values",
     "bits_per_dim",

@@ -8,6 +8,8 @@ MAX_CLIP = 2**31
 """Numbers of a clip, 8 GiB."""
 MAX_FEATURES = 2**20
 """Classes of a label, or numbers of a vector."""
+MAX_TOKENS = 2**16
+"""Of a text."""
 MAX_VALUE = 1e30
 """Of users' numbers, which are float32."""
 MAX_LOGSNR = 1000.0

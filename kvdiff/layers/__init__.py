@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kvdiff.layers.still_pixels import StillPixels as StillPixels
     from kvdiff.layers.strided_conv import FrameDownsample as FrameDownsample, FrameUpsample as FrameUpsample
     from kvdiff.layers.timestep_embedding import TimestepEmbedding as TimestepEmbedding
+    from kvdiff.layers.token_attention import TokenAttention as TokenAttention, TokenEncoder as TokenEncoder
     from kvdiff.layers.transformer_block import TransformerBlock3D as TransformerBlock3D
 
 _HOMES = {
@@ -70,6 +71,8 @@ _HOMES = {
     "StillPixels": "still_pixels",
     "TimeAttention": "factorised_attention",
     "TimestepEmbedding": "timestep_embedding",
+    "TokenAttention": "token_attention",
+    "TokenEncoder": "token_attention",
     "TransformerBlock3D": "transformer_block",
     "VideoAttention": "attention",
 }

@@ -14,6 +14,7 @@ from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.diffusion.transforms.padding import Padding
 from kvdiff.layers.enlarge import Enlarge
 from kvdiff.layers.still_pixels import StillPixels
+from kvdiff.layers.token_attention import TokenEncoder
 
 EXPORTS = {
     "onnx": "kvdiff.export.export_onnx and export_onnx_sampler",
@@ -162,6 +163,24 @@ def with_clips(
         else:
             seen.append(Enlarge(condition.pixel_scale, name=f"{name}_enlarged")(inputs[name], present))
     return keras.layers.Concatenate(name="seen")(seen) if len(seen) > 1 else clip
+
+
+def tokens_of(
+    inputs: Mapping[str, Any], conditions: Mapping[str, Condition], units: int, heads: int
+) -> tuple[Any, ...]:
+    """What `TokenAttention` sees of the conditions that are sequences, one after the other; () where none is.
+
+    Tokens float32 [batch, tokens, units] and which of them count, float32 [batch, tokens].
+    """
+    read = []
+    for column, name in enumerate(optional_names(conditions)):
+        if conditions[name].num_tokens:
+            encoder = TokenEncoder(conditions[name], units, heads=heads, name=f"{name}_tokens")
+            read.append(encoder(inputs[name], inputs[CONDITION_MASK][:, column]))
+    if len(read) < 2:
+        return read[0] if read else ()
+    parts = zip(("tokens", "tokens_valid"), zip(*read, strict=True), strict=True)
+    return tuple(keras.layers.Concatenate(axis=1, dtype="float32", name=name)(list(part)) for name, part in parts)
 
 
 def input_shapes(denoiser: keras.Model, spec: ModelSpec) -> dict[str, tuple[int, ...]]:

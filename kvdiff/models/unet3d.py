@@ -18,7 +18,8 @@ from kvdiff.layers.moved_frames import MovedFrames
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.residual_block import ResidualBlock3D
-from kvdiff.models.denoiser import checked_conditions, condition_inputs, with_clips
+from kvdiff.layers.token_attention import TokenAttention
+from kvdiff.models.denoiser import checked_conditions, condition_inputs, tokens_of, with_clips
 
 
 def UNet3D(
@@ -61,7 +62,7 @@ def UNet3D(
         remat: in training, compute every block twice and keep only what passes between them: less memory for long
             clips, the same gradients.
         conditions: what the network may know besides, by names of your choice, e.g. `{"action": FrameVectors(3)}`:
-            see `kvdiff.diffusion.conditions`.
+            see `kvdiff.diffusion.conditions`. Levels with attention attend to the tokens of those that are sequences.
         known_noise: the highest noise label of frames whose pixels all frames see: that of the model.
         known_per_side: how many known frames before and after each frame it sees, see `KnownContext`.
         motion_reach: above 0, the output is what the network adds to the nearest known frames, moved by kernels that
@@ -85,6 +86,8 @@ def UNet3D(
     check_count("out_channels", channels if out_channels is None else out_channels)
     check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
     conditions = checked_conditions(conditions)
+    if set(attention) == {None} and (sequences := [name for name, each in conditions.items() if each.num_tokens]):
+        raise ValueError(f"`attention`: expected a level that attends to the tokens of {sequences}. Received: none")
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
@@ -92,6 +95,8 @@ def UNet3D(
     if conditions:
         inputs |= condition_inputs(conditions, channels)
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
+    attending = [width for width, axes in zip(widths, attention, strict=True) if axes is not None]
+    tokens = tokens_of(inputs, conditions, max(attending), heads) if attending else ()
 
     def stage(x: Any, level: int, name: str) -> Any:
         options: dict[str, Any] = dict(factorised=factorised, groups=groups, dropout=dropout, remat=remat)
@@ -99,7 +104,8 @@ def UNet3D(
         if attention[level] is None:
             return x
         options = dict(axes=attention[level], groups=groups, remat=remat)
-        return VideoAttention(heads, name=f"{name}_attention", **options)(x)
+        x = VideoAttention(heads, name=f"{name}_attention", **options)(x)
+        return TokenAttention(heads, name=f"{name}_tokens")(x, *tokens) if tokens else x
 
     times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
     told = [inputs[name] for name, condition in conditions.items() if condition.tells_missing and not motion_reach]

@@ -17,8 +17,9 @@ from kvdiff.layers.moved_frames import MovedFrames
 from kvdiff.layers.noise_embedding import NoiseEmbedding
 from kvdiff.layers.resample import PatchMerge, PatchSplit
 from kvdiff.layers.rotary_attention import RotaryPositions
+from kvdiff.layers.token_attention import TokenAttention
 from kvdiff.layers.transformer_block import TransformerBlock3D
-from kvdiff.models.denoiser import checked_conditions, condition_inputs, with_clips
+from kvdiff.models.denoiser import checked_conditions, condition_inputs, tokens_of, with_clips
 
 
 def VideoTransformer(
@@ -59,7 +60,8 @@ def VideoTransformer(
             "space", those of a frame; "time", those of a place. Or several that the blocks take in turn, e.g.
             ("space", "time").
         dropout: rate inside the blocks.
-        remat, conditions, known_noise, known_per_side, motion_reach: as of `UNet3D`.
+        conditions: as of `UNet3D`; every block attends to the tokens of those that are sequences.
+        remat, known_noise, known_per_side, motion_reach: as of `UNet3D`.
         name: of the model.
 
     Returns:
@@ -86,6 +88,7 @@ def VideoTransformer(
     embedding = NoiseEmbedding(width, name="noise_embedding")(label)
     if conditions:
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
+    tokens = tokens_of(inputs, conditions, width, heads)
     times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]
     context = KnownContext(known_noise, per_side=known_per_side, name="known_context")(noisy_clip, label, *times)
     x = PatchMerge(width, patch_size, name="stem")(with_clips(context, inputs, conditions))
@@ -93,6 +96,7 @@ def VideoTransformer(
     for block in range(blocks):
         options: dict[str, Any] = dict(axes=axes[block % len(axes)], dropout=dropout, remat=remat)
         x = TransformerBlock3D(heads, name=f"block{block}", **options)(x, embedding, positions)
+        x = TokenAttention(heads, name=f"block{block}_tokens")(x, *tokens) if tokens else x
     x = AdaptiveNorm(name="head_norm")(x, embedding)
     # The last map stays float32 under mixed precision: its output is the denoiser's.
     head = PatchSplit(out_channels or channels, patch_size, kernel_initializer="zeros", dtype="float32", name="head")

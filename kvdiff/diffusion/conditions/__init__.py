@@ -9,6 +9,7 @@ from kvdiff.diffusion.checks import built_from, check_choice, check_kind
 from kvdiff.diffusion.conditions.condition import Condition
 from kvdiff.diffusion.conditions.kinds import ClassLabel, ClipVector, FrameTimes, FrameVectors, LowResolution
 from kvdiff.diffusion.conditions.pixels import Observed, StaticFields
+from kvdiff.diffusion.conditions.tokens import TokenIds, TokenSequence
 
 __all__ = [
     "CONDITIONS",
@@ -20,12 +21,24 @@ __all__ = [
     "LowResolution",
     "Observed",
     "StaticFields",
+    "TokenIds",
+    "TokenSequence",
     "condition_from_config",
 ]
 
 CONDITIONS: dict[str, type[Condition]] = {
     kind.name: kind
-    for kind in (ClassLabel, ClipVector, FrameVectors, FrameTimes, LowResolution, Observed, StaticFields)
+    for kind in (
+        ClassLabel,
+        ClipVector,
+        FrameVectors,
+        FrameTimes,
+        LowResolution,
+        Observed,
+        StaticFields,
+        TokenSequence,
+        TokenIds,
+    )
 }
 """Kinds of conditions by name, as a stored configuration has them."""
 

@@ -115,6 +115,11 @@ class Condition(abc.ABC):
         return pixels
 
     @property
+    def num_tokens(self) -> int:
+        """How many tokens, one a row of the array, the network attends to; 0 where it is no sequence."""
+        return 0
+
+    @property
     def num_features(self) -> int:
         """How many numbers `features` has, a clip or a frame: by default those of the array's last axis, or one.
 
@@ -142,6 +147,13 @@ class Condition(abc.ABC):
             )
         vectors = xp.matmul(features, weights)
         return vectors if len(vectors.shape) == 3 else vectors[:, None, :]
+
+    def tokens(self, xp: Any, value: Any, weights: Any) -> tuple[Any, Any]:
+        """Of the array of a condition with `num_tokens`: vectors [batch, num_tokens, units], and which tokens count.
+
+        By the map `weights` [num_features, units]. Float32 [batch, num_tokens] is 1 for a token and 0 for padding.
+        """
+        raise TypeError(f"{type(self).__name__}.tokens: expected a condition that is a sequence. Received: no tokens")
 
     @property
     def config(self) -> dict[str, Any]:
