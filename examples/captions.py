@@ -1,7 +1,7 @@
 """Text to video, measured: a model that reads captions such as "a seven moves up and left", and whether it obeys them.
 
     pip install "keras-video-diffusion[demo]"
-    python examples/captions.py --output captions/                 # about half an hour on one core; goes on if cut off
+    python examples/captions.py --output captions/   # a quarter of an hour on one core; goes on if cut off
 
 Trains on moving digits with captions. Sixteen of the eighty pairs of a digit and a direction never occur in training.
 Then it generates clips for captions of both kinds and measures whether they obey: a classifier of handwritten digits
@@ -68,8 +68,8 @@ def clips_of(pairs: list[tuple[int, int]], split: str, seed: int) -> np.ndarray:
 
 def build() -> kvdiff.VideoDiffusion:
     keras.utils.set_random_seed(0)
-    network = dict(conditions={"text": TEXT}, motion_reach=0, known_per_side=1)
-    return recipe_named("tiny").model(ClipSpec(FRAMES, SIZE, SIZE, 1), network=network, known_frames=Nothing())
+    denoiser = kvdiff.UNet3D(1, widths=(60,), groups=4, patch_size=4, conditions={"text": TEXT})
+    return recipe_named("tiny").model(ClipSpec(FRAMES, SIZE, SIZE, 1), denoiser, known_frames=Nothing())
 
 
 def train(model: kvdiff.VideoDiffusion, args: argparse.Namespace) -> None:

@@ -460,10 +460,11 @@ def test_infill_keeps_the_frames_it_is_told_to(run, clips, tmp_path):
 def test_conditions_and_guidance(tmp_path):
     import kvdiff
     from kvdiff.cli.runs import save_keras
-    from kvdiff.diffusion.conditions import ClassLabel, FrameVectors
+    from kvdiff.diffusion.conditions import ClassLabel, FrameVectors, TokenIds
 
-    conditions = {"digit": ClassLabel(3), "push": FrameVectors(2)}
-    net = kvdiff.UNet3D(1, widths=(8,), blocks=1, attention=(None,), conditions=conditions)
+    text = TokenIds(3, ["", "a", "seven"], blocks=0)
+    conditions = {"digit": ClassLabel(3), "push": FrameVectors(2), "caption": text}
+    net = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, heads=2, conditions=conditions)
     rng = np.random.default_rng(0)
     for weight in net.trainable_variables:
         weight.assign(0.3 * rng.normal(size=weight.shape))
@@ -471,9 +472,10 @@ def test_conditions_and_guidance(tmp_path):
     save_keras(model, tmp_path)
     actions = rng.normal(size=(4, 2)).astype(np.float32)
     np.save(tmp_path / "actions.npy", actions)
-    told = ("--label", 2, "--actions", tmp_path / "actions.npy", "--guidance", 1.5)
+    told = ("--label", 2, "--actions", tmp_path / "actions.npy", "--condition", "caption=A seven", "--guidance", 1.5)
     call("generate", tmp_path, *told, "-o", tmp_path / "new.npy", "--num-steps", 2, "--seed", 1)
-    expected = model.generate(1, conditions={"digit": 2, "push": actions}, guidance=1.5, num_steps=2, seed=1)
+    given = {"digit": 2, "push": actions, "caption": [1, 2]}
+    expected = model.generate(1, conditions=given, guidance=1.5, num_steps=2, seed=1)
     np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected, atol=1e-5)
     out = ("-o", tmp_path / "x.npy")
     assert "expected class labels from 0 to 2. Received" in refused("generate", tmp_path, "--label", 3, *out)

@@ -27,6 +27,7 @@ from kvdiff.diffusion import (
     Sampler,
     Spatial,
     Temporal,
+    TokenIds,
     bits_per_dim,
     masks,
 )
@@ -37,7 +38,8 @@ from kvdiff.layers.condition_embedding import ConditionEmbedding
 from kvdiff.layers.enlarge import Enlarge
 from kvdiff.layers.known_context import KnownContext
 from kvdiff.layers.noise_embedding import NoiseEmbedding
-from kvdiff.models.denoiser import condition_inputs
+from kvdiff.layers.token_attention import TokenAttention
+from kvdiff.models.denoiser import condition_inputs, tokens_of
 from kvdiff.runtime import FusedOrtSampler, LiteRtSampler, OrtSampler, SavedModelSampler
 from kvdiff.sampling import ReconstructionSampler
 from kvdiff.training import ProgressiveDistillation
@@ -74,7 +76,11 @@ ON_RUNTIMES, PAIRS = map(cells, tables())
 
 # Models: a tiny network that is traced at once and reads all that it knows.
 
-CONDITIONS = {"kind": ClassLabel(3), "push": FrameVectors(2)}
+CONDITIONS = {
+    "kind": ClassLabel(3),
+    "push": FrameVectors(2),
+    "caption": TokenIds(3, ("", "a", "seven", "up"), blocks=1),
+}
 TIMES, SMALL = {"times": FrameTimes()}, {"small": LowResolution(2)}
 
 
@@ -90,6 +96,10 @@ def network(conditions: Mapping[str, Any], seed: int) -> keras.Model:
     if conditions:
         embedding = ConditionEmbedding(conditions)(embedding, inputs)
     x = keras.layers.Dense(8)(seen) + ops.expand_dims(keras.layers.Dense(8)(embedding), (2, 3))
+    if "caption" in conditions:
+        attention, tokens = TokenAttention(2), tokens_of(inputs, conditions, 8, 2)
+        x = attention(x, *tokens)
+        attention.out.kernel.assign(np.random.default_rng(seed).normal(size=(8, 8)))  # It starts at zero.
     return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Activation("silu")(x)))
 
 
@@ -198,6 +208,11 @@ def conditions(call: Call) -> None:
     call.features.add("conditions")
 
 
+def text(call: Call) -> None:
+    call.features.add("conditions")
+    call.how["conditions"] = {"caption": "a seven up"}
+
+
 def guidance(call: Call) -> None:
     conditions(call)
     call.how["guidance"] = 2.0
@@ -253,6 +268,7 @@ FEATURES: dict[str, Callable[[Call], None]] = {
     "rolling": long("rolling", 7, 1),
     "frame rate": frame_rate,
     "conditions": conditions,
+    "text": text,
     "guidance": guidance,
     "guidance interval": guidance_interval,
     "history guidance": history_guidance,
@@ -273,7 +289,7 @@ def call_of(*names: str) -> Call:
     call = Call(how=dict(num_steps=STEPS, solver="dpmpp_2m", seed=5))
     for name in sorted(names, key=list(FEATURES).index):
         FEATURES[name](call)
-    if "conditions" in call.features:
+    if "conditions" in call.features and "conditions" not in call.how:
         frames = call.num_frames
         call.how["conditions"] = {"kind": 1, "push": np.sin(np.arange(2.0 * frames)).reshape(frames, 2)}
     return call
@@ -390,7 +406,7 @@ def test_the_page_has_every_pair() -> None:
     assert {(row, column) for row, column, _ in ON_RUNTIMES} == {(row, each) for row in FEATURES for each in runtimes}
 
 
-RUNTIMES_ALONE = ("other lengths", "guidance interval", "members", "stream", "constraints")
+RUNTIMES_ALONE = ("other lengths", "text", "guidance interval", "members", "stream", "constraints")
 PLANS_ALONE = ("one window", "autoregressive", "at_a_time", "hierarchical", "rolling", "frame rate")
 
 

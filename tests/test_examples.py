@@ -159,3 +159,16 @@ def test_distils_and_goes_on_with_what_is_there(run_python: Callable[..., str], 
     assert min(row["psnr_prediction"] for row in results["rows"]) > 15  # They begin as good as their teacher.
     assert read_clip(tmp_path / "out" / "distillation.gif").shape[0] == 8
     assert all((tmp_path / "out" / f"{count}_steps.keras").stat().st_size > 0 for count in (4, 2))
+
+
+@pytest.mark.slow
+def test_measures_whether_captions_are_obeyed(run_python: Callable[..., str], tmp_path: Path) -> None:
+    few = ("--steps", "2", "--num-clips", "32", "--num-samples", "16", "--guidance", "2", "--num-steps", "1")
+    for _ in range(2):  # The second time everything is trained already.
+        run_python(program("captions.py", *few, "--output", "out"))
+        numbers = json.loads((tmp_path / "out" / "captions.json").read_text())
+    assert numbers["steps trained"] == 2
+    for kind in ("seen", "held out"):
+        assert numbers[kind]["true clips"]["direction"] == 1.0 and numbers[kind]["true clips"]["both"] >= 0.8
+        assert 0 <= numbers[kind]["guidance 2"]["both"] <= numbers[kind]["guidance 2"]["digit"]
+    assert len(read_clip(tmp_path / "out" / "held_out_guidance_2.gif")) == 8

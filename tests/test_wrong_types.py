@@ -159,6 +159,7 @@ def files(folder: pathlib.Path) -> list[Case]:
             seed="count",
             min_speed="optional_number",
             max_speed="optional_number",
+            bounce="flag",
             return_labels="flag",
         ),
         *rows(

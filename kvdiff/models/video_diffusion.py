@@ -215,7 +215,7 @@ class VideoDiffusion(LowRankTuning, SamplingVerbs, PresetVerbs, DiffusionTrainer
         return self.noising(data, training_step, timestep, samples)
 
     def check_batch(self, data: Any) -> None:
-        """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
+        """Raise ValueError where clips or conditions at hand are not in the range of theirs, or not finite."""
         self.noising.check_batch(data)
 
     def note_batch(self, data: Any) -> None:

@@ -33,7 +33,7 @@ def training_conditions(
     """
     if not conditions:
         return {}
-    given = _by_name(conditions, given)
+    given = by_name(conditions, given)
     inputs: dict[str, Any] = {}
     for name, condition in conditions.items():
         inputs[name] = condition.training_value(ops, given.get(name), x_0, values)
@@ -47,7 +47,7 @@ def training_conditions(
     return inputs
 
 
-def _by_name(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
+def by_name(conditions: Mapping[str, Condition], given: Any) -> dict[str, Any]:
     """The data's conditions by name, complete."""
     needed = [name for name, condition in conditions.items() if not condition.comes_from_clips]
     if given is None:

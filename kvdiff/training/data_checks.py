@@ -29,7 +29,7 @@ _FOUND = re.compile(r"\[([^\[\]]*: expected values in \[[^\]]*\], no NaN[^\]]*?)
 
 
 def in_range(name: str, values: Any, low: float = -np.inf, high: float = np.inf) -> Any:
-    """`values`, floats of any shape, once it is certain that they lie in [low, high] and none is NaN or infinite.
+    """`values`, of any shape, once it is certain that they lie in [low, high] and none is NaN or infinite.
 
     In a TensorFlow graph the check is part of every step, at the cost of three passes over the values; see
     `naming_the_batch`. XLA leaves it out, and so does a graph of another backend.
@@ -41,12 +41,13 @@ def in_range(name: str, values: Any, low: float = -np.inf, high: float = np.inf)
         return values
     import tensorflow as tf
 
-    margin, values = _margin(low, high), tf.convert_to_tensor(values)
+    values = tf.convert_to_tensor(values)
     if tf.executing_eagerly():
         check_range(name, values, low, high)
         return values
+    margin = _margin(low, high) if values.dtype.is_floating else 0.0
     smallest, largest = (tf.cast(reduce(values), "float32") for reduce in (tf.reduce_min, tf.reduce_max))
-    finite = tf.reduce_all(tf.math.is_finite(values))
+    finite = tf.reduce_all(tf.math.is_finite(values)) if values.dtype.is_floating else True
     fits = finite & (smallest >= low - margin) & (largest <= high + margin)
     fits |= tf.equal(tf.size(values), 0)  # A replica may have none.
     nan = tf.where(finite, 0.0, np.nan)  # A minimum may pass over NaN.
@@ -57,9 +58,11 @@ def in_range(name: str, values: Any, low: float = -np.inf, high: float = np.inf)
 
 def check_range(name: str, values: Any, low: float = -np.inf, high: float = np.inf) -> None:
     """Raise ValueError unless `values`, which are there already, lie in [low, high], none NaN or infinite."""
-    array, margin = ops.convert_to_numpy(values).astype(np.float32), _margin(low, high)
+    array = ops.convert_to_numpy(values)
+    margin = _margin(low, high) if array.dtype.kind not in "bui" else 0.0
+    array = array.astype(np.float32)
     if array.size and not (np.isfinite(array).all() and low - margin <= array.min() and array.max() <= high + margin):
-        raise ValueError(f"{_expected(name, low, high)} [{array.min():g}, {array.max():g}]. {_ADVICE}")
+        raise ValueError(f"{_expected(name, low, high)} [{array.min():g}, {array.max():g}].{_advice(name)}")
 
 
 def in_limits(values: Values, clips: Any) -> Any:
@@ -110,12 +113,17 @@ def naming_the_batch(model: keras.Model, what: str = "training step") -> Iterato
         expected, smallest, largest = found.groups()
         where = f"{what} {updates_done(model) + 1}" if what == "training step" else what
         raise ValueError(
-            f"{where}: {expected} [{smallest}, {largest}]. Nothing was changed by this batch. {_ADVICE}"
+            f"{where}: {expected} [{smallest}, {largest}]. Nothing was changed by this batch.{_advice(expected)}"
         ) from None
 
 
 def _margin(low: float, high: float) -> float:
     return _MARGIN * (high - low) / 2 if np.isfinite(high - low) else 0.0
+
+
+def _advice(name: str) -> str:
+    """What to do about clips; a condition's own error says it all."""
+    return f" {_ADVICE}" if name.startswith("clips") else ""
 
 
 def _expected(name: str, low: float, high: float) -> str:

@@ -22,7 +22,7 @@ from kvdiff.diffusion.transforms.padding import Padding
 from kvdiff.layers.forward_diffusion import ForwardDiffusion
 from kvdiff.training.arguments import built, named
 from kvdiff.training.clip_checks import check_clips, limited
-from kvdiff.training.conditions import NoiseKey, training_conditions
+from kvdiff.training.conditions import NoiseKey, by_name, training_conditions
 from kvdiff.training.data_checks import by_sample, check_range, in_range
 from kvdiff.training.replicas import sample_numbers
 from kvdiff.training.timesteps import TimestepDraw
@@ -108,8 +108,8 @@ class Noising:
             made[name] = made[name] * there if isinstance(given, Mapping) and given.get(name) is not None else there
         inputs |= self.spec.padded(ops, made)
         if given is not None:
-            floats = [name for name, condition in self.spec.conditions.items() if "float" in condition.dtype]
-            inputs |= {name: in_range(f"condition {name}", inputs[name]) for name in floats}
+            for name, condition in self.spec.conditions.items():
+                inputs[name] = in_range(f"condition {name}", inputs[name], *condition.limits)
         weight = ops.take(ops.convert_to_tensor(self.loss_weights), timestep) * self.timestep_draw.importance(timestep)
         unknown = ops.cast(ops.logical_not(known), "float32")
         share = ops.cast(frames, "float32") * unknown / ops.maximum(ops.sum(unknown, axis=1, keepdims=True), 1.0)
@@ -167,16 +167,16 @@ class Noising:
         return latent and len(shape) == 5 and shape[1] in (self.spec.clip.num_frames, 1, None)
 
     def check_batch(self, data: Any) -> None:
-        """Raise ValueError where clips at hand are not in the values' range, or conditions not finite."""
+        """Raise ValueError where clips or conditions at hand are not in the range of theirs, or not finite."""
         clips, given, _ = parts_of(data)
         if self.takes_latents(clips):
             check_range("latents", clips)
         else:
             whole = clips if self.spec.missing is None else self.spec.filled(ops.cast(clips, "float32"), ops)
             check_clips(whole, self.spec.values)
-        for condition in keras.tree.flatten(given):
-            if condition is not None and "float" in keras.backend.standardize_dtype(condition.dtype):
-                check_range("conditions", condition)
+        for name, value in by_name(self.spec.conditions, given).items() if self.spec.conditions else ():
+            if value is not None:
+                check_range(f"condition {name}", value, *self.spec.conditions[name].limits)
 
 
 def parts_of(data: Any) -> tuple[Any, Any, Any]:

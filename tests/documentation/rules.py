@@ -78,6 +78,11 @@ SMALLER = {
         "keys(), at_a_time=1)": "keys(), at_a_time=1, num_steps=1)",
         "islice(played, 50)": "islice(played, 2)",
     },
+    "docs/text.md": {
+        "NUM_CLIPS = 2048": "NUM_CLIPS = 16",
+        "guidance=3.0": "guidance=3.0, num_steps=1",
+        "(60, 120)": "(24,)",
+    },
     "docs/data.md": {
         "validation_split=0.1": "validation_split=0.5",
         "batch_size=16": "batch_size=2",

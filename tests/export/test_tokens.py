@@ -56,12 +56,17 @@ RUNTIMES: dict[str, Callable[..., Any]] = {
 }
 
 
+SLOW = ("LiteRT", "SavedModel")
+
+
 def saved(model: kvdiff.VideoDiffusion, folder: Path) -> Any:
     model.save(folder / "model.keras")
     return kvdiff.load_model(folder / "model.keras")
 
 
-@pytest.mark.parametrize("runtime", list(RUNTIMES))
+@pytest.mark.parametrize(
+    "runtime", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RUNTIMES]
+)
 def test_text_and_guidance_are_those_of_keras(model: kvdiff.VideoDiffusion, folder: Path, runtime: str) -> None:
     sampler = RUNTIMES[runtime](model, folder)
     assert sampler.spec.conditions == CONDITIONS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kvdiff
-from kvdiff.diffusion.conditions import ClassLabel, ClipVector
+from kvdiff.diffusion.conditions import ClassLabel, ClipVector, TokenIds
 from kvdiff.training.data_checks import by_sample, check_range, single_input
 from tests.training.trainings import BATCH, clips, digest, make_model, tiny_denoiser
 
@@ -136,12 +136,29 @@ def test_conditions_are_looked_at():
     for given in (speed, {"speed": speed}):
         with pytest.raises(ValueError, match="condition speed: expected values in .-inf, inf., no NaN"):
             conditional.noised((clips(), given), 0)
-        with pytest.raises(ValueError, match="conditions: expected values in .-inf, inf., no NaN"):
+        with pytest.raises(ValueError, match="condition speed: expected values in .-inf, inf., no NaN"):
             conditional.check_batch((clips(), given))
 
 
-def of_conditions(conditions):
-    net = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, attention=(None,), patch_size=1, conditions=conditions)
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_numbers_of_no_class_or_word_are_refused(conditional, wrong):
+    words = of_conditions({"text": TokenIds(2, 3)}, attention=("space",))
+    for model, name, given in (
+        (conditional, "kind", np.zeros(len(clips()), np.int32)),
+        (words, "text", np.zeros((len(clips()), 2), np.int64)),
+    ):
+        model.check_batch((clips(), given))
+        given[-1] = wrong
+        expected = rf"condition {name}: expected values in .0, 2., no NaN.* Received: minimum, maximum \[.*{wrong}"
+        with pytest.raises(ValueError, match=expected):
+            model.check_batch((clips(), given))
+        with pytest.raises(ValueError, match=f"training step .*{expected}.* Nothing was changed by this batch.$"):
+            model.fit(clips(), given, batch_size=len(given), verbose=0)
+
+
+def of_conditions(conditions, attention=(None,)):
+    options = dict(attention=attention, conditions=conditions)
+    net = kvdiff.UNet3D(1, widths=(12,), blocks=1, groups=4, patch_size=1, **options)
     model = kvdiff.VideoDiffusion(clips().shape[1:], net, seed=3)
     model.compile(keras.optimizers.SGD(0.0))
     return model

@@ -95,6 +95,11 @@ class Condition(abc.ABC):
         is_column = tuple(value.shape[1:]) == (1,) and not self.shape(None, (None, None, 1))
         return xp.reshape(value, (-1,)) if is_column else value
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest number that the array may have, which training looks at."""
+        return -np.inf, np.inf
+
     def in_range(self, xp: Any, value: Any) -> Any:
         """`value` moved to where the network cannot fail on it: a server has no other way to treat a bad row."""
         return value

@@ -42,6 +42,11 @@ class ClassLabel(Condition):
         if value.min() < 0 or value.max() >= self.num_classes:
             raise ValueError(f"{wanted}. Received: {extremes(value)}")
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The first and the last class."""
+        return 0, self.num_classes - 1
+
     def in_range(self, xp: Any, value: Any) -> Any:
         """The nearest class: a row of no class would be an error for every row of the batch."""
         return xp.clip(value, 0, self.num_classes - 1)

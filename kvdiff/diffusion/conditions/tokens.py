@@ -12,6 +12,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_array, check_count, check_kind, received
 from kvdiff.diffusion.conditions.condition import Condition, FrameShape, extremes
 from kvdiff.diffusion.limits import MAX_FEATURES, MAX_TOKENS
+from kvdiff.diffusion.transforms.values import Values
 
 PADDING, UNKNOWN = "", "[UNK]"
 """Words that stand for no token, and for any word that a vocabulary lacks, as in `keras.layers.TextVectorization`."""
@@ -46,7 +47,7 @@ class _Tokens(Condition):
             name, _padded(np, array, axis, most) if axis in (0, 1) else array, batch, frames, frame_shape
         )
 
-    def training_value(self, xp: Any, value: Any, x_0: Any, values: Any) -> Any:
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
         """The data's tokens, [batch, up to max_tokens, …], padded."""
         return _padded(xp, xp.cast(value, self.dtype), 1, self.max_tokens)
 
@@ -167,6 +168,14 @@ class TokenIds(_Tokens):
             value = self.ids(value, name)
         return super().check(name, value, batch, frames, frame_shape)
 
+    def training_value(self, xp: Any, value: Any, x_0: Any, values: Values) -> Any:
+        """The data's ids, [batch, up to max_tokens], padded."""
+        kind = str(getattr(value.dtype, "name", value.dtype))
+        if "int" not in kind:
+            wanted = "integers [batch, tokens], e.g. `ids(texts)` of the condition"
+            raise TypeError(f"TokenIds: expected {wanted}. Received: dtype {kind}")
+        return super().training_value(xp, value, x_0, values)
+
     def _check_values(self, name: str, value: np.ndarray) -> None:
         wanted = f"`{name}`: expected token ids from 0 to {self.num_features - 1}"
         if not np.issubdtype(value.dtype, np.integer):
@@ -178,6 +187,11 @@ class TokenIds(_Tokens):
         """Any words, fewer and fewer of them."""
         words = rng.integers(1, self.num_features, (batch, self.max_tokens))
         return words * (np.arange(self.max_tokens) < self.max_tokens - np.arange(batch)[:, None] % self.max_tokens)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Padding and the last word."""
+        return 0, self.num_features - 1
 
     def in_range(self, xp: Any, value: Any) -> Any:
         """The nearest number of a word: a row of none would be an error for every row of the batch."""
