@@ -86,7 +86,8 @@ def UNet3D(
     check_count("out_channels", channels if out_channels is None else out_channels)
     check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
     conditions = checked_conditions(conditions)
-    if set(attention) == {None} and (sequences := [name for name, each in conditions.items() if each.num_tokens]):
+    attending = [width for width, axes in zip(widths, attention, strict=True) if axes is not None]
+    if not attending and (sequences := [name for name, each in conditions.items() if each.num_tokens]):
         raise ValueError(f"`attention`: expected a level that attends to the tokens of {sequences}. Received: none")
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
@@ -95,8 +96,7 @@ def UNet3D(
     if conditions:
         inputs |= condition_inputs(conditions, channels)
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
-    attending = [width for width, axes in zip(widths, attention, strict=True) if axes is not None]
-    tokens = tokens_of(inputs, conditions, max(attending), heads) if attending else ()
+    tokens = tokens_of(inputs, conditions, max(attending, default=0), heads)
 
     def stage(x: Any, level: int, name: str) -> Any:
         options: dict[str, Any] = dict(factorised=factorised, groups=groups, dropout=dropout, remat=remat)

@@ -165,7 +165,8 @@ def _control(condition: Condition, shape: Sequence[int]) -> str:
         return "times"
     if condition.dtype == "int32" and _classes(condition) and size == 1:
         return "classes"
-    return "sliders" if not condition.pixel_scale and condition.dtype == "float32" and size <= _MOST_SLIDERS else "none"
+    is_vector = condition.dtype == "float32" and not condition.pixel_scale and not condition.num_tokens
+    return "sliders" if is_vector and size <= _MOST_SLIDERS else "none"
 
 
 def _actions(spec: ModelSpec, given: Actions | None) -> dict[str, Any] | None:

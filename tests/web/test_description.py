@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kvdiff.diffusion import ClassLabel, ClipSpec, ClipVector, FrameTimes, FrameVectors, Linear, LowResolution
+from kvdiff.diffusion import (
+    ClassLabel,
+    ClipSpec,
+    ClipVector,
+    FrameTimes,
+    FrameVectors,
+    Linear,
+    LowResolution,
+    TokenIds,
+    TokenSequence,
+)
 from kvdiff.web import Actions, described
 from tests.web.models import SPEC
 
@@ -37,13 +47,24 @@ def test_each_condition_gets_the_control_that_its_array_asks_for() -> None:
             "text": ClipVector(512),
             "at": FrameTimes(),
             "small": LowResolution(2),
+            "words": TokenIds(4, 9),
+            "tokens": TokenSequence(2, 3),
         }
     )
     controls = {each["name"]: each["control"] for each in content["conditions"]}
-    assert controls == {"digit": "classes", "style": "sliders", "text": "none", "at": "times", "small": "none"}
+    nothing = dict.fromkeys(("text", "small", "words", "tokens"), "none")
+    assert controls == {"digit": "classes", "style": "sliders", "at": "times"} | nothing
     shapes = {each["name"]: each["shape"] for each in content["conditions"]}
-    assert shapes == {"digit": [], "style": [3], "text": [512], "at": [], "small": [4, 4, 1]}
-    assert content["optional"] == ["digit", "style", "text", "small"]  # The columns of the mask.
+    assert shapes == {
+        "digit": [],
+        "style": [3],
+        "text": [512],
+        "at": [],
+        "small": [4, 4, 1],
+        "words": [4],
+        "tokens": [2, 3],
+    }
+    assert content["optional"] == ["digit", "style", "text", "small", "words", "tokens"]  # The columns of the mask.
 
 
 def test_actions_are_one_for_each_number_unless_named() -> None:
