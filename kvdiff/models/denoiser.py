@@ -170,11 +170,16 @@ def tokens_of(
 ) -> tuple[Any, ...]:
     """What `TokenAttention` sees of the conditions that are sequences, one after the other; () where none is.
 
-    Tokens float32 [batch, tokens, units] and which of them count, float32 [batch, tokens].
+    Tokens float32 [batch, tokens, units] and which of them count, float32 [batch, tokens]; `units` is 0 of a network
+    that attends to nothing.
     """
     read = []
     for column, name in enumerate(optional_names(conditions)):
         if conditions[name].num_tokens:
+            if not units:
+                raise ValueError(
+                    f"`attention`: expected a level that attends to the tokens of {name!r}. Received: none"
+                )
             encoder = TokenEncoder(conditions[name], units, heads=heads, name=f"{name}_tokens")
             read.append(encoder(inputs[name], inputs[CONDITION_MASK][:, column]))
     if len(read) < 2:

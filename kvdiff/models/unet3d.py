@@ -86,9 +86,6 @@ def UNet3D(
     check_count("out_channels", channels if out_channels is None else out_channels)
     check_real("dropout", dropout, above=0.0, below=0.99, closed=True)
     conditions = checked_conditions(conditions)
-    attending = [width for width, axes in zip(widths, attention, strict=True) if axes is not None]
-    if not attending and (sequences := [name for name, each in conditions.items() if each.num_tokens]):
-        raise ValueError(f"`attention`: expected a level that attends to the tokens of {sequences}. Received: none")
     noisy_clip = keras.Input((None, None, None, channels), name="noisy_clip")
     label = keras.Input((None,), name="noise_label", dtype="float32")
     inputs = {"noisy_clip": noisy_clip, "noise_label": label}
@@ -96,6 +93,7 @@ def UNet3D(
     if conditions:
         inputs |= condition_inputs(conditions, channels)
         embedding = ConditionEmbedding(conditions, name="condition_embedding")(embedding, inputs)
+    attending = [width for width, axes in zip(widths, attention, strict=True) if axes is not None]
     tokens = tokens_of(inputs, conditions, max(attending, default=0), heads)
 
     def stage(x: Any, level: int, name: str) -> Any:
@@ -103,8 +101,7 @@ def UNet3D(
         x = ResidualBlock3D(widths[level], name=name, **options)(x, embedding)
         if attention[level] is None:
             return x
-        options = dict(axes=attention[level], groups=groups, remat=remat)
-        x = VideoAttention(heads, name=f"{name}_attention", **options)(x)
+        x = VideoAttention(heads, axes=attention[level], groups=groups, remat=remat, name=f"{name}_attention")(x)
         return TokenAttention(heads, name=f"{name}_tokens")(x, *tokens) if tokens else x
 
     times = [inputs[name] for name, condition in conditions.items() if condition.tells_time]

@@ -78,7 +78,7 @@ def test_more_padding_is_the_same_text(kind: str) -> None:
 
 
 def test_a_network_without_attention_reads_no_tokens() -> None:
-    with pytest.raises(ValueError, match=r"`attention`: expected a level that attends to the tokens of \['text'\]"):
+    with pytest.raises(ValueError, match=r"`attention`: expected a level that attends to the tokens of 'text'"):
         kvdiff.UNet3D(1, attention=(None,), conditions={"text": TokenIds(4, 9)}, widths=(12,), groups=4)
 
 
