@@ -29,18 +29,20 @@ def small_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`UNet3D` is one level of eight channels, whatever widths a command names: seconds to trace."""
+    """`UNet3D` is one level of few channels, whatever widths a command names: seconds to trace."""
     pytest.importorskip("tensorflow")
     import kvdiff
     from kvdiff.models import unet3d
 
-    small = dict(widths=(8,), blocks=1, attention=(None,))
+    small: dict[str, Any] = dict(widths=(8,), blocks=1, attention=(None,))
+    attending: dict[str, Any] = dict(widths=(12,), groups=4, blocks=1, heads=2, attention=("space",))
     build = kvdiff.UNet3D
     for name, value in small.items():
         monkeypatch.setitem(build.__kwdefaults__, name, value)
 
     def small_unet3d(channels: int = 1, **options: Any) -> Any:
-        return build(channels, **{**options, **small})
+        has_tokens = any(condition.num_tokens for condition in (options.get("conditions") or {}).values())
+        return build(channels, **{**options, **(attending if has_tokens else small)})
 
     monkeypatch.setattr(kvdiff, "UNet3D", small_unet3d)
     monkeypatch.setattr("kvdiff.models.recipes.UNet3D", small_unet3d)

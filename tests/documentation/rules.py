@@ -81,7 +81,6 @@ SMALLER = {
     "docs/text.md": {
         "NUM_CLIPS = 2048": "NUM_CLIPS = 16",
         "guidance=3.0": "guidance=3.0, num_steps=1",
-        "(60, 120)": "(24,)",
     },
     "docs/data.md": {
         "validation_split=0.1": "validation_split=0.5",
@@ -147,6 +146,7 @@ SLOW = (
     "docs/latent.md",
     "docs/presets.md",
     "docs/scaling.md",
+    "docs/text.md",
     "docs/training.md",
     "export/litert/README.md",
     "export/onnxruntime_gpu/README.md",
