@@ -89,7 +89,8 @@ class KerasEngine:
     ) -> Any:
         row, (x, history), (inputs, guidance, rescale) = row_type(**columns), state, asked
         conditioning = Conditioning(self._conditions, inputs, guidance, rescale=rescale)
-        out = guided_output(ops, self.call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
+        # The network is a graph of its own, so steps of other solvers, lengths of memory and batches share its tracing.
+        out = guided_output(ops, self._compiled_call, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
         return step(row, x, out, history, noise, self.clamp, ops.exp)
 
     def _imposed_step(self, imposed: Imposed) -> Callable[..., Any]:

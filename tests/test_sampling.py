@@ -82,6 +82,14 @@ def test_one_trace_serves_every_row_task_and_solver_of_one_memory():
     assert sampler.engine._compiled_step.experimental_get_tracing_count() == 1
 
 
+def test_solvers_of_every_memory_share_one_trace_of_the_network():
+    traced, network = [], denoiser()
+    sampler = Sampler(SPEC, KerasEngine(lambda inputs, training: (traced.append(1), network(inputs))[1], SPEC))
+    for solver in ("ddim", "dpmpp_2m", "deis"):
+        sampler.generate(3, num_steps=4, solver=solver)
+    assert len(traced) == 1 < sampler.engine._compiled_step.experimental_get_tracing_count()
+
+
 def slope(weight):
     """How the second frame follows the given first one; exactly, by its correlation."""
     sampler = ReconstructionSampler(denoiser(), SPEC, weight=weight)

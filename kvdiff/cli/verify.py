@@ -20,13 +20,14 @@ def verify(
         pathlib.Path | None,
         typer.Option("--exports", metavar="FOLDER", help="Folder with the exported files. [default: RUN itself]"),
     ] = None,
-    num_steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of every sampling.")] = 10,
+    num_steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of every sampling, windows together.")] = 10,
 ) -> None:
     """Compare every exported file with Keras.
 
     Generates, predicts and interpolates with each file and with Keras, from the same seeds, with three solvers and
-    three batch sizes; prints the largest differences, speed, size and operators. Exits with 1 where float32 samples
-    differ by more than 2e-4, or float16 samples are below 35 dB. Other precisions are reported.
+    three batch sizes, predictions in two windows; prints the largest differences, speed, size and operators. Exits
+    with 1 where float32 samples differ by more than 2e-4, or float16 samples are below 35 dB. Other precisions are
+    reported.
 
     Example: kvdiff verify saved_models/my_clips
     """

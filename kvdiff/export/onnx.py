@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from kvdiff.export.codec import check_codec_parity, codec_networks, save_codec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, write_manifest
+from kvdiff.export.onnx_conversion import OPSET, network_to_onnx
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import bfloat16_weights, float16, int8
 from kvdiff.export.parity import cases, check_parity, measure
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import onnx
 
     from kvdiff.models.video_diffusion import VideoDiffusion
-
-OPSET = 18  # The newest that tf2onnx writes.
 
 _AXES = ("batch", "frames", "height", "width")
 _OUTPUT = "raw_output"
@@ -78,7 +76,7 @@ def export_onnx(
     with staging(directory, ONNX.kind, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
         sections: dict[str, Any] = {"sampler": model.spec.config, "versions": versions(_PACKAGES)}
-        graph = _convert(denoiser, stage / "converted.onnx", _signature(denoiser))
+        graph = network_to_onnx(denoiser)
         _name_tensors(graph, _input_axes(model.spec, denoiser), _OUTPUT)
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
@@ -103,7 +101,7 @@ def _write(
     """The file, those of an autoencoder, their parity with Keras, and the manifest."""
     (denoiser, pair), precision = networks, sections["precision"]
     files = save_model(graph, path)
-    names = save_codec(path, pair, lambda side, network, named: _of_codec(network, named, path, precision))
+    names = save_codec(path, pair, lambda side, network, named: _of_codec(network, named, precision))
     if names:
         sections, files = {**sections, "codec": names}, [*files, *names.values()]
     parity = _parity(denoiser, path, model.spec, precision)
@@ -114,24 +112,20 @@ def _write(
         write_manifest(path, ONNX.kind, files, parity=parity, **sections)
 
 
-def _of_codec(network: keras.Model, named: tuple[str, str], beside: pathlib.Path, precision: str) -> bytes:
+def _of_codec(network: keras.Model, named: tuple[str, str], precision: str) -> bytes:
     """The file of an encoder or a decoder, of any batch and number of frames.
 
     In int8 it stays in float32: it runs once a frame, and rounds what everybody sees.
     """
-    import keras
     import onnx
 
     given, output = named
-    shape = network.input.shape
-    spare = beside.with_name("network.onnx")
-    graph = _convert(network, spare, keras.InputSpec(dtype="float32", shape=shape, name=given))
-    _name_tensors(graph, {given: ("batch", "frames", *shape[2:])}, output)
+    graph = network_to_onnx(network)
+    _name_tensors(graph, {given: ("batch", "frames", *network.input.shape[2:])}, output)
     del graph.opset_import[:]
     graph.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     graph.graph.name = network.name
     lowered = {"float16": float16, "bfloat16": bfloat16_weights}.get(precision, lambda same: same)(graph)
-    spare.unlink()
     onnx.checker.check_model(lowered, full_check=True)
     return lowered.SerializeToString()
 
@@ -147,26 +141,6 @@ def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
     quantised = path.with_name("quantised.onnx")
     int8(path, quantised, OrtSampler(path, providers=["CPUExecutionProvider"]))
     return onnx.load(quantised)
-
-
-def _signature(denoiser: keras.Model) -> dict[str, keras.InputSpec]:
-    """What a denoiser takes, by name."""
-    import keras
-
-    return {
-        name: keras.InputSpec(dtype=tensor.dtype, shape=tensor.shape, name=name)
-        for name, tensor in denoiser.input.items()
-    }
-
-
-def _convert(network: keras.Model, path: pathlib.Path, signature: Any) -> onnx.ModelProto:
-    """A network as Keras and tf2onnx convert it."""
-    import onnx
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `np.object` on behalf of tf2onnx.
-        network.export(path, format="onnx", verbose=False, input_signature=[signature], opset_version=OPSET)
-    return onnx.load(path)
 
 
 def _input_axes(spec: ModelSpec, denoiser: keras.Model) -> dict[str, tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 import pathlib
 import time
@@ -113,7 +114,7 @@ def verify(
     Args:
         model: the Keras model of the artefacts.
         run: the folder that holds them.
-        num_steps: of every sampling.
+        num_steps: of every sampling; a prediction goes in two windows, which share them.
         batches, solvers: what to try; a clip has the same number, hence noise, in every batch.
         paths: the artefacts, by default all in `run`.
         progress: called with the name of each artefact before its turn.
@@ -127,9 +128,9 @@ def verify(
     if not paths:
         raise FileNotFoundError(f"`run`: expected a folder with exported models. Received: {run}, which has none")
     clips = model.generate(max(batches), num_steps=num_steps)
-    cells = [(task, batch, solver) for task in _tasks(clips.shape[1]) for batch in batches for solver in solvers]
-    reference = _Sampling(model.sampler, clips, num_steps)
-    expected = {cell: reference.run(*cell) for cell in cells}
+    reference, pairs = _Sampling(model.sampler, clips, num_steps), itertools.product(_tasks(clips.shape[1]), solvers)
+    whole = {pair: reference.run(pair[0], max(batches), pair[1]) for pair in pairs}  # A smaller batch is its beginning.
+    expected = {(task, batch, solver): whole[task, solver][:batch] for task, solver in whole for batch in batches}
     verdicts = []
     for path in paths:
         if progress is not None:
@@ -187,7 +188,12 @@ def _tasks(frames: int) -> dict[str, Task]:
     past, side = frames // 2, max(frames // 4, 1)
     tasks: dict[str, Task] = {"generate": lambda sampler, clips, how: sampler.generate(len(clips), **how)}
     if past:
-        tasks["predict"] = lambda sampler, clips, how: sampler.predict_frames(clips[:, :past], **how)
+        windows = dict(at_a_time=-(-(frames - past) // 2))
+
+        def predict(sampler: Sampler, clips: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
+            return sampler.predict_frames(clips[:, :past], **{**how, **windows, "num_steps": -(-how["num_steps"] // 2)})
+
+        tasks["predict"] = predict
     if frames > 2 * side:
         tasks["interpolate"] = lambda sampler, clips, how: sampler.interpolate(clips[:, :side], clips[:, -side:], **how)
     return tasks

@@ -17,7 +17,7 @@ from kvdiff.diffusion.transforms.values import PIXELS
 from kvdiff.export.codec import float32_spec
 from kvdiff.export.denoiser import check_model, check_tools
 from kvdiff.export.manifest import staging_folder, write_manifest
-from kvdiff.export.onnx import OPSET
+from kvdiff.export.onnx_conversion import to_onnx
 from kvdiff.export.onnx_file import EXTERNAL_ABOVE, save_model
 from kvdiff.export.onnx_sampler import export_model_sampler
 from kvdiff.runtime.opening import FusedOrtSampler
@@ -161,11 +161,9 @@ def _transforms(spec: ModelSpec, folder: pathlib.Path) -> list[pathlib.Path]:
 def _converted(path: pathlib.Path, function: Callable[[Any], Any], frame_shape: Sequence[int]) -> pathlib.Path:
     """A function of clips as a graph with the input `clip` and the output `out`, of any batch and number of frames."""
     import tensorflow as tf
-    import tf2onnx
 
-    signature = [tf.TensorSpec([None, None, *frame_shape], tf.float32, name="clip")]
-    named = tf.function(lambda clip: {"out": tf.identity(function(clip), name="out")}, input_signature=signature)
-    graph, _ = tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET)
+    signature = tf.TensorSpec([None, None, *frame_shape], tf.float32, name="clip")
+    graph = to_onnx(lambda clip: {"out": tf.identity(function(clip), name="out")}, signature)
     for tensor, name in ((graph.graph.input[0], "clip"), (graph.graph.output[0], "out")):
         _rename(graph.graph, tensor.name, name)
         for axis, dim in zip(_AXES, tensor.type.tensor_type.shape.dim, strict=True):

@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def converter(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
     """Stands in for the slow conversion: the file that the same model was converted to before."""
-    monkeypatch.setattr("kvdiff.export.onnx._convert", lambda denoiser, path, signature: onnx.load(exported))
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", lambda denoiser: onnx.load(exported))
 
 
 def shape_of(tensor: onnx.ValueInfoProto) -> list[str | int]:
@@ -97,7 +97,7 @@ def test_unwritable_directory_is_refused_before_the_work(
     def convert(*args: object) -> None:
         raise AssertionError("converted although nothing can be written")
 
-    monkeypatch.setattr("kvdiff.export.onnx._convert", convert)
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", convert)
     (tmp_path / "file").write_bytes(b"")
     for directory in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError, match="`directory`: expected a directory that can be written to. Received: .*file"):
@@ -109,7 +109,7 @@ def test_unwritable_directory_is_refused_before_the_work(
 def test_a_graph_that_answers_otherwise_is_refused(
     model: kvdiff.VideoDiffusion, monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path, value: float
 ) -> None:
-    def convert(denoiser: object, path: object, signature: object) -> onnx.ModelProto:
+    def convert(denoiser: object) -> onnx.ModelProto:
         """One kernel off by a hundredth, or not a number."""
         proto = onnx.load(exported)
         weight = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -117,7 +117,7 @@ def test_a_graph_that_answers_otherwise_is_refused(
         weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
         return proto
 
-    monkeypatch.setattr("kvdiff.export.onnx._convert", convert)
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", convert)
     with pytest.raises(ParityError, match="expected the exported network within 3e-05 of Keras"):
         export_onnx(model, tmp_path / "new" / "folder")
     assert contents(tmp_path) == {}
@@ -126,13 +126,13 @@ def test_a_graph_that_answers_otherwise_is_refused(
 def test_what_was_not_converted_is_refused(
     model: kvdiff.VideoDiffusion, monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path
 ) -> None:
-    def convert(denoiser: object, path: object, signature: object) -> onnx.ModelProto:
+    def convert(denoiser: object) -> onnx.ModelProto:
         """As tf2onnx leaves an operation that it does not know: in place, with a line in the log."""
         proto = onnx.load(exported)
         proto.graph.node[0].op_type = "StatelessRandomNormalV2"
         return proto
 
-    monkeypatch.setattr("kvdiff.export.onnx._convert", convert)
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", convert)
     with pytest.raises(onnx.checker.ValidationError, match="StatelessRandomNormalV2"):
         export_onnx(model, tmp_path / "new")
     assert contents(tmp_path) == {}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 import kvdiff
+from kvdiff.diffusion import StepTable
 from kvdiff.export import export_onnx_sampler, verify
 from kvdiff.export.manifest import write_manifest
 from kvdiff.export.verification import Comparison, Verdict
 from kvdiff.runtime import ArtefactError, find_artefacts, open_sampler
 from kvdiff.runtime.manifest import load_artefact, manifest_path
 from kvdiff.runtime.ort import ONNX, OrtEngine
+from kvdiff.sampling import KerasEngine
 
 FILE = ONNX.file
 
@@ -54,6 +57,23 @@ def test_a_file_that_answers_otherwise_is_a_miss(model: kvdiff.VideoDiffusion, r
     write_manifest(tmp_path / FILE, ONNX.kind, **sections)
     (verdict,) = verify(model, tmp_path, num_steps=4, batches=(2,), solvers=("ddim",))
     assert not verdict.passes and verdict.max_abs_difference > 2e-4
+
+
+def test_keras_samples_once_for_all_batches_and_a_prediction_has_the_steps_of_a_generation(
+    model: kvdiff.VideoDiffusion, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    run_window = KerasEngine.run_window
+
+    def counted(self: KerasEngine, table: StepTable, x: np.ndarray, *state: Any) -> Any:
+        asked.append((len(x), table.num_steps))
+        return run_window(self, table, x, *state)
+
+    monkeypatch.setattr(KerasEngine, "run_window", counted)
+    (verdict,) = verify(model, run, num_steps=4, batches=(1, 2), solvers=("ddim",), paths=[run / FILE])
+    generated, predicted, interpolated = [4], [2, 2], [4]
+    assert asked == [(2, steps) for steps in (4, *generated, *predicted, *interpolated)]
+    assert len(verdict.comparisons) == 3 * 2 and verdict.passes
 
 
 def test_nothing_to_verify_and_damaged_files(model: kvdiff.VideoDiffusion, run: Path, tmp_path: Path) -> None:
