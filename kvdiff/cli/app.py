@@ -17,6 +17,7 @@ import typer
 from kvdiff.cli.autoencoder import autoencoder
 from kvdiff.cli.data import inspect, prepare
 from kvdiff.cli.demo import demo
+from kvdiff.cli.estimate import estimate
 from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
 from kvdiff.cli.play import play
@@ -93,6 +94,7 @@ def _reported(command: Callable[..., None]) -> Callable[..., None]:
 for _command in (
     demo,
     train,
+    estimate,
     autoencoder,
     generate,
     predict,

@@ -37,12 +37,12 @@ def steps_in(
                 f"Received: {minutes:g}"
             )
         return int(before["steps"]), float(before["seconds_a_step"])
-    from kvdiff.training.budget import seconds_a_step
     from kvdiff.training.environment import write_json
+    from kvdiff.training.estimate import estimate_training
 
     if model.distribute_strategy.num_replicas_in_sync > 1:
         raise ValueError("--minutes: expected one device. Received: several; say --epochs")
-    seconds = seconds_a_step(model, next(iter(batches.dataset())))
+    seconds = estimate_training(model, next(iter(batches.dataset()))).step
     steps = max(round((60.0 * minutes - (time.monotonic() - began)) / seconds), 1)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, {"minutes": minutes, "steps": steps, "seconds_a_step": round(seconds, 4)})

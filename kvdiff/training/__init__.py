@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         ProgressiveDistillation as ProgressiveDistillation,
         distillation_stages as distillation_stages,
     )
+    from kvdiff.training.estimate import (
+        TrainingEstimate as TrainingEstimate,
+        estimate_training as estimate_training,
+    )
     from kvdiff.training.fused_adam import FusedAdam as FusedAdam
     from kvdiff.training.hybrid_loss import HybridLoss as HybridLoss
     from kvdiff.training.posthoc_ema import PostHocEMA as PostHocEMA, assign_ema as assign_ema
@@ -43,9 +47,11 @@ _HOMES = {
     "StepBudget": "budget",
     "Throughput": "run_record",
     "TrainingCheckpoint": "checkpoint",
+    "TrainingEstimate": "estimate",
     "assign_ema": "posthoc_ema",
     "averaged": "averaging",
     "distillation_stages": "distillation",
+    "estimate_training": "estimate",
 }
 
 __all__ = list(_HOMES)

@@ -1,4 +1,4 @@
-"""Training for so many minutes: how many steps that is, a learning rate that ends with them, and the time left."""
+"""A training of so many steps: a learning rate that ends with them, and the time left."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import numpy as np
 from keras import ops
 
 from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.training.estimate import PROFILED, TrainingEstimate, in_words
 from kvdiff.training.replicas import updates_done
-
-_TIMED = 5  # After the first step, which is traced.
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
@@ -58,25 +57,10 @@ class Annealed(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "steps": self.steps}
 
 
-def seconds_a_step(model: keras.Model, batch: Any) -> float:
-    """The median time of a training step on `batch`, in seconds; the compiled model is as before.
-
-    The step stays traced, so that `fit` need not trace it again.
-    """
-    variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
-    before = [ops.convert_to_numpy(variable) for variable in variables]
-    seconds = []
-    for _ in range(1 + _TIMED):
-        began = time.perf_counter()
-        model.train_on_batch(batch)
-        seconds.append(time.perf_counter() - began)
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
-    return float(np.median(seconds[1:]))
-
-
 class StepBudget(keras.callbacks.Callback):
     """Ends a training after so many steps, in the middle of an epoch if need be, and says how long it will take.
+
+    After the first steps it says besides how much memory that takes: see `TrainingEstimate`.
 
     Args:
         steps: of the whole training, those before it was cut off included.
@@ -92,23 +76,26 @@ class StepBudget(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Start the clock."""
         self._first, self._began = updates_done(self.model), time.monotonic()
-        self._said = self._began
+        self._said, self._ends = self._began, [self._began]
         if self._first >= self.steps:
             self.model.stop_training = True
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Say how long it will take, and stop where it is time."""
         done, now = updates_done(self.model), time.monotonic()
+        self._profile(now)
         if done >= self.steps:
             self.model.stop_training = True
         elif now - self._said >= self.every:
             self._said = now
             left = (now - self._began) / max(done - self._first, 1) * (self.steps - done)
-            self.report(f"{done} of {self.steps} steps; about {_in_words(left)} left.")
+            self.report(f"{done} of {self.steps} steps; about {in_words(left)} left.")
 
-
-def _in_words(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 90:
-        return f"{round(seconds)} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    def _profile(self, now: float) -> None:
+        """Count the first steps, and say once what the training takes."""
+        if len(self._ends) > 1 + PROFILED:
+            return
+        self._ends.append(now)
+        if len(self._ends) == 2 + PROFILED:
+            found, steps = TrainingEstimate.of(np.diff(self._ends).tolist()), self.steps - self._first
+            self.report(f"{found} {steps} steps take about {in_words(found.seconds(steps))}.")

@@ -19,6 +19,7 @@ from kvdiff.data.bad_files import BadFiles
 from kvdiff.diffusion import ClipSpec
 from kvdiff.media import VideoError
 from kvdiff.training.checkpoint_file import read_checkpoint
+from kvdiff.training.estimate import TrainingEstimate
 from tests.test_cli import call, refused
 from tests.training.trainings import tiny_denoiser
 
@@ -206,7 +207,9 @@ def test_the_clock_belongs_to_the_model() -> None:
 
 
 def test_a_training_of_so_many_minutes_ends_and_goes_on_with_the_same_number_of_steps(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr("kvdiff.training.budget.seconds_a_step", lambda model, batch: 30.0)
+    monkeypatch.setattr(
+        "kvdiff.training.estimate.estimate_training", lambda model, batch: TrainingEstimate(60.0, 30.0, 100.0)
+    )
     printed = call("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 4, "--overwrite").output
     assert "5 windows of 4 frames: 8 steps of 1." in printed
     assert "In 4 minutes there are 8 steps" in printed and "about 400 minutes here" in printed
@@ -215,7 +218,7 @@ def test_a_training_of_so_many_minutes_ends_and_goes_on_with_the_same_number_of_
     (tmp_path / "run" / "model.keras").unlink()
     line = refused_at_the_end("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 5, "--resume")
     assert "--minutes: expected 4, with which the training in" in line and "Received: 5" in line
-    monkeypatch.setattr("kvdiff.training.budget.seconds_a_step", None)
+    monkeypatch.setattr("kvdiff.training.estimate.estimate_training", None)
     printed = call("train", clips, "-o", tmp_path / "run", *SIZE, "--minutes", 4, "--resume").output
     assert "Going on after step 8 of 8" in printed and (tmp_path / "run" / "model.keras").is_file()
 

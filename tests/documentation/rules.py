@@ -59,6 +59,7 @@ NOT_RUN_BLOCKS = {
 
 OPTIONS = {
     "train": "--minutes 0.1 --size 8 --frames 4 --batch-size 8 --preview-every 0",
+    "estimate": "--size 8 --frames 4 --batch-size 1 --recipe tiny --width 24",
     "train radar.zarr": "--minutes 0.1 --preview-every 0",
     "evaluate": "--num-steps 1 --no-frechet --training-data training.npy",
     **dict.fromkeys(("generate", "predict", "interpolate", "infill", "rollout"), "--num-steps 2"),

@@ -1,4 +1,4 @@
-"""A training of so many minutes: the learning rate's end, the timing of a step, and the last step."""
+"""A training of so many steps: the learning rate's end, and the last step."""
 
 import keras
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 
 import kvdiff
 from kvdiff.training import Annealed, StepBudget
-from kvdiff.training.budget import _in_words, seconds_a_step
 from tests.training.trainings import tiny_denoiser
 
 
@@ -39,24 +38,6 @@ def clips(count, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (count, 4, 8, 8, 1)).astype("float32")
 
 
-def test_timing_a_step_leaves_the_model_as_it_was_and_the_step_traced():
-    model = tiny_model()
-    rate = Annealed(1e-2, 1, 100)
-    model.compile(keras.optimizers.Adam(rate, use_ema=True))
-    model.train_on_batch(clips(2))
-    before = [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
-    assert seconds_a_step(model, clips(2)) > 0
-    after = [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-    function = model.train_function
-    rate.steps = 2  # The last step of two changes nothing but the counters: the traced step sees the new length.
-    model.train_on_batch(clips(2))
-    weights = model.get_weights()
-    model.train_on_batch(clips(2))
-    assert model.train_function is function
-    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
-
-
 def test_a_budget_ends_in_mid_epoch_and_says_what_is_left():
     model, said = tiny_model(), []
     model.compile("sgd")
@@ -65,6 +46,12 @@ def test_a_budget_ends_in_mid_epoch_and_says_what_is_left():
     assert [line.split(" steps")[0] for line in said] == ["1 of 4", "2 of 4", "3 of 4"] and "left." in said[0]
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(40, "40 seconds"), (600, "10 minutes"), (9000, "2.5 hours")])
-def test_durations_in_words(seconds, words):
-    assert _in_words(seconds) == words
+def test_a_budget_says_after_ten_steps_what_the_training_takes(monkeypatch):
+    model, said, clock = tiny_model(), [], iter([100.0, *np.arange(120.0, 200.0, 2.0)])
+    monkeypatch.setattr("kvdiff.training.budget.time.monotonic", lambda: next(clock))
+    model.compile("sgd")
+    budget = StepBudget(31, said.append, every=1e9)
+    model.fit(clips(12), batch_size=1, epochs=1, verbose=0, callbacks=[budget])
+    (line,) = said
+    assert line.startswith("A step takes 2 s after a first one of 20 s, and ")
+    assert line.endswith(" GiB of memory. 31 steps take about 80 seconds.")
