@@ -61,8 +61,14 @@ def estimate_training(model: keras.Model, batch: Any, *, steps: int = PROFILED) 
         model: a compiled model, on one device.
         batch: as `fit` takes it: for a `VideoDiffusion` clips, and their conditions.
         steps: to time, after a first one.
+
+    Raises:
+        ValueError: a model that is not compiled.
     """
     check_count("steps", steps)
+    if not getattr(model, "compiled", False):
+        raise ValueError("`model`: expected a compiled Keras model. Received: one that is not, or another object")
+    model.optimizer.build(model.trainable_variables)  # Else its moments would be made by the first step, and stay.
     variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
     before = [ops.convert_to_numpy(variable) for variable in variables]
     seconds = []

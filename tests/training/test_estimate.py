@@ -34,6 +34,21 @@ def test_refuses_by_name(argument, call):
         call()
 
 
+def test_a_model_that_is_not_compiled_is_refused():
+    with pytest.raises(ValueError, match="`model`: expected a compiled Keras model"):
+        estimate_training(tiny_model(), clips(2))
+
+
+def test_a_new_optimizer_has_no_memory_of_the_steps():
+    model = tiny_model()
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True))
+    weights = model.get_weights()
+    estimate_training(model, clips(2), steps=1)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path or "velocity" in v.path]
+    assert moments and not any(np.abs(v.numpy()).max() for v in moments)
+
+
 def test_timing_a_step_leaves_the_model_as_it_was_and_the_step_traced():
     model = tiny_model()
     rate = Annealed(1e-2, 1, 100)
