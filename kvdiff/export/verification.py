@@ -114,7 +114,7 @@ def verify(
     Args:
         model: the Keras model of the artefacts.
         run: the folder that holds them.
-        num_steps: of every sampling; a prediction goes in two windows, which share them.
+        num_steps: of every sampling; a prediction goes on for two windows, which share them.
         batches, solvers: what to try; a clip has the same number, hence noise, in every batch.
         paths: the artefacts, by default all in `run`.
         progress: called with the name of each artefact before its turn.
@@ -188,10 +188,11 @@ def _tasks(frames: int) -> dict[str, Task]:
     past, side = frames // 2, max(frames // 4, 1)
     tasks: dict[str, Task] = {"generate": lambda sampler, clips, how: sampler.generate(len(clips), **how)}
     if past:
-        windows = dict(at_a_time=-(-(frames - past) // 2))
+        new = frames - past  # So both windows have the training length, the only one that some formats take.
 
         def predict(sampler: Sampler, clips: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
-            return sampler.predict_frames(clips[:, :past], **{**how, **windows, "num_steps": -(-how["num_steps"] // 2)})
+            how = {**how, "at_a_time": new, "num_steps": -(-how["num_steps"] // 2)}
+            return sampler.predict_frames(clips[:, :past], 2 * new, **how)
 
         tasks["predict"] = predict
     if frames > 2 * side:

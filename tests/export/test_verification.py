@@ -62,17 +62,18 @@ def test_a_file_that_answers_otherwise_is_a_miss(model: kvdiff.VideoDiffusion, r
 def test_keras_samples_once_for_all_batches_and_a_prediction_has_the_steps_of_a_generation(
     model: kvdiff.VideoDiffusion, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[int, int]] = []
+    asked: list[tuple[tuple[int, ...], int]] = []
     run_window = KerasEngine.run_window
 
     def counted(self: KerasEngine, table: StepTable, x: np.ndarray, *state: Any) -> Any:
-        asked.append((len(x), table.num_steps))
+        asked.append((x.shape[:2], table.num_steps))
         return run_window(self, table, x, *state)
 
     monkeypatch.setattr(KerasEngine, "run_window", counted)
     (verdict,) = verify(model, run, num_steps=4, batches=(1, 2), solvers=("ddim",), paths=[run / FILE])
     generated, predicted, interpolated = [4], [2, 2], [4]
-    assert asked == [(2, steps) for steps in (4, *generated, *predicted, *interpolated)]
+    frames = model.spec.clip.num_frames  # Of every window: the only number that LiteRT takes.
+    assert asked == [((2, frames), steps) for steps in (4, *generated, *predicted, *interpolated)]
     assert len(verdict.comparisons) == 3 * 2 and verdict.passes
 
 
