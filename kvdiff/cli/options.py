@@ -214,31 +214,42 @@ def _array(option: str, path: str | pathlib.Path) -> np.ndarray:
 
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of a dataclass, such as `Sampling` or one above it, as options in place of it.
+    """The command with the fields of its dataclasses, such as `Sampling` or one above it, as options in place of them.
 
     They come where the parameter stands, the options of sampling after all others.
     """
     hints = typing.get_type_hints(command, include_extras=True)
-    name, kind = next((n, h) for n, h in hints.items() if isinstance(h, type) and dataclasses.is_dataclass(h))
-    of_kind = typing.get_type_hints(kind, include_extras=True)
-
-    def option(each: Any, hint: Any) -> inspect.Parameter:
-        default = inspect.Parameter.empty if each.default is dataclasses.MISSING else each.default
-        return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-
-    options = {field.name: option(field, of_kind[field.name]) for field in dataclasses.fields(kind)}
-    last = [field.name for field in dataclasses.fields(Sampling)] if issubclass(kind, Sampling) else []
+    kinds = {name: hint for name, hint in hints.items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
+    last = [field.name for field in dataclasses.fields(Sampling)]
     parameters: list[inspect.Parameter] = []
+    at_the_end: list[inspect.Parameter] = []
     for own in inspect.signature(command).parameters.values():
-        added = [each for each in options.values() if each.name not in last]
-        parameters += added if own.name == name else [option(own, hints[own.name])]
-    parameters += [options[each] for each in last]
+        if own.name not in kinds:
+            parameters.append(_option(own, hints[own.name]))
+            continue
+        kind = kinds[own.name]
+        of_kind = typing.get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            is_last = issubclass(kind, Sampling) and field.name in last
+            (at_the_end if is_last else parameters).append(_option(field, of_kind[field.name]))
+    parameters += sorted(at_the_end, key=lambda each: last.index(each.name))
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        chosen = {each: arguments.pop(each) for each in options}
-        command(**arguments, **{name: kind(**chosen)})
+        groups = {
+            name: kind(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(kind)})
+            for name, kind in kinds.items()
+        }
+        command(**arguments, **groups)
 
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
+
+
+def _option(each: Any, hint: Any) -> inspect.Parameter:
+    """A parameter of a command, or the field of a dataclass, as a keyword."""
+    default = (
+        inspect.Parameter.empty if each.default in (dataclasses.MISSING, inspect.Parameter.empty) else each.default
+    )
+    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -3,9 +3,44 @@
 from __future__ import annotations
 
 import pathlib
+from typing import TYPE_CHECKING
 
 from kvdiff.cli.autoencoder import AUTOENCODER, check_latent
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
+
+if TYPE_CHECKING:
+    from kvdiff.cli.train_options import Training
+
+
+def check_training(asked: Training, clips: list[pathlib.Path], output: pathlib.Path, *, fields: bool) -> None:
+    """Refuse options that do not go together, or not with the data."""
+    sizes = asked.sizes or (32, 32)
+    check_drawing(asked.draw, asked.balance, fields=fields)
+    check_numbers(channels=asked.channels or 3, size=(4, 4) if fields else sizes, width=asked.width)
+    check_length(asked.epochs, asked.minutes)
+    check_base(asked, output, fields=fields)
+    check_latents(asked.latent_factor, sizes, asked.autoencoder, fields=fields)
+
+
+def check_base(asked: Training, output: pathlib.Path, *, fields: bool) -> None:
+    """Refuse options that choose a network where a trained one is named, and those that need one where none is."""
+    base = asked.base
+    if base is None:
+        if asked.lora is not None:
+            raise ValueError(f"--lora: expected it with --from, whose model it tunes. Received: {asked.lora} alone")
+        return
+    if fields:
+        raise ValueError(f"--from: expected it with videos alone. Received: {base} with data with units")
+    for option, said in (
+        ("--recipe", asked.recipe),
+        ("--width", asked.width),
+        ("--latent-factor", asked.latent_factor),
+        ("--autoencoder", asked.autoencoder),
+    ):
+        if said is not None:
+            raise ValueError(f"{option}: expected it without --from, whose model has its own. Received: {said}, {base}")
+    if pathlib.Path(base).resolve() in (output.resolve(), (output / KERAS_FILE).resolve()):
+        raise ValueError(f"--output: expected another folder than --from, which stays as it is. Received: {output}")
 
 
 def check_numbers(*, channels: int, size: tuple[int, int], width: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,66 +11,86 @@ import numpy as np
 from kvdiff.cli.autoencoder import LATENTS, chosen_autoencoder, latents_of
 from kvdiff.cli.bad_files import advice_on_bad_files
 from kvdiff.cli.runs import TRAINING
-from kvdiff.cli.train_checks import check_drawing
+from kvdiff.diffusion import ClipSpec
 from kvdiff.training.cluster import num_workers
 
 if TYPE_CHECKING:
+    from kvdiff.cli.train_options import Training
     from kvdiff.data import VideoBatches
-    from kvdiff.diffusion import ClipSpec
     from kvdiff.models.recipes import Recipe
     from kvdiff.models.video_diffusion import VideoDiffusion
 
 
-def video_data(
-    clips: list[pathlib.Path],
-    clip: ClipSpec,
-    recipe: Recipe,
-    output: pathlib.Path,
-    first: tuple[pathlib.Path | None, dict[str, Any], dict[str, Any]],
-    preview_every: int,
-    **reading: Any,
-) -> tuple[VideoDiffusion, Any, list[Any]]:
-    """A recipe's model for videos; their windows, or with an autoencoder their latents; and its previews.
-
-    Args:
-        clips: the files.
-        clip: what the model is for.
-        recipe: its settings.
-        output: the run.
-        first: the file of an autoencoder, the network of one to train first, and how.
-        preview_every: epochs.
-        **reading: of the files.
-    """
+def new_model(
+    clips: list[pathlib.Path], recipe: Recipe, output: pathlib.Path, asked: Training, strategy: Any
+) -> VideoDiffusion:
+    """A recipe's model for videos, made on the devices of `strategy`; its autoencoder is trained first where asked."""
     from kvdiff.models.recipes import seeded_model
 
-    trained, network, how = first
-    links, seed = reading.get("links"), reading["seed"]
-    codec = chosen_autoencoder(trained, clips, output, clip.frame_shape, network, links=links, seed=seed, **how)
-    with how["strategy"].scope():
-        model = seeded_model(recipe, clip, seed, **({} if codec is None else {"codec": codec}))
-    batches = windows_of(clips, clip.shape, recipe.batch_size, **reading)
-    pictures = previews(batches, output / TRAINING, preview_every)
-    if codec is not None:
+    clip = ClipSpec(asked.frames or 8, *(asked.sizes or (32, 32)), asked.channels or 3, fps=asked.fps)
+    network = dict(factor=asked.latent_factor, latent_channels=asked.latent_channels)
+    how = dict(epochs=asked.autoencoder_epochs, links=asked.links, seed=asked.seed, resume=asked.resume)
+    codec = chosen_autoencoder(asked.autoencoder, clips, output, clip.frame_shape, network, strategy=strategy, **how)
+    with strategy.scope():
+        return seeded_model(recipe, clip, asked.seed, **({} if codec is None else {"codec": codec}))
+
+
+def video_data(
+    clips: list[pathlib.Path],
+    model: VideoDiffusion,
+    batch_size: int,
+    output: pathlib.Path,
+    asked: Training,
+    **reading: Any,
+) -> tuple[Any, list[Any]]:
+    """The windows of videos for a model, or with an autoencoder their latents; and its previews."""
+    reading |= dict(target_fps=model.spec.clip.fps, default_fps=asked.default_fps, window_step=asked.stride)
+    reading |= dict(links=asked.links, seed=asked.seed, digest=asked.digest)
+    reading["on_bad"] = "skip" if asked.skip_bad else "raise"
+    batches = windows_of(clips, model.spec.clip.shape, batch_size, **reading)
+    pictures = previews(batches, output / TRAINING, asked.preview_every)
+    if model.autoencoder is not None:
         with advice_on_bad_files():
-            latents = latents_of(batches, output / LATENTS, model.spec, anew=not how["resume"])
-        batches = windows_of(clips, clip.shape, recipe.batch_size, latents=latents, **reading)
-    return model, batches, pictures
+            latents = latents_of(batches, output / LATENTS, model.spec, anew=not asked.resume)
+        batches = windows_of(clips, model.spec.clip.shape, batch_size, latents=latents, **reading)
+    return batches, pictures
 
 
-def windows_read(
-    output: pathlib.Path, cache: pathlib.Path | None, *, draw: bool, balance: bool, fields: bool
-) -> dict[str, Any]:
-    """Which windows of the files are read: all, whose frames are kept, or with `draw` random ones when they are needed.
+def check_frame_sizes(clips: list[pathlib.Path], clip: ClipSpec, asked: Training, say: Callable[[str], None]) -> None:
+    """See to it that nobody's frames are resized unknown to them, where --size does not say it.
 
-    Indices of long files lie in the cache or with the run.
+    With a trained model of --from they are refused; without, a line says what becomes of them.
 
     Raises:
-        ValueError: options of windows that are drawn where none are.
+        ValueError: files of another frame size than the trained model's.
     """
-    check_drawing(draw, balance, fields=fields)
-    if not draw:
+    from kvdiff.data import list_paths
+    from kvdiff.data.dataset import other_frame_size
+
+    if asked.size is not None:
+        return
+    found = other_frame_size(list_paths(clips, links=asked.links), (clip.height, clip.width))
+    if found is None:
+        return
+    path, other = found
+    own, theirs = (f"{height}x{width}" for height, width in ((clip.height, clip.width), other))
+    if asked.base is not None:
+        raise ValueError(
+            f"--size: expected frames of {own}, as of {asked.base}; --size {own} resizes and cuts others. "
+            f"Received: {path}, of {theirs}"
+        )
+    say(f"{path} has frames of {theirs}: all are resized and cut to {own}, unless --size says another.")
+
+
+def windows_read(output: pathlib.Path, asked: Training) -> dict[str, Any]:
+    """Which windows of the files are read: all, whose frames are kept, or with --draw random ones when they are needed.
+
+    Indices of long files lie in the cache or with the run.
+    """
+    cache = asked.cache
+    if not asked.draw:
         return {"cache": cache or "memory"}
-    sampling = dict(clip_sampling="random", clips_per_video="by length", balance="videos" if balance else None)
+    sampling = dict(clip_sampling="random", clips_per_video="by length", balance="videos" if asked.balance else None)
     return {**sampling, "cache": cache, "index": output / TRAINING / "index" if cache is None else cache}
 
 

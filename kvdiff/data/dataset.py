@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -26,7 +27,7 @@ from kvdiff.diffusion.checks import (
     check_real,
     optional,
 )
-from kvdiff.media import ClipReader, ReadLimits, check_size
+from kvdiff.media import ClipReader, ClipRequest, ReadLimits, VideoError, check_size
 
 COLOR_MODES = {"grayscale": 1, "rgb": 3}
 _LABEL_MODES = ("int", "categorical", "binary")
@@ -193,6 +194,24 @@ def _read_size(
         raise ValueError("`augment`: expected none with `latents`, which are of unchanged frames. Received: both")
     augment.check(image_size, windows, has_labels=has_labels)
     return augment.read_size(image_size)
+
+
+def other_frame_size(listing: Listing, size: tuple[int, int]) -> tuple[pathlib.Path, tuple[int, int]] | None:
+    """The first file whose upright frames are not of `size`, (height, width), and theirs; None where all are.
+
+    A frame of each file is decoded, and no more than the first such file is looked for. Files that cannot be read are
+    passed over.
+    """
+    reader = _shared_reader(None, None)
+    for video in listing.videos.files:
+        request = ClipRequest(path=str(video.path), root=str(video.root), links=video.links, wanted=(0,), size=(1, 1))
+        try:
+            facts = reader.read(request).facts
+        except VideoError:
+            continue
+        if (facts.height, facts.width) != tuple(size):
+            return video.path, (facts.height, facts.width)
+    return None
 
 
 @functools.lru_cache(maxsize=4)

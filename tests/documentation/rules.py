@@ -19,6 +19,7 @@ NOT_RUN = {
     "export ": "sets up a cluster; tests/training/test_workers.py starts one",
     "kvdiff train /shared/clips ": "needs a cluster; tests/training/test_workers.py starts one",
     "kvdiff train my_videos --size 64 ": "trains two networks; tests/cli/test_autoencoder.py runs it on small clips",
+    "kvdiff train my_clips/ --from ": "trains the shipped network; tests/cli/test_base.py runs it on small clips",
     "kvdiff autoencoder ": "trains for minutes; tests/cli/test_autoencoder.py runs it on small clips",
     "kvdiff data prepare ": "needs a trained autoencoder; tests/cli/test_autoencoder.py runs it",
     "kvdiff export saved_models/moving_digits ": "ten formats take minutes; tests/export exports each",
