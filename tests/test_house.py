@@ -20,6 +20,7 @@ MODULES = {
 INNER_FLOORS = {
     "limits": 0,
     "checks": 1,
+    "drawing": 1,
     **dict.fromkeys(["process", "tasks", "transforms"], 2),
     **dict.fromkeys(["conditions", "solvers"], 3),
     "spec": 4,

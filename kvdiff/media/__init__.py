@@ -10,6 +10,7 @@ from kvdiff.media.files import check_file_writable, check_folder_writable, flush
 from kvdiff.media.finding import find_clips, list_clip_files, list_folders
 from kvdiff.media.layout import BACKGROUND, enlarge, filmstrip, framed, grid, labelled, side_by_side
 from kvdiff.media.limits import ReadLimits
+from kvdiff.media.notebook import show
 from kvdiff.media.opening import ANYWHERE, READABLE, check_links
 from kvdiff.media.pixels import to_pixels
 from kvdiff.media.reader import ClipReader
@@ -65,6 +66,7 @@ __all__ = [
     "read_clip",
     "read_clips",
     "read_timed_clips",
+    "show",
     "side_by_side",
     "to_pixels",
     "whole_file",

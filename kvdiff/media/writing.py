@@ -66,7 +66,7 @@ def write_clips(path: str | pathlib.Path, clips: np.ndarray, *, fps: float = 8.0
         return write_bytes(path, _npy(enlarge(clips, scale)))
     if clips.shape[:-4] in ((1,), (1, 1)):
         return write_clip(path, clips.reshape(clips.shape[-4:]), fps=fps, scale=scale)
-    return write_clip(path, _together(clips, scale), fps=fps)
+    return write_clip(path, together(clips, scale), fps=fps)
 
 
 def write_frames(
@@ -109,10 +109,10 @@ def _picture(frame: np.ndarray, scale: int) -> np.ndarray:
     if frame.ndim not in (4, 5) or 0 in frame.shape:
         wanted = "[clips, height, width, 1 or 3], or [members, clips, …]"
         raise ValueError(f"`frames`: expected shape {wanted}. Received: {list(frame.shape)}")
-    return _together(frame[..., None, :, :, :], scale)[0]
+    return together(frame[..., None, :, :, :], scale)[0]
 
 
-def _together(clips: np.ndarray, scale: int) -> np.ndarray:
+def together(clips: np.ndarray, scale: int) -> np.ndarray:
     """Clips [clips, frames, …] or [members, clips, frames, …] as one that shows them all, uint8 [frames, …]."""
     columns = None
     if clips.ndim == 6:

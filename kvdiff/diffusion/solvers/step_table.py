@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from kvdiff.diffusion.drawing import drawn_levels
 from kvdiff.diffusion.process.predictions import Prediction
 from kvdiff.diffusion.solvers.rows import KnownLevel, LearnedVarianceRow, Row
 
@@ -178,6 +179,13 @@ class StepTable:
     def memory(self) -> int:
         """K, how many predictions of x_0 the recurrence uses."""
         return self.b.shape[1] if self.b.ndim > 1 else 0
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the noise before each row and after the last, of every frame of the first clip."""
+        noise = self.sigma**2 / (self.alpha**2 + self.sigma**2)
+        lines = noise.reshape(len(noise), -1, noise.shape[-1])[:, 0]
+        title = f"{type(self).__name__}: {self.num_steps} network calls, each by {self.memory} predictions at most"
+        return drawn_levels(title, lines)
 
     def with_known(self, known: np.ndarray) -> StepTable:
         """The same solver with the frames of `known` (bool, [frames] or [batch, frames]) kept clean in every row."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kvdiff.diffusion.checks import check_array, check_count, check_kind, check_known
+from kvdiff.diffusion.drawing import drawn_cells
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,6 +162,10 @@ class Plan:
     def __str__(self) -> str:
         """A title, and a line a window: `#` generated, `o` known, `~` noisy and only seen, `·` not seen."""
         return "\n".join([self.title, *(self._line(window) for window in self.windows)])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same as a drawing."""
+        return drawn_cells(self.title, [self._line(window).strip() for window in self.windows])
 
     def _line(self, window: Window) -> str:
         line = np.full(self.num_frames, "·")
