@@ -383,6 +383,7 @@ def test_a_model_without_a_clock_takes_frames_as_they_are(clocks, tmp_path):
     out = tmp_path / "x.mp4"
     result = call("predict", clocks / "without", clocks / "film.mp4", "-o", out, "--num-steps", 1)
     assert "fps" not in result.output and rate_of(out) == pytest.approx(24.0)
+    assert f"{clocks / 'film.mp4'}: frames of 16×16 → model 8×8, resized and cut." in result.output
     call("predict", clocks / "without", clocks / "film.mp4", "-o", tmp_path / "y.mp4", "--num-steps", 1, "--fps", 5)
     assert rate_of(tmp_path / "y.mp4") == pytest.approx(5.0)
     call("generate", clocks / "without", "-o", tmp_path / "z.mp4", "--num-steps", 1)
@@ -395,7 +396,10 @@ def test_a_model_without_a_clock_takes_frames_as_they_are(clocks, tmp_path):
 def test_more_known_frames_than_there_are(run, clips, tmp_path):
     out = ("-o", tmp_path / "x.npy")
     long = clips / "long.gif"
-    assert "`--past`: expected at most the 6 frames of" in refused("predict", run, long, *out, "--past", 99)
+    line = refused("predict", run, long, *out, "--past", 99)
+    assert "--past: expected 1 to 3, as in the training, of 4 frames, or --num-frames too. Received: 99" in line
+    line = refused("predict", run, long, *out, "--past", 99, "--num-frames", 2)
+    assert "`--past`: expected at most the 6 frames of" in line
     between = refused("interpolate", run, long, clips / "short.gif", *out, "--context", 4)
     assert "`--context`: expected at most the 3 frames of" in between and "short.gif" in between
 
@@ -478,7 +482,7 @@ def test_conditions_and_guidance(tmp_path):
     expected = model.generate(1, conditions=given, guidance=1.5, num_steps=2, seed=1)
     np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected, atol=1e-5)
     out = ("-o", tmp_path / "x.npy")
-    assert "expected class labels from 0 to 2. Received" in refused("generate", tmp_path, "--label", 3, *out)
+    assert "expected class labels from 0 to 2. Received: '3'" in refused("generate", tmp_path, "--label", 3, *out)
     np.save(tmp_path / "short.npy", actions[:3])
     short = refused("generate", tmp_path, "--actions", tmp_path / "short.npy", *out)
     assert "`conditions['push']`: expected shape [1, 4, 2], or [4, 2] for all clips. Received: [3, 2]" in short

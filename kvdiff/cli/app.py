@@ -20,6 +20,7 @@ from kvdiff.cli.demo import demo
 from kvdiff.cli.estimate import estimate
 from kvdiff.cli.evaluate import compare, evaluate
 from kvdiff.cli.export import export
+from kvdiff.cli.options import option_name
 from kvdiff.cli.play import play
 from kvdiff.cli.sampling import generate, infill, interpolate, predict, rollout
 from kvdiff.cli.train import train
@@ -61,9 +62,7 @@ def _said(error: Exception, command: Callable[..., None]) -> str:
     for name, parameter in inspection.signature(command, eval_str=True).parameters.items():
         declared = [each for each in getattr(parameter.annotation, "__metadata__", ()) if hasattr(each, "param_decls")]
         if declared and not isinstance(declared[0], typer.models.ArgumentInfo):
-            said = (declared[0].default, *(declared[0].param_decls or ()))  # Typer takes the first for a default.
-            long = [each for each in said if isinstance(each, str) and each.startswith("--")]
-            options[name] = long[0] if long else f"--{name.replace('_', '-')}"
+            options[name] = option_name(name, declared[0])
     return re.sub("`([a-z_]+)`", lambda found: f"`{options.get(found[1], found[1])}`", " ".join(str(error).split()))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kvdiff.cli.field_options import parse_size
 from kvdiff.cli.options import Links
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import quiet_tensorflow, require
@@ -26,7 +27,12 @@ AUTOENCODER_FILE, AUTOENCODER, LATENTS = "autoencoder.keras", "autoencoder", "la
 _BATCH = 32  # Frames a step.
 _SHOWN = 16  # Clips that are measured.
 
-Size = Annotated[int, typer.Option(metavar="N", min=4, help="Height and width that videos are resized and cut to.")]
+Size = Annotated[
+    str,
+    typer.Option(
+        metavar="HxW", help="Height and width that videos are resized and cut to, e.g. 48x64, or one number for both."
+    ),
+]
 Channels = Annotated[int, typer.Option(metavar="N", min=1, max=3, help="3 for colour, 1 for grey.")]
 
 
@@ -41,7 +47,7 @@ def autoencoder(
     ],
     factor: Annotated[int, typer.Option(metavar="N", help="By how much height and width shrink: 2, 4 or 8.")] = 4,
     latent_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Numbers a latent pixel.")] = 4,
-    size: Size = 64,
+    size: Size = "64",
     channels: Channels = 3,
     width: Annotated[int, typer.Option(metavar="N", min=4, help="Channels of the networks.")] = 64,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over all frames.")] = 20,
@@ -58,7 +64,9 @@ def autoencoder(
     Example: kvdiff autoencoder my_videos -o saved_models/my_clips, then: kvdiff train my_videos --autoencoder
     saved_models/my_clips/autoencoder.keras -o saved_models/my_clips
     """
-    check_latent(factor, size, multiple=1, argument="--factor")
+    height, width_of_frames = parse_size(size)
+    for side in (height, width_of_frames):
+        check_latent(factor, side, multiple=1, argument="--factor")
     check_folder_writable(output)
     require("keras", "tensorflow", "filelock")
     if (output / AUTOENCODER_FILE).exists() and not overwrite:
@@ -67,7 +75,14 @@ def autoencoder(
         raise FileExistsError(f"{output}: holds a training; pass --resume to go on or --overwrite to begin anew")
     network = dict(factor=factor, latent_channels=latent_channels, widths=(width,))
     trained_autoencoder(
-        clips, output, (size, size, channels), network, epochs=epochs, links=links, seed=seed, resume=resume
+        clips,
+        output,
+        (height, width_of_frames, channels),
+        network,
+        epochs=epochs,
+        links=links,
+        seed=seed,
+        resume=resume,
     )
 
 

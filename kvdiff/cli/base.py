@@ -23,7 +23,7 @@ def opened_base(asked: Training, strategy: Any) -> VideoDiffusion:
 
     Raises:
         FileNotFoundError: no such model.
-        ValueError: a model of other clips than is said, of other numbers than pixels, or of conditions.
+        ValueError: a model of other clips than is said, or of other numbers than pixels.
     """
     import keras
 
@@ -62,6 +62,3 @@ def _check_clip(model: VideoDiffusion, asked: Training) -> None:
             raise ValueError(f"{option}: expected {own}, as of {base}, or nothing. Received: {other}")
     if model.spec.values.config != PIXELS.config:
         raise ValueError(f"--from: expected a model of pixels. Received: {base}, of {dict(model.spec.values.config)}")
-    if model.spec.conditions:
-        names = ", ".join(model.spec.conditions)
-        raise ValueError(f"--from: expected a model without conditions. Received: {base}, with {names}")

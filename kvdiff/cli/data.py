@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kvdiff.cli.autoencoder import Channels, Size, frame_spec, latents_of, opened_autoencoder
-from kvdiff.cli.field_options import DataOptions
+from kvdiff.cli.field_options import DataOptions, parse_size
 from kvdiff.cli.options import Links, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.fields import is_field, open_fields
@@ -65,7 +65,7 @@ def prepare(
     ],
     output: Annotated[pathlib.Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the latents go.")],
     latent: Annotated[pathlib.Path, typer.Option(metavar="FILE", help="The autoencoder, or a model that has one.")],
-    size: Size = 64,
+    size: Size = "64",
     channels: Channels = 3,
     links: Links = None,
 ) -> None:
@@ -79,12 +79,13 @@ def prepare(
     from kvdiff.data import list_paths, video_batches
 
     require("keras", "tensorflow", "filelock")
-    spec = frame_spec(opened_autoencoder(latent), (size, size, channels))
+    height, width = parse_size(size)
+    spec = frame_spec(opened_autoencoder(latent), (height, width, channels))
     batches = video_batches(
         list_paths(clips, links=links),
         label_mode=None,
         num_frames=1,
-        image_size=size,
+        image_size=(height, width),
         clip_sampling="uniform",
         color_mode="grayscale" if channels == 1 else "rgb",
     )

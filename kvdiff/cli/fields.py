@@ -72,8 +72,6 @@ class TrainingData:
         from kvdiff.data import FieldBatches
 
         fields = open_fields(paths, asked.recipe())
-        if asked.past is not None and not asked.past < frames:
-            raise ValueError(f"`past`: expected fewer than the {frames} frames of a clip. Received: {asked.past}")
         asked.kinds(fields[0].shape[3])
         whole = size is None or all(field.shape[1:3] == size for field in fields)
         options |= {"batch_size": batch_size, "patch": None if whole else size, "flips": asked.flips or ()}
@@ -110,7 +108,7 @@ class TrainingData:
         self, recipe: Recipe, strategy: Any, folder: pathlib.Path, preview_every: int
     ) -> tuple[VideoDiffusion, Any, list[Any]]:
         """The model, made on the devices of `strategy`; the batches; and what shows the training on the way."""
-        from kvdiff.cli.train_data import previews
+        from kvdiff.cli.previews import previews
 
         with strategy.scope():
             model = self.model(recipe, self.batches.seed)

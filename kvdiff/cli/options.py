@@ -111,8 +111,11 @@ class Sampling:
         int | None, typer.Option(metavar="N", min=1, help="Frames to generate in a window, by all frames before them.")
     ] = None
     label: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="The class of the clips, for a model of one class label. [default: none]"),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The class of the clips, by its name or number, for a model of one class label. [default: none]",
+        ),
     ] = None
     actions: Annotated[
         pathlib.Path | None,
@@ -211,6 +214,15 @@ def _array(option: str, path: str | pathlib.Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"`{option}`: expected a .npy file. Received: {path}, several arrays")
     return array
+
+
+def option_name(name: str, info: typer.models.ParameterInfo) -> str:
+    """How a parameter of a command is said: "--from"; an argument by its name alone."""
+    if isinstance(info, typer.models.ArgumentInfo):
+        return name
+    said = (info.default, *(info.param_decls or ()))  # Typer takes the first for a default.
+    long = [each for each in said if isinstance(each, str) and each.startswith("--")]
+    return long[0] if long else f"--{name.replace('_', '-')}"
 
 
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:

@@ -17,7 +17,7 @@ from kvdiff.cli.long_videos import call_of, check_begun, write_stream
 from kvdiff.cli.options import Links, NumFrames, NumMembers, OnlyNew, Run, Writing, with_sampling
 from kvdiff.cli.progress import progress_bars
 from kvdiff.cli.runs import open_run
-from kvdiff.cli.videos import check_count, check_output, last_frames, read, write
+from kvdiff.cli.videos import check_count, check_output, check_past, last_frames, read, write
 from kvdiff.diffusion import Plan, Sampler, masks
 from kvdiff.diffusion.checks import check_choice
 from kvdiff.diffusion.solvers.by_name import DEFAULT_NUM_STEPS
@@ -72,6 +72,7 @@ def predict(
     Example: kvdiff predict saved_models/demo past.gif -o future.gif
     """
     sampler = _opened(run, asked)
+    check_past(sampler, past, num_frames)
     if is_forecast(clip, asked):
         opened = opened_field(run, clip, sampler, asked)
         with _progress(asked.keywords(sampler)) as keywords:

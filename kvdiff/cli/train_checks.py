@@ -7,22 +7,59 @@ from typing import TYPE_CHECKING
 
 from kvdiff.cli.autoencoder import AUTOENCODER, check_latent
 from kvdiff.cli.runs import CHECKPOINTS, KERAS_FILE, ONNX_FILE
+from kvdiff.cli.train_options import PRECISIONS, Training
+from kvdiff.diffusion.checks import check_choice
 
 if TYPE_CHECKING:
-    from kvdiff.cli.train_options import Training
+    from kvdiff.cli.field_options import FieldTraining
+
+_OF_FIELDS = {"outside": "--outside", "importance": "--importance"}
+_OF_VIDEOS = {
+    "fps": "--fps",
+    "default_fps": "--default-fps",
+    "links": "--links",
+    "channels": "--channels",
+    "labels": "--labels",
+    "actions": "--actions",
+    "validation_split": "--validation",
+    "cache": "--cache",
+    "digest": "--digest",
+    "skip_bad": "--skip-bad",
+}
 
 
-def check_training(asked: Training, clips: list[pathlib.Path], output: pathlib.Path, *, fields: bool) -> None:
+def check_training(asked: Training, of_fields: FieldTraining, output: pathlib.Path, *, fields: bool) -> None:
     """Refuse options that do not go together, or not with the data."""
     sizes = asked.sizes or (32, 32)
+    check_kind_of_data(asked, of_fields, fields=fields)
+    if asked.precision is not None:
+        check_choice("precision", asked.precision, PRECISIONS)
+    if asked.patience is not None and asked.validation_split is None:
+        raise ValueError(f"--patience: expected it with --validation. Received: {asked.patience} alone")
+    if asked.labels and asked.actions is not None:
+        raise ValueError(f"--labels, --actions: expected one of them. Received: both, {asked.actions}")
+    past, frames = of_fields.past, asked.frames or 8
+    if past is not None and past >= frames:
+        raise ValueError(f"--past: expected 1 to {frames - 1}, of clips of {frames} frames. Received: {past}")
     check_drawing(asked.draw, asked.balance, fields=fields)
     check_numbers(channels=asked.channels or 3, size=(4, 4) if fields else sizes, width=asked.width)
     check_length(asked.epochs, asked.minutes)
-    check_base(asked, output, fields=fields)
+    check_base(asked, past, output, fields=fields)
     check_latents(asked.latent_factor, sizes, asked.autoencoder, fields=fields)
 
 
-def check_base(asked: Training, output: pathlib.Path, *, fields: bool) -> None:
+def check_kind_of_data(asked: Training, of_fields: FieldTraining, *, fields: bool) -> None:
+    """Refuse options that say nothing of such data, rather than pass over them."""
+    other, owner = (asked, _OF_VIDEOS) if fields else (of_fields, _OF_FIELDS)
+    for name, option in owner.items():
+        if getattr(other, name) != type(other).__dataclass_fields__[name].default:
+            raise ValueError(
+                f"{option}: expected it with {'videos' if fields else 'data with units'} alone. Received: "
+                f"{'data with units' if fields else 'videos'}"
+            )
+
+
+def check_base(asked: Training, past: int | None, output: pathlib.Path, *, fields: bool) -> None:
     """Refuse options that choose a network where a trained one is named, and those that need one where none is."""
     base = asked.base
     if base is None:
@@ -32,6 +69,8 @@ def check_base(asked: Training, output: pathlib.Path, *, fields: bool) -> None:
     if fields:
         raise ValueError(f"--from: expected it with videos alone. Received: {base} with data with units")
     for option, said in (
+        ("--past", past),
+        ("--precision", asked.precision),
         ("--recipe", asked.recipe),
         ("--width", asked.width),
         ("--latent-factor", asked.latent_factor),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +15,10 @@ from kvdiff.cli.options import Links
 
 if TYPE_CHECKING:
     from kvdiff.models.recipes import Recipe
+    from kvdiff.models.video_diffusion import VideoDiffusion
 
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+_RECIPE = "small"
 _RATES = {"all": 1e-3, "lora": 4e-3}  # Of a training that begins with a trained model: of all weights, of adapters.
 
 
@@ -71,6 +76,38 @@ class Training:
         int | None,
         typer.Option(metavar="N", min=1, max=3, help="3 for colour, 1 for grey. [default: 3, or as of --from]"),
     ] = None
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="The folders inside CLIPS, one folder, are classes that the model learns: kvdiff generate --label "
+            "NAME.",
+        ),
+    ] = False
+    actions: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Vectors of the frames, such as actions, that the model learns: of CLIPS/a.mp4 those of FOLDER/a.npy, "
+            "[frames, n]. Then kvdiff generate --actions FILE.",
+        ),
+    ] = None
+    validation_split: Annotated[
+        float | None,
+        typer.Option(
+            "--validation",
+            metavar="SHARE",
+            help="Hold out this share of the files, such as 0.1: their loss, val_loss, is measured after each epoch.",
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --validation, stop when val_loss has not fallen for so many epochs, and keep the best weights.",
+        ),
+    ] = None
     cache: Annotated[
         pathlib.Path | None,
         typer.Option(metavar="FOLDER", help="Keep decoded clips there. [default: in memory; with --draw not at all]"),
@@ -126,6 +163,14 @@ class Training:
             metavar="N", min=24, help="Channels of the network's first level, a multiple of 24. [default: the recipe's]"
         ),
     ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the network computes in: float32, or bfloat16, which some machines do faster. [default: "
+            "float32]",
+        ),
+    ] = None
     latent_factor: Annotated[
         int | None,
         typer.Option(metavar="N", help="Train an autoencoder first, whose frames are 2, 4 or 8 times smaller."),
@@ -165,6 +210,23 @@ class Training:
         """Whether an autoencoder is said."""
         return bool(self.latent_factor or self.autoencoder)
 
+    @property
+    def num_epochs(self) -> int:
+        """Passes over all windows, without --minutes."""
+        return self.epochs or 50
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Networks that are made meanwhile compute in --precision; their weights are float32."""
+        import keras
+
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(PRECISIONS[self.precision or "float32"])
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
+
     def chosen_recipe(self) -> Recipe:
         """The recipe's settings, and what is said in place of them."""
         from kvdiff.models.recipes import recipe_named
@@ -172,5 +234,16 @@ class Training:
         rate = self.learning_rate
         if rate is None and self.base is not None:
             rate = _RATES["all" if self.lora is None else "lora"]
-        recipe = recipe_named(self.recipe or "small")
+        recipe = recipe_named(self.recipe or _RECIPE)
         return recipe.changed(width=self.width, batch_size=self.batch_size, learning_rate=rate)
+
+    def used(self, model: VideoDiffusion, recipe: Recipe, *, fields: bool) -> dict[str, Any]:
+        """These options with what stood for those that were not said, by their parameters' names."""
+        values = {**vars(self), "batch_size": recipe.batch_size, "learning_rate": recipe.learning_rate}
+        if self.minutes is None:
+            values["epochs"] = self.num_epochs
+        if self.base is not None:  # What is not said is the model's own.
+            return values
+        clip = model.spec.clip
+        values |= dict(frames=clip.num_frames, recipe=self.recipe or _RECIPE, width=recipe.widths[0])
+        return values if fields else values | dict(size=f"{clip.height}x{clip.width}", channels=clip.channels)

@@ -11,6 +11,7 @@ import typer
 from kvdiff.cli.field_options import DataOptions
 from kvdiff.cli.options import Writing
 from kvdiff.diffusion import Sampler
+from kvdiff.diffusion.tasks.known_frames import most_known
 from kvdiff.fields import DATASET_SUFFIXES, check_dataset_writable, pictures_of
 
 _SLOWEST = 0.5  # Frames a second: a picture of a slower clock, such as a radar's, plays at a pace to look at.
@@ -33,6 +34,9 @@ def read(
         typer.echo(f"{path} has no clock: its frames are taken as {clock:g} a second.", err=True)
     elif clock is not None and not math.isclose(clips.source_fps or 0.0, clock, rel_tol=0.01):
         typer.echo(f"{path}: source {clips.source_fps:g} fps → model {clock:g} fps.", err=True)
+    if size not in (None, clips.source_size):
+        theirs = "×".join(map(str, clips.source_size))
+        typer.echo(f"{path}: frames of {theirs} → model {height}×{width}, resized and cut.", err=True)
     return clips.frames, clips.fps
 
 
@@ -52,6 +56,19 @@ def check_count(option: str, count: int | None, clips: np.ndarray, path: pathlib
     """Refuse to take fewer frames than were asked for."""
     if count is not None and count > clips.shape[1]:
         raise ValueError(f"`{option}`: expected at most the {clips.shape[1]} frames of {path}. Received: {count}")
+
+
+def check_past(sampler: Sampler, past: int | None, num_frames: int | None) -> None:
+    """Refuse more known frames than training showed in a clip that is generated at once."""
+    clip, trained = sampler.spec.clip, sampler.spec.known_frames
+    if past is None or num_frames is not None or trained is None:  # Of a longer video each window knows fewer.
+        return
+    most = most_known(trained, clip.num_frames)
+    if past > most:
+        raise ValueError(
+            f"--past: expected 1 to {most}, as in the training, of {clip.num_frames} frames, or --num-frames too. "
+            f"Received: {past}"
+        )
 
 
 def check_output(asked: Writing) -> None:

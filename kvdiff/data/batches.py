@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +17,9 @@ from kvdiff.data.content import DIGESTS, file_digests
 from kvdiff.data.latents import LatentStore
 from kvdiff.data.listing import Listing, Video
 from kvdiff.data.order import BALANCES, balanced, epoch_order, window_numbers
+from kvdiff.data.reading_rate import ReadingRate
 from kvdiff.data.store import VideoStore
+from kvdiff.data.vectors import FrameVectorFiles
 from kvdiff.data.windows import ClipWindows
 from kvdiff.diffusion.checks import check_choice, check_count, optional
 from kvdiff.media import VideoError, printable
@@ -45,6 +44,7 @@ class VideoBatches:
         augment: how clips are changed.
         image_size: (height, width) of the clips, which `augment` cuts from frames of `store`; by default the store's.
         encode: from an integer label to what a batch holds of it; None: batches are clips alone.
+        vectors: of every frame, which batches hold in place of a label.
         announce: called with a line for every video that is left out as too short ("all", "by length"), and with one
             that says how fast the first epoch was read; None for silence.
     """
@@ -64,16 +64,17 @@ class VideoBatches:
         augment: Augmentation | None = None,
         image_size: tuple[int, int] | None = None,
         encode: Callable[[int], np.ndarray] | None = None,
+        vectors: FrameVectorFiles | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.listing, self.store, self.windows, self.bad_files = listing, store, windows, bad_files
         self.batch_size, self.shuffle, self.seed = check_count("batch_size", batch_size), shuffle, seed
         self.digest = check_choice("digest", digest, DIGESTS)
         self.balance = self._checked_balance(balance)
-        self.augment, self._image_size, self._encode = augment, image_size, encode
+        self.augment, self._image_size, self._encode, self.vectors = augment, image_size, encode, vectors
         self._labels = np.zeros(len(listing.videos), np.int64) if listing.labels is None else listing.labels
         self._announce = announce or (lambda line: None)
-        self._progress = _Progress(self._announce)
+        self._progress = ReadingRate(self._announce)
         with self._progress.reading():
             self._samples = self._all_samples()
         self._draw = functools.lru_cache(maxsize=4)(self._drawn)
@@ -111,11 +112,17 @@ class VideoBatches:
             **({} if self.balance is None else {"balance": self.balance}),
             **({"file_times": times} if self.digest == "parts" else {}),
             **({} if self.augment is None else {"augment": self.augment.config}),
+            **({} if self.vectors is None else {"vectors": self._vector_digest}),
         )
 
     @functools.cached_property
     def _file_digests(self) -> tuple[str, str]:
         return file_digests(self.listing.file_paths, self.digest)
+
+    @functools.cached_property
+    def _vector_digest(self) -> str:
+        files = [] if self.vectors is None else list(map(self.vectors.path, self.listing.videos.files))
+        return file_digests(files, self.digest)[0]
 
     @property
     def videos(self) -> Sequence[Video]:
@@ -123,7 +130,7 @@ class VideoBatches:
         return self.listing.videos
 
     def sample(self, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """The clip at a place of an epoch, pixels or latents [frames, height, width, channels], and its encoded label.
+        """The clip at a place of an epoch, pixels or latents [frames, height, width, channels]; its label or vectors.
 
         Raises:
             VideoError: the file is bad, and bad files are not, or no longer, skipped.
@@ -135,11 +142,13 @@ class VideoBatches:
             numbers = None if self.augment is None else self.augment.numbers(self.seed, epoch, int(sample))
             try:
                 with self._progress.reading():
-                    clip = self._cut(self.videos[index], number, float(shares[sample]), count, numbers)
+                    clip, vectors = self._cut(self.videos[index], number, float(shares[sample]), count, numbers)
             except VideoError as error:
                 self.bad_files.add(self.videos[index], error)
                 continue
             self._progress.add(self.windows.num_frames, self.num_samples)
+            if vectors is not None:
+                return clip, vectors
             label = int(self._labels[index])
             if self.augment is not None and numbers is not None:
                 label = self.augment.label(label, numbers)
@@ -190,11 +199,15 @@ class VideoBatches:
     def _tensors(self, epoch: Any, position: Any) -> Any:
         import tensorflow as tf
 
-        shape, dtype = (self.windows.num_frames, *self.image_shape), tf.as_dtype(self.store.dtype)
-        if self._encode is None:
+        frames = self.windows.num_frames
+        shape, dtype = (frames, *self.image_shape), tf.as_dtype(self.store.dtype)
+        if self._encode is None and self.vectors is None:
             clip = tf.numpy_function(lambda *place: self.sample(*map(int, place))[0], [epoch, position], dtype)
             return tf.ensure_shape(clip, shape)
-        blank = self._encode(0)
+        if self.vectors is not None:
+            blank = np.zeros((frames, self.vectors.size), np.float32)
+        elif self._encode is not None:
+            blank = self._encode(0)
         kinds = (dtype, tf.as_dtype(blank.dtype))
         clip, label = tf.numpy_function(lambda *place: self.sample(*map(int, place)), [epoch, position], kinds)
         return tf.ensure_shape(clip, shape), tf.ensure_shape(label, blank.shape)
@@ -205,16 +218,25 @@ class VideoBatches:
         height, width, channels = self.store.image_shape
         return (height, width, channels) if self._image_size is None else (*self._image_size, channels)
 
-    def _cut(self, video: Video, number: int, share: float, count: int, numbers: np.ndarray | None) -> np.ndarray:
-        if self.augment is None or numbers is None:
-            return self.store.frames(
-                video, lambda times: self.windows.frames(times, self.windows.start(times, number, share, count))
-            )
-        augment = self.augment
-        clip = self.store.frames(
-            video, lambda times: augment.frames(times, self.windows, (number, share, count), numbers)
-        )
-        return augment.picture(clip, self.image_shape[:2], numbers)
+    def _cut(
+        self, video: Video, number: int, share: float, count: int, numbers: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """A clip of a video, and its frames' vectors where there are some."""
+        augment, chosen = (None if numbers is None else self.augment), list[np.ndarray]()
+
+        def choose(times: np.ndarray) -> np.ndarray:
+            if augment is None or numbers is None:
+                wanted = self.windows.frames(times, self.windows.start(times, number, share, count))
+            else:
+                wanted = augment.frames(times, self.windows, (number, share, count), numbers)
+            if self.vectors is not None:
+                chosen.append(self.vectors.of(video, wanted, len(times)))
+            return wanted
+
+        clip = self.store.frames(video, choose)
+        if augment is not None and numbers is not None:
+            clip = augment.picture(clip, self.image_shape[:2], numbers)
+        return clip, chosen[-1] if chosen else None
 
     def _drawn(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         count = self.num_samples
@@ -258,40 +280,3 @@ class VideoBatches:
                 f"Note: {printable(video.path)} has {ticks} frames, fewer than {self.windows.span}; left out."
             )
         return count
-
-
-class _Progress:
-    """Says how long the reading of the first epoch took, counting of clips included; later ones have their cache."""
-
-    def __init__(self, announce: Callable[[str], None]) -> None:
-        self._announce = announce
-        self._lock = threading.Lock()
-        self._clips = self._frames = self._num_reading = 0
-        self._seconds = self._since = 0.0
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Count the time in which at least one thread reads: what training does meanwhile is not the reader's."""
-        with self._lock:
-            if not self._num_reading:
-                self._since = time.perf_counter()
-            self._num_reading += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._num_reading -= 1
-                if not self._num_reading:
-                    self._seconds += time.perf_counter() - self._since
-
-    def add(self, frames: int, num_samples: int) -> None:
-        """Count a clip that was read, of `num_samples` in an epoch."""
-        with self._lock:
-            self._clips += 1
-            self._frames += frames
-            if self._clips != num_samples:
-                return
-            running = time.perf_counter() - self._since if self._num_reading else 0.0
-        seconds = self._seconds + running
-        rate = f"{self._frames / max(seconds, 1e-6):.0f} frames/s"
-        self._announce(f"Read {self._clips} clips, {self._frames} frames, in {seconds:.1f} s: {rate}.")

@@ -16,6 +16,7 @@ from kvdiff.data.batches import VideoBatches
 from kvdiff.data.latents import LatentCache, LatentStore
 from kvdiff.data.listing import Listing
 from kvdiff.data.store import VideoStore
+from kvdiff.data.vectors import FrameVectorFiles
 from kvdiff.data.windows import ClipWindows
 from kvdiff.diffusion.checks import (
     check_can,
@@ -58,6 +59,7 @@ class ClipOptions(TypedDict, total=False):
     cache: str | os.PathLike[str] | None
     index: str | os.PathLike[str] | None
     latents: LatentCache | None
+    vectors: str | os.PathLike[str] | FrameVectorFiles | None
     default_fps: float | None
     num_workers: int | None
     limits: ReadLimits | None
@@ -120,6 +122,7 @@ def video_batches(
     cache: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
     latents: LatentCache | None = None,
+    vectors: str | os.PathLike[str] | FrameVectorFiles | None = None,
     default_fps: float | None = None,
     num_workers: int | None = None,
     limits: ReadLimits | None = None,
@@ -152,6 +155,8 @@ def video_batches(
         window_step=window_step,
     )
     size, encode = check_size("image_size", image_size), label_encoder(listing, label_mode)
+    if vectors is not None:
+        vectors = _vectors_of(vectors, listing, augment, has_labels=encode is not None)
     pixels = VideoStore(
         _shared_reader(num_workers, limits),
         image_size=_read_size(augment, size, windows, has_labels=encode is not None, has_latents=latents is not None),
@@ -174,8 +179,20 @@ def video_batches(
         augment=augment,
         image_size=None if augment is None else size,
         encode=encode,
+        vectors=vectors,
         announce=announce,
     )
+
+
+def _vectors_of(vectors: Any, listing: Listing, augment: Augmentation | None, *, has_labels: bool) -> FrameVectorFiles:
+    """The files of a listing's vectors; refuses what they cannot be had with."""
+    if has_labels:
+        raise ValueError("`vectors`: expected none with labels; pass `label_mode=None`. Received: both")
+    if augment is not None:
+        raise ValueError("`vectors`: expected none with `augment`, which would change what they mean. Received: both")
+    folder = vectors.folder if isinstance(vectors, FrameVectorFiles) else vectors
+    _check_outside("vectors", folder, listing)
+    return vectors if isinstance(vectors, FrameVectorFiles) else FrameVectorFiles(folder, listing)
 
 
 def _read_size(

@@ -76,6 +76,8 @@ def video_dataset_from_directory(
             by default they lie in a `cache` that is a folder, else in memory. Without a cache a clip is decoded from
             the key frame before it, exactly as from the beginning, in files that allow it.
         latents: a `LatentCache` that has these videos: batches hold latents, float32, in place of pixels.
+        vectors: a folder of what goes with each frame, such as actions: for `directory`/a/b.mp4 the file a/b.npy there,
+            [frames, size]; needs `label_mode=None`. Batches are (clips, vectors), float32 [batch, frames, size].
         default_fps: frames a second of arrays and folders of frames, which `target_fps` needs.
         num_workers: processes that decode; by default one a CPU.
         limits: what one file may ask for: `kvdiff.media.ReadLimits`.

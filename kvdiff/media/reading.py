@@ -196,6 +196,8 @@ class TimedClips(NamedTuple):
     """Frames a second of `frames`; None where the file has no clock."""
     source_fps: float | None
     """Frames a second of the file."""
+    source_size: tuple[int, int]
+    """(height, width) of its upright frames."""
 
 
 def read_timed_clips(
@@ -257,7 +259,12 @@ def _clips(
     for note in dict.fromkeys(note for clip in clips for note in clip.facts.notes):
         warnings.warn(f"{printable(path)}: {note}", stacklevel=3)
     source = rate_of(times)
-    return TimedClips(with_channels(frames, channels), (source and target_fps) or source, source)
+    return TimedClips(
+        with_channels(frames, channels),
+        (source and target_fps) or source,
+        source,
+        (clips[0].facts.height, clips[0].facts.width),
+    )
 
 
 def _ticks(times: np.ndarray, target_fps: float | None) -> np.ndarray:

@@ -39,6 +39,11 @@ def mostly_known(frames: int) -> FrameMask:
     )
 
 
+def continuing(past: int) -> FrameMask:
+    """Masks of `past` known frames at the beginning, and of none for a quarter of the clips."""
+    return Mixture({First(past, past): 3.0, Nothing(): 1.0})
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """Network, model and optimiser for clips of any size.
@@ -139,7 +144,7 @@ class Recipe:
         """
         own: dict[str, Any] = dict(prediction="v", schedule="cosine", sampling={"predict": {"num_steps": 20}})
         if past is not None:
-            own["known_frames"] = Mixture({First(past, past): 3.0, Nothing(): 1.0})
+            own["known_frames"] = continuing(past)
         return self.model(clip, network={"motion_reach": 0, **(network or {})}, **{**own, **options})
 
     def rate(self, steps: int) -> Annealed:

@@ -74,7 +74,7 @@ def estimate_training(model: keras.Model, batch: Any, *, steps: int = PROFILED) 
     seconds = []
     for _ in range(1 + steps):
         began = time.perf_counter()
-        model.train_on_batch(batch)
+        model.train_on_batch(*(batch if isinstance(batch, tuple) else (batch,)))
         seconds.append(time.perf_counter() - began)
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)

@@ -153,8 +153,8 @@ class DiffusionTrainer(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile`."""
-        return {**super().get_compile_config(), "micro_batches": self.micro_batches}
+        """The arguments of `compile`; nothing of a model that was not compiled."""
+        return {**super().get_compile_config(), "micro_batches": self.micro_batches} if self.compiled else {}
 
     def train_step(self, *args: Any) -> Any:
         """One update; on JAX `args` are Keras' state and the data, elsewhere the data alone."""

@@ -16,7 +16,7 @@ pytest.importorskip("typer")
 
 import kvdiff
 from kvdiff.cli.base import opened_base
-from kvdiff.cli.train_data import check_frame_sizes
+from kvdiff.cli.train_data import check_frame_sizes, listed
 from kvdiff.cli.train_options import Training
 from kvdiff.diffusion import ClipSpec, Linear
 from kvdiff.models.lora import low_rank_layers
@@ -90,7 +90,7 @@ def test_it_is_a_file_or_a_preset_too_and_the_seed_is_the_new_trainings(bases, n
 
 def test_adapters_alone_train_and_the_run_is_an_ordinary_model(bases, tuned, tmp_path):
     model, before = kvdiff.load_model(tuned[0] / "model.keras"), kvdiff.load_model(bases / "run" / "model.keras")
-    assert model.lora is None and not low_rank_layers(model.denoiser)
+    assert model.lora is None and not low_rank_layers(model.denoiser) and not model.compiled
     changed = {
         variable.path.rpartition("/")[2]
         for variable, its in zip(model.denoiser.weights, before.denoiser.weights, strict=True)
@@ -182,12 +182,12 @@ def test_frames_of_another_size_are_resized_by_choice(bases, tmp_path):
     line = refused("train", path, "--from", bases / "run", "-o", tmp_path / "run", *HOW)
     assert f"--size: expected frames of 8x8, as of {bases / 'run'}; --size 8x8 resizes and cuts others" in line
     assert f"Received: {path}, of 12x16" in line and not (tmp_path / "run").exists()
-    clip, said = ClipSpec(4, 8, 8, 1), list[str]()
-    check_frame_sizes([path], clip, Training(base="run", size="8x8"), said.append)
+    clip, said, listing = ClipSpec(4, 8, 8, 1), list[str](), listed([path], Training())
+    check_frame_sizes(listing, clip, Training(base="run", size="8x8"), said.append)
     assert not said
-    check_frame_sizes([path], clip, Training(), said.append)
+    check_frame_sizes(listing, clip, Training(), said.append)
     assert said == [f"{path} has frames of 12x16: all are resized and cut to 8x8, unless --size says another."]
-    check_frame_sizes([path], ClipSpec(4, 12, 16, 1), Training(base="run"), said.append)
+    check_frame_sizes(listing, ClipSpec(4, 12, 16, 1), Training(base="run"), said.append)
     assert len(said) == 1
 
 
@@ -210,4 +210,4 @@ def test_a_model_of_other_data_is_refused(clips, tmp_path):
     unet = kvdiff.UNet3D(1, widths=(8,), blocks=1, attention=(None,), conditions={"kind": ClassLabel(3)})
     kvdiff.VideoDiffusion((4, 8, 8, 1), unet).save(tmp_path / "kinds.keras")
     line = refused("train", clips, "--from", tmp_path / "kinds.keras", *asked)
-    assert "--from: expected a model without conditions. Received: " in line and line.endswith("with kind")
+    assert "--labels, --actions: expected --labels, as " in line and "was trained. Received: neither" in line

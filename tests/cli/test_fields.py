@@ -101,7 +101,8 @@ def test_another_radar_must_have_the_models_units_and_size(run, tmp_path: Path) 
 def test_what_the_network_cannot_be_trained_on_is_refused_by_the_options_names(tmp_path: Path) -> None:
     radar = write_radar(tmp_path / "radar.zarr")
     run = ("-o", tmp_path / "run")
-    assert "`--past`: expected fewer than the 6 frames" in refused("train", radar, "--frames", 6, "--past", 6, *run)
+    line = refused("train", radar, "--frames", 6, "--past", 6, *run)
+    assert "--past: expected 1 to 5, of clips of 6 frames. Received: 6" in line
     assert "`--size`: expected HEIGHTxWIDTH, e.g. 48x64" in refused("train", radar, "--size", "8by8", *run)
     assert "`--values`: expected one of" in refused("train", radar, "--values", "rain", *run)
     said = refused("train", radar, "--time-step", "7min", "--frames", 4, *run)

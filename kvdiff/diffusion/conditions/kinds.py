@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kvdiff.diffusion.checks import check_count, check_real
+from kvdiff.diffusion.checks import check_count, check_real, check_words, received
 from kvdiff.diffusion.conditions.condition import Condition, FrameShape, extremes, noise_input
 from kvdiff.diffusion.limits import MAX_FEATURES
 from kvdiff.diffusion.transforms.codec import reduced
@@ -17,15 +17,49 @@ from kvdiff.diffusion.transforms.values import Values
 
 @dataclasses.dataclass(frozen=True)
 class ClassLabel(Condition):
-    """The clip is of one class: int [batch], 0 … num_classes - 1."""
+    """The clip is of one class: int [batch], 0 … num_classes - 1.
+
+    Attributes:
+        num_classes: how many there are.
+        class_names: what people call them, in their order; or none.
+    """
 
     num_classes: int
+    class_names: tuple[str, ...] = ()
 
     name: ClassVar[str] = "class_label"
     dtype: ClassVar[str] = "int32"
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, at_most=MAX_FEATURES)
+        names = check_words("class_names", self.class_names)
+        if names and len(set(names)) != self.num_classes:
+            raise ValueError(
+                f"`class_names`: expected {self.num_classes} different names, or none. Received: {received(names)}"
+            )
+        object.__setattr__(self, "class_names", names)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Without names where there are none, as earlier versions have it."""
+        config = super().config
+        return config | {"class_names": list(self.class_names)} if config.pop("class_names") else config
+
+    def check(self, name: str, value: Any, batch: int, frames: int, frame_shape: FrameShape) -> np.ndarray:
+        """As of every condition; a class may be said by its name, and all clips' classes by a list of them."""
+        if isinstance(value, str):
+            value = self._number(name, value)
+        elif isinstance(value, (list, tuple)):
+            value = [self._number(name, each) if isinstance(each, str) else each for each in value]
+        return super().check(name, value, batch, frames, frame_shape)
+
+    def _number(self, name: str, said: str) -> int:
+        if said in self.class_names:
+            return self.class_names.index(said)
+        if said.isdecimal() and int(said) < self.num_classes:
+            return int(said)
+        names = f"one of {', '.join(self.class_names)}, or " if self.class_names else ""
+        raise ValueError(f"`{name}`: expected {names}class labels from 0 to {self.num_classes - 1}. Received: {said!r}")
 
     def shape(self, frames: Any, frame_shape: FrameShape) -> tuple[Any, ...]:
         """A number a clip."""
