@@ -60,38 +60,27 @@ def model_of(arm: str, seed: int) -> tuple[Any, Any]:
     return kvdiff.VideoDiffusion.from_preset(PRESET, load_weights=arm != "new weights"), asked.chosen_recipe()
 
 
-def compiled(arm: str, seed: int, steps: int) -> tuple[Any, int]:
-    """An arm's model, ready to train for so many steps, and its batch size."""
-    model, recipe = model_of(arm, seed)
-    model.compile(recipe.optimizer(recipe.rate(steps)))
-    return model, recipe.batch_size
-
-
-def steps_in(arm: str, data: np.ndarray, minutes: float) -> int:
-    """How many steps take so many minutes of processor time, in whole epochs; tracing is left out."""
-    model, batch_size = compiled(arm, 0, 1000)
-    seconds = []
-    for _ in range(_TIMED):
-        began = time.process_time()
-        model.train_on_batch(data[:batch_size])
-        seconds.append(time.process_time() - began)
-    return max(round(60.0 * minutes / float(np.median(seconds)) / _EPOCH), 1) * _EPOCH
-
-
 def trained(arm: str, data: np.ndarray, folder: pathlib.Path, minutes: float, seed: int) -> tuple[Any, dict[str, Any]]:
     """An arm's model after so many minutes of processor time, and what that was."""
     from kvdiff.training import ClipBatches, TrainingCheckpoint
+    from kvdiff.training.estimate import estimate_training
     from tests.benchmarks.quality_per_hour.training import ProcessorClock
 
     if arm == "preset":
         return model_of(arm, seed)[0], {"steps": 0, "cpu_s": 0, "trained_weights": 0}
     folder.mkdir(parents=True, exist_ok=True)
+    model, recipe = model_of(arm, seed)
+    rate = recipe.rate(1000)
+    model.compile(recipe.optimizer(rate))
     kept = folder / "steps.json"  # Counted once: a training that goes on keeps its length.
     if not kept.exists():
-        kept.write_text(json.dumps(steps_in(arm, data, minutes)))
-    steps = int(json.loads(kept.read_text()))
-    model, batch_size = compiled(arm, seed, steps)
-    batches = ClipBatches(data, batch_size, steps_per_epoch=_EPOCH, seed=seed)
+        estimate_training(model, data[: recipe.batch_size], steps=1)  # Traced.
+        began = time.process_time()
+        estimate_training(model, data[: recipe.batch_size], steps=_TIMED)
+        seconds = (time.process_time() - began) / (1 + _TIMED)
+        kept.write_text(json.dumps(max(round(60.0 * minutes / seconds / _EPOCH), 1) * _EPOCH))
+    rate.steps = steps = int(json.loads(kept.read_text()))
+    batches = ClipBatches(data, recipe.batch_size, steps_per_epoch=_EPOCH, seed=seed)
     clock = ProcessorClock(lambda text: print(f"{arm}, {text}", flush=True))
     checkpoint = TrainingCheckpoint(folder / "checkpoints", batches, every=_EPOCH, keep=1, callbacks=[clock])
     options: dict[str, Any] = dict(steps_per_epoch=_EPOCH, shuffle=False, verbose=0)
