@@ -57,14 +57,26 @@ def moving_mnist(
     rng = np.random.default_rng([seed, split == "test"])
     shape = (num_clips, num_digits)
     images = digits[rng.integers(0, len(digits), shape)]
+    return drawn(images, corners(rng, shape, num_frames, velocity, size - _DIGIT), size)
+
+
+def corners(
+    rng: np.random.Generator, shape: tuple[int, int], num_frames: int, velocity: float, room: int
+) -> np.ndarray:
+    """Of moving digits the first row and column in each frame: int [clips, digits, frames, 2], from 0 to `room`."""
     starts = rng.uniform(0.0, 1.0, (*shape, 1, 2))
     directions = rng.normal(size=(*shape, 1, 2))
     directions *= velocity / np.linalg.norm(directions, axis=-1, keepdims=True)
     places = starts + directions * np.arange(num_frames)[:, None]
-    corners = np.round(_reflected(places) * (size - _DIGIT)).astype(np.int64)
+    return np.round(_reflected(places) * room).astype(np.int64)
+
+
+def drawn(images: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
+    """Clips uint8 [clips, frames, size, size, 1] of `images`, uint8 [clips, digits, 28, 28], at their `corners`."""
+    num_clips, num_digits, num_frames, _ = places.shape
     clips = np.zeros((num_clips, num_frames, size, size, 1), np.uint8)
-    for clip, digit, frame in np.ndindex(*shape, num_frames):
-        top, left = corners[clip, digit, frame]
+    for clip, digit, frame in np.ndindex(num_clips, num_digits, num_frames):
+        top, left = places[clip, digit, frame]
         window = clips[clip, frame, top : top + _DIGIT, left : left + _DIGIT, 0]
         np.maximum(window, images[clip, digit], out=window)
     return clips

@@ -10,6 +10,8 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.process.clip_spec import ClipSpec
 from kvdiff.diffusion.tasks.known_frames import Mixture
 from kvdiff.diffusion.tasks.mask_kinds import Ends, First, FrameMask, Nothing, Subset
+from kvdiff.diffusion.transforms.values import PIXELS, values_from_config
+from kvdiff.models.latent_codec import codec_of
 from kvdiff.models.unet3d import UNet3D
 from kvdiff.models.video_diffusion import VideoDiffusion
 from kvdiff.training.averaged_muon import AveragedMuon
@@ -114,7 +116,7 @@ class Recipe:
 
         With a `codec` the network is for its latent frames.
         """
-        codec = options.get("codec")
+        codec = codec_of(options.get("codec"), clip, values_from_config(options.get("values", PIXELS)))
         frame_shape = clip.frame_shape if codec is None else codec.latent_shape(clip.frame_shape)
         own = dict(
             prediction="x0",

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import kvdiff
 from kvdiff.diffusion import ClipSpec
 from kvdiff.diffusion.tasks.known_frames import First, Mixture, Nothing, mask_from_config
 from kvdiff.models.recipes import RECIPES, Recipe, mostly_known, recipe_named, seeded_model
@@ -66,3 +67,10 @@ def test_settings_change_where_they_are_said():
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="`recipe`: expected one of"):
         recipe_named("huge")
+
+
+def test_with_an_autoencoder_the_network_is_for_its_latent():
+    autoencoder = kvdiff.VideoAutoencoder(1, factor=2, latent_channels=3, widths=(8,), blocks=1)
+    recipe = Recipe((12, 24), blocks=1)
+    model = recipe.model(ClipSpec(4, 16, 16, 1), network={"groups": 4, "attention": (None, None)}, codec=autoencoder)
+    assert model.denoiser.output_shape[-1] == 3 and model.spec.latent.frame_shape == (8, 8, 3)
