@@ -11,6 +11,7 @@ NOT_RUN = {
     "serve ": "starts a server; tests/export/serving does it with the same file",
     "curl ": "needs a server",
     "hf ": "uploads to a hub",
+    "KERAS_BACKEND=jax ": "needs JAX; tests/backends trains on it",
     "npm ": "installs packages",
     "kvdiff play ": "starts a server; tests/web does it",
     "python -m http.server": "starts a server; tests/web does it",
