@@ -507,6 +507,14 @@ def test_unknown_export_formats(run):
         assert "`--to`: expected formats among" in refused("export", run, "--to", to)
 
 
+def test_a_static_export(run, tmp_path):
+    refusal = refused("export", run, "-o", tmp_path, "--to", "onnx,web", "--static")
+    assert "`--static`: expected onnx, onnx-sampler or litert. Received: --to web" in refusal
+    call("export", run, "-o", tmp_path, "--to", "onnx-sampler", "--static")
+    manifest = json.loads((tmp_path / "sampler.onnx.manifest.json").read_text())
+    assert manifest["inputs"]["start"]["shape"] == [1, 4, 8, 8, 1]
+
+
 def test_bad_sampling_arguments(run, clips, tmp_path):
     out = ("-o", tmp_path / "x.gif")
     assert "`--solver`: expected one of" in refused("generate", run, *out, "--solver", "magic")

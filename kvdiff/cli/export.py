@@ -12,6 +12,9 @@ from kvdiff.cli.runs import load_keras
 from kvdiff.cli.sampling import read
 from kvdiff.cli.verify import print_verdicts
 from kvdiff.runtime import FORMATS
+from kvdiff.runtime.litert import LITERT
+from kvdiff.runtime.ort import ONNX
+from kvdiff.runtime.ort_sampler import ONNX_SAMPLER
 from kvdiff.runtime.web import WEB
 from kvdiff.web.ort_web import find_ort_web
 
@@ -56,6 +59,14 @@ def export(
         pathlib.Path | None,
         typer.Option(metavar="FILE", help="For web: a JSON file that names the actions of a player, see the manual."),
     ] = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static/--dynamic",
+            help="For onnx and onnx-sampler: files of one clip of the training shape, smaller and quicker to open. "
+            "litert is always so.",
+        ),
+    ] = False,
     webgpu: Annotated[
         bool, typer.Option("--webgpu/--no-webgpu", help="For web: also run on graphics processors; 27 MB.")
     ] = True,
@@ -71,6 +82,8 @@ def export(
     asked = {"--onnxruntime-web": onnxruntime_web, "--examples": examples, "--actions": actions}
     if WEB.name not in dict(wanted) and (extra := [option for option, value in asked.items() if value is not None]):
         raise ValueError(f"`--to`: expected {WEB.name} with {', '.join(extra)}. Received: {to}")
+    if static and (others := sorted({name for name, _ in wanted} - {ONNX.name, ONNX_SAMPLER.name, LITERT.name})):
+        raise ValueError(f"`--static`: expected onnx, onnx-sampler or litert. Received: --to {', '.join(others)}")
     if WEB.name in dict(wanted):
         find_ort_web(onnxruntime_web, webgpu=webgpu)  # Said before a model is loaded.
     said = None if actions is None else read_json("--actions", actions)
@@ -80,8 +93,10 @@ def export(
     of_web = dict(onnxruntime_web=onnxruntime_web, webgpu=webgpu, actions=said, run=run)
     of_web["examples"] = None if examples is None else _clips(model, examples)
     paths = []
+    of_onnx = dict(static=static)
+    options_of: dict[str, dict[str, Any]] = {WEB.name: of_web, ONNX.name: of_onnx, ONNX_SAMPLER.name: of_onnx}
     for name, precision in wanted:
-        options = of_web if name == WEB.name else {}
+        options = options_of.get(name, {})
         paths.append(export_model(model, folder, name, precision=precision, overwrite=overwrite, **options))
         typer.echo(_WRITTEN.get(name, _WRITTEN[""]).format(path=paths[-1]))
     if check:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kvdiff.diffusion.checks import check_choice, check_path
-from kvdiff.diffusion.conditions.condition import CONDITION_MASK, noise_input, optional_names
 from kvdiff.diffusion.spec import ModelSpec
 from kvdiff.export.codec import check_codec_parity, codec_networks, save_codec
 from kvdiff.export.denoiser import check_model, check_tools, float32_twin, in_keras
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, write_manifest
+from kvdiff.export.onnx_axes import AXES, Axes, check_static, input_axes, traced_shapes
 from kvdiff.export.onnx_conversion import OPSET, network_to_onnx
 from kvdiff.export.onnx_file import save_model
 from kvdiff.export.onnx_precision import bfloat16_weights, float16, int8
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from kvdiff.models.video_diffusion import VideoDiffusion
 
-_AXES = ("batch", "frames", "height", "width")
 _OUTPUT = "raw_output"
 _PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
@@ -41,6 +40,7 @@ def export_onnx(
     directory: str | os.PathLike[str],
     *,
     precision: str = "float32",
+    static: bool | str = False,
     overwrite: bool = False,
 ) -> pathlib.Path:
     """Write the denoiser as `directory/denoiser.onnx`, with its manifest, for `kvdiff.runtime.OrtSampler`.
@@ -58,6 +58,9 @@ def export_onnx(
             float32; or "int8" convolutions, calibrated on the model's own samples. All but float32 carry it in the
             file's name, e.g. `denoiser.float16.onnx`. Inputs and outputs are float32. The difference from Keras is
             judged before the precision is lowered, and recorded for the file.
+        static: whether the file takes one clip of the training shape in a call and nothing else, which makes it smaller
+            and quicker to open; samplers then send clip after clip. "size" fixes height and width alone. The inputs'
+            shapes in the manifest say so. An autoencoder's files stay as they are.
         overwrite: replace an artefact that is there. It stays whole until the new one is complete, even across a crash.
 
     Returns:
@@ -70,14 +73,16 @@ def export_onnx(
         ImportError: a converter is missing.
     """
     check_choice("precision", precision, ONNX.precisions)
+    check_static(static)
     check_tools("export_onnx", _PACKAGES)
     check_model(model)
     directory, file = check_path("directory", directory), ONNX.file_name(precision)
     with staging(directory, ONNX.kind, file, overwrite=overwrite) as stage:
         denoiser = float32_twin(model.denoiser)
+        axes = input_axes(model.spec, denoiser, static)
         sections: dict[str, Any] = {"sampler": model.spec.config, "versions": versions(_PACKAGES)}
-        graph = network_to_onnx(denoiser)
-        _name_tensors(graph, _input_axes(model.spec, denoiser), _OUTPUT)
+        graph = network_to_onnx(denoiser, traced_shapes(denoiser, axes))
+        _name_tensors(graph, axes, {_OUTPUT: axes["noisy_clip"][:4]})  # Channels keep their number.
         _describe(graph, sections["sampler"], sections["versions"])
         sections |= {"inputs": _signatures(graph.graph.input), "outputs": _signatures(graph.graph.output)}
         sections["how_to_sample"] = how_to_sample(model.spec)
@@ -121,7 +126,7 @@ def _of_codec(network: keras.Model, named: tuple[str, str], precision: str) -> b
 
     given, output = named
     graph = network_to_onnx(network)
-    _name_tensors(graph, {given: ("batch", "frames", *network.input.shape[2:])}, output)
+    _name_tensors(graph, {given: ("batch", "frames", *network.input.shape[2:])}, {output: AXES})
     del graph.opset_import[:]
     graph.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     graph.graph.name = network.name
@@ -143,32 +148,20 @@ def _lowered(path: pathlib.Path, precision: str) -> onnx.ModelProto:
     return onnx.load(quantised)
 
 
-def _input_axes(spec: ModelSpec, denoiser: keras.Model) -> dict[str, tuple[Any, ...]]:
-    """The denoiser's inputs in order, each with names for its axes."""
-    channels = spec.latent.channels
-    axes: dict[str, tuple[Any, ...]] = {"noisy_clip": (*_AXES, channels), "noise_label": _AXES[:2]}
-    for name, condition in spec.conditions.items():
-        sizes = condition.shape("frames", (None, None, channels))
-        names = (f"{name}_axis{index}" if size is None else size for index, size in enumerate(sizes, 1))
-        axes[name] = ("batch", *names)
-        axes[noise_input(name)] = ("batch",)
-    axes[CONDITION_MASK] = ("batch", len(optional_names(spec.conditions)))
-    return {name: sizes for name, sizes in axes.items() if name in denoiser.input}
-
-
-def _name_tensors(model: onnx.ModelProto, axes: Mapping[str, Sequence[Any]], output: str) -> None:
+def _name_tensors(model: onnx.ModelProto, axes: Axes, output: Axes) -> None:
     """Names for the output and the dynamic axes, in place of tf2onnx's `Identity:0` and `unk__7`; inputs in order."""
     graph = model.graph
     if {tensor.name for tensor in graph.input} != set(axes) or len(graph.output) != 1:
         found = [tensor.name for tensor in graph.input], [tensor.name for tensor in graph.output]
         raise RuntimeError(f"export_onnx: expected inputs {list(axes)} and one output. Received: {found}")
     graph.input.sort(key=lambda tensor: list(axes).index(tensor.name))
-    _rename(graph, graph.output[0].name, output)
+    _rename(graph, graph.output[0].name, *output)
     for tensor in (*graph.input, *graph.output):
-        names = axes.get(tensor.name, _AXES)
-        for axis, dim in zip(names, tensor.type.tensor_type.shape.dim, strict=False):  # Channels keep their number.
-            if not dim.HasField("dim_value"):
-                dim.dim_param = str(axis)
+        for axis, dim in zip({**axes, **output}[tensor.name], tensor.type.tensor_type.shape.dim, strict=False):
+            if isinstance(axis, int):
+                dim.dim_value = axis
+            elif not dim.HasField("dim_value"):
+                dim.dim_param = axis
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -201,7 +194,8 @@ def _parity(denoiser: keras.Model, path: pathlib.Path, spec: ModelSpec, precisio
     def in_onnxruntime(noisy_clip: np.ndarray, noise_label: np.ndarray, inputs: Any = None) -> np.ndarray:
         return session.run([_OUTPUT], {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})[0]
 
-    dynamic = [size is None for size in denoiser.input["noisy_clip"].shape[:4]]
+    sizes = next(tensor.shape for tensor in session.get_inputs() if tensor.name == "noisy_clip")
+    dynamic = [isinstance(size, str) for size in sizes[:4]]
     shapes = cases(spec.latent.shape, dynamic)
     measured = measure(in_keras(denoiser), in_onnxruntime, shapes, spec.latent.channels, spec.conditions)
     print(f"{path.name}: ONNX Runtime against Keras, opset {OPSET}, {precision}", *measured, sep="\n  ")

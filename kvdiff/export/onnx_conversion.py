@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,12 +37,18 @@ def to_onnx(function: Callable[[Any], Any], signature: Any) -> onnx.ModelProto:
         return converted(copies=True)
 
 
-def network_to_onnx(network: keras.Model) -> onnx.ModelProto:
-    """The graph of a Keras model in inference, its inputs named as the model's."""
+def network_to_onnx(network: keras.Model, shapes: Mapping[str, Sequence[int | None]] | None = None) -> onnx.ModelProto:
+    """The graph of a Keras model in inference, its inputs named as the model's.
+
+    Args:
+        network: the model.
+        shapes: those of its inputs by name, with None for any size; by default the model's own.
+    """
     import tensorflow as tf
 
     inputs = network.input if isinstance(network.input, dict) else {"": network.input}
-    specs = {key: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for key, tensor in inputs.items()}
+    own = {key: tensor.shape for key, tensor in inputs.items()} | dict(shapes or {})
+    specs = {key: tf.TensorSpec(own[key], tensor.dtype, name=tensor.name) for key, tensor in inputs.items()}
     return to_onnx(lambda given: network(given, training=False), specs.get("", specs))
 
 

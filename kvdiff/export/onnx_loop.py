@@ -9,7 +9,7 @@ initialisers of the outer graph.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kvdiff.diffusion.conditions.condition import CONDITION_MASK
@@ -33,7 +33,7 @@ def fused_model(source: onnx.ModelProto, spec: ModelSpec, pair: Mapping[str, onn
     """The denoiser's graph inside a Loop over the rows of a table, between encoder and decoder where there are some."""
     from onnx import helper
 
-    loop = Loop(source.graph, spec.bounds)
+    loop = Loop(source.graph, spec.bounds, open_axes=_CLIP_AXES[:2] if pair else ())
     if pair:
         loop.put_pixels_around(PixelNodes(loop.nodes, pair, spec.values.bounds))
     nodes = [node for node in source.graph.node if loop.is_weight(node)] + loop.write()
@@ -55,9 +55,10 @@ class Loop:
     Args:
         denoiser: the graph F(noisy_clip, noise_label) -> raw_output.
         bounds: of the predicted x_0.
+        open_axes: those that stay open around a denoiser that fixes them, for an autoencoder that takes any.
     """
 
-    def __init__(self, denoiser: onnx.GraphProto, bounds: Bounds) -> None:
+    def __init__(self, denoiser: onnx.GraphProto, bounds: Bounds, open_axes: Collection[str] = ()) -> None:
         self.denoiser = denoiser
         self.nodes = Nodes("sampler")
         self.clamp = clamp_to(bounds, self.nodes)
@@ -65,6 +66,8 @@ class Loop:
         self.channels, self.out_channels = (
             tensor.type.tensor_type.shape.dim[-1].dim_value for tensor in (denoiser.input[0], denoiser.output[0])
         )
+        own = zip(_CLIP_AXES, denoiser.input[0].type.tensor_type.shape.dim, strict=False)
+        self.sizes = {axis: dim.dim_value for axis, dim in own if dim.dim_value and axis not in open_axes}
         self.clip_axes: list[str | int] = [*_CLIP_AXES, self.channels]
         self.conditions = {
             tensor.name: tensor for tensor in denoiser.input if tensor.name not in ("noisy_clip", "noise_label")
@@ -96,12 +99,12 @@ class Loop:
         described |= {name: self.describe(name, sizes, "int64") for name, sizes in numbers.items()}
         return described | self.conditions
 
-    @staticmethod
-    def describe(name: str, axes: Sequence[str | int], dtype: str = "float32") -> onnx.ValueInfoProto:
+    def describe(self, name: str, axes: Sequence[str | int], dtype: str = "float32") -> onnx.ValueInfoProto:
         """The description of an input or output."""
         from onnx import TensorProto, helper
 
-        return helper.make_tensor_value_info(name, getattr(TensorProto, _PROTO[dtype]), list(axes))
+        sizes = [self.sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in axes]
+        return helper.make_tensor_value_info(name, getattr(TensorProto, _PROTO[dtype]), sizes)
 
     def is_weight(self, node: onnx.NodeProto) -> bool:
         """Whether a node of the denoiser turns a weight into another type, which is done once, outside the loop."""
@@ -173,6 +176,16 @@ class Loop:
             return self._answer(inputs)
         weight = nodes.node("Gather", self.given("guidance"), index, axis=0)
         guides = self._any(weight - 1.0)
+        weight = nodes.node("Unsqueeze", weight, nodes.of([1, 2, 3, 4], "int64"))
+        share: Any = nodes.node("Squeeze", self.given("guidance_rescale"))
+
+        def mixed(main: Tensor, guide: Tensor) -> Tensor:
+            return rescaled(nodes, guided(main, guide, weight), main, share)
+
+        if "batch" in self.sizes:  # A network of one clip is called twice.
+            main, absent = self._answer(inputs), {**inputs, CONDITION_MASK: inputs[CONDITION_MASK] * 0.0}
+            answered = nodes.cond(guides, lambda: mixed(main, self._answer(absent, "guide/")), lambda: main)
+            return dataclasses.replace(answered, shape=main.shape)
         repeats = nodes.reshape(nodes.cast(guides, "int64") + 1, (1,))
         ranks = {tensor.name: len(tensor.type.tensor_type.shape.dim) for tensor in self.denoiser.input}
         inputs = {name: self._repeated(tensor, repeats, ranks[name]) for name, tensor in inputs.items()}
@@ -184,9 +197,7 @@ class Loop:
         zero = nodes.of([0], "int64")
         main = nodes.node("Slice", out, zero, batch, zero)
         guide = nodes.node("Slice", out, batch * (repeats - 1), batch * repeats, zero)
-        weight = nodes.node("Unsqueeze", weight, nodes.of([1, 2, 3, 4], "int64"))
-        share: Any = nodes.node("Squeeze", self.given("guidance_rescale"))
-        answered = nodes.cond(guides, lambda: rescaled(nodes, guided(main, guide, weight), main, share), lambda: main)
+        answered = nodes.cond(guides, lambda: mixed(main, guide), lambda: main)
         return dataclasses.replace(answered, shape=out.shape)
 
     def _repeated(self, tensor: Tensor, repeats: Tensor, rank: int) -> Tensor:
@@ -194,16 +205,19 @@ class Loop:
         ones = self.nodes.of([1] * (rank - 1), "int64")
         return self.nodes.node("Tile", tensor, self.nodes.node("Concat", repeats, ones, axis=0))
 
-    def _answer(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The denoiser's raw output; its nodes keep their names but for those of its inputs."""
+    def _answer(self, inputs: dict[str, Tensor], prefix: str = "") -> Tensor:
+        """The denoiser's raw output; its nodes keep their names behind `prefix`, but for those of its inputs."""
         nodes = self.nodes
-        renamed = {name: nodes.named(tensor, f"denoiser/{name}").name for name, tensor in inputs.items()}
+        renamed = {name: nodes.named(tensor, f"{prefix}denoiser/{name}").name for name, tensor in inputs.items()}
         for node in self.denoiser.node:
             if not self.is_weight(node):
                 own = type(node).FromString(node.SerializeToString())
                 own.input[:] = [renamed.get(name, name) for name in node.input]
+                renamed |= {name: f"{prefix}{name}" for name in node.output}
+                own.name, own.output[:] = f"{prefix}{node.name}", [renamed[name] for name in node.output]
                 nodes.blocks[-1].append(own)
-        return Tensor(nodes, self.denoiser.output[0].name, "float32", (None, None, None, None, self.out_channels))
+        output = renamed[self.denoiser.output[0].name]
+        return Tensor(nodes, output, "float32", (None, None, None, None, self.out_channels))
 
     def _drawn(self, index: Tensor) -> Tensor:
         """The fresh noise of a row, from the tape where there is one and else from the seed."""

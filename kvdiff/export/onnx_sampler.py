@@ -11,6 +11,7 @@ import numpy as np
 
 from kvdiff.diffusion.checks import check_path
 from kvdiff.diffusion.sampling.sampler import Sampler
+from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.export.how_to_sample import how_to_sample
 from kvdiff.export.manifest import staging, write_manifest
 from kvdiff.export.onnx import export_onnx
@@ -28,8 +29,8 @@ def export_onnx_sampler(
 ) -> pathlib.Path:
     """Write `directory/sampler.onnx`, with its manifest, for `kvdiff.runtime.FusedOrtSampler`. Needs no Keras.
 
-    Before the file takes its name it is checked, loaded by ONNX Runtime and compared with the same denoiser in a loop
-    on the host, for a solver with memory and one with fresh noise.
+    A `static` denoiser makes a `static` sampler. Before the file takes its name it is checked, loaded by ONNX Runtime
+    and compared with the same denoiser in a loop on the host, for a solver with memory and one with fresh noise.
 
     Args:
         denoiser: what `export_onnx` wrote, the file or its directory.
@@ -42,6 +43,7 @@ def export_onnx_sampler(
     Raises:
         FileExistsError: `directory` holds an artefact and `overwrite` is False.
         ArtefactError: `denoiser` is missing, foreign or changed.
+        ValueError: a `static` denoiser beside an autoencoder, which takes any number of frames.
         ParityError: the fused loop does not agree with the loop on the host.
     """
     import onnx
@@ -49,6 +51,11 @@ def export_onnx_sampler(
     host = OrtSampler(denoiser, providers=["CPUExecutionProvider"])
     source = host.engine.artefact  # type: ignore[attr-defined]
     directory = check_path("directory", directory)
+    if isinstance(host.spec.codec, Autoencoder) and isinstance(source.inputs["noisy_clip"][0], int):
+        raise ValueError(
+            "`denoiser`: expected one that is not `static`, for its autoencoder takes any number of frames. "
+            f"Received: {source.path}"
+        )
     precision = source.manifest.get("precision", "float32")
     file = ONNX_SAMPLER.file_name(precision)
     with staging(directory, ONNX_SAMPLER.kind, file, overwrite=overwrite) as stage:
@@ -66,11 +73,17 @@ def export_onnx_sampler(
 
 
 def export_model_sampler(
-    model: Any, directory: str | os.PathLike[str], *, precision: str = "float32", overwrite: bool = False
+    model: Any,
+    directory: str | os.PathLike[str],
+    *,
+    precision: str = "float32",
+    static: bool | str = False,
+    overwrite: bool = False,
 ) -> pathlib.Path:
     """`export_onnx_sampler` of a model's denoiser, which is exported to a folder that is deleted afterwards."""
     with tempfile.TemporaryDirectory() as spare:
-        return export_onnx_sampler(export_onnx(model, spare, precision=precision), directory, overwrite=overwrite)
+        denoiser = export_onnx(model, spare, precision=precision, static=static)
+        return export_onnx_sampler(denoiser, directory, overwrite=overwrite)
 
 
 def _signature(tensors: Any) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def export_web(
     words: dict[str, Any] = {"name": name or home.name, "run": os.fspath(run if run is not None else directory.parent)}
     described(spec, actions=actions, **words)  # What is wrong with the actions is said before anything is built.
     with staging_folder(directory, overwrite=overwrite) as stage, tempfile.TemporaryDirectory() as spare:
-        graph = export_model_sampler(model, spare)
+        graph = export_model_sampler(model, spare, static="size")
         sampler = FusedOrtSampler(graph, providers=["CPUExecutionProvider"])
         if clips is None:
             clips = _generated(sampler)

@@ -11,6 +11,7 @@ import numpy as np
 from kvdiff.diffusion.checks import check_count, optional
 from kvdiff.diffusion.sampling.engine import DenoiserEngine
 from kvdiff.runtime.codec_files import PairCodec, codec_paths
+from kvdiff.runtime.fixed_shape import check_shape
 from kvdiff.runtime.format import Format
 from kvdiff.runtime.litert_file import check_litert
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
@@ -68,12 +69,7 @@ class LiteRtEngine(DenoiserEngine):
     def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels], one clip at a time."""
         noisy_clip, noise_label = (np.ascontiguousarray(value, np.float32) for value in (noisy_clip, noise_label))
-        expected = self.artefact.spec.latent.shape
-        if noisy_clip.shape[1:] != expected:
-            raise ValueError(
-                f"LiteRtSampler: expected clips of {list(expected)}, the shape this model was exported for. "
-                f"Received: {list(noisy_clip.shape[1:])}"
-            )
+        check_shape("LiteRtSampler", self.artefact.spec.latent.shape, noisy_clip.shape)
         feed = {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})}
         return np.stack(
             [self._call({name: value[index] for name, value in feed.items()}) for index in range(len(noisy_clip))]

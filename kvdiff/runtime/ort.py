@@ -15,6 +15,7 @@ from kvdiff.diffusion.checks import check_choice, check_count
 from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.runtime.codec_files import PairCodec, codec_paths
+from kvdiff.runtime.fixed_shape import check_shape, one_by_one
 from kvdiff.runtime.format import MEMORY, Format
 from kvdiff.runtime.manifest import METADATA, Artefact, ArtefactError, canonical_json
 from kvdiff.runtime.onnx_file import check_network, check_onnx
@@ -52,7 +53,7 @@ class OrtEngine(DenoiserEngine):
         super().__init__(self._denoise)
         self.artefact = artefact
         self._session = artefact_session(artefact, providers, threads)
-        (self._output,) = artefact.outputs
+        (self._output,), self._sizes = artefact.outputs, artefact.inputs["noisy_clip"]
         on_gpu = self.providers[0] in _GPUS
         alike = artefact.outputs[self._output][-1] == artefact.inputs["noisy_clip"][-1]
         bound = alike and (on_gpu if io_binding is None else io_binding)
@@ -83,20 +84,32 @@ class OrtEngine(DenoiserEngine):
     def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 of `noisy_clip`'s shape [batch, frames, height, width, channels].
 
-        Height and width may be any that the network divides; `noise_label` is [batch, frames]; `inputs` are what a
-        network of conditions takes besides.
+        Height and width may be any that the network divides, unless it was exported for one shape; `noise_label` is
+        [batch, frames]; `inputs` are what a network of conditions takes besides.
         """
         feed = {"noisy_clip": np.asarray(noisy_clip, np.float32), "noise_label": np.asarray(noise_label, np.float32)}
         feed |= inputs or {}
-        (out,) = self._session.run([self._output], feed)
+        check_shape("OrtSampler", self._sizes[1:], feed["noisy_clip"].shape)
+        if self._is_of_one_clip:
+            (out,) = one_by_one(self._run, feed, len(feed["noisy_clip"]), dict.fromkeys(feed, 0), [0])
+        else:
+            (out,) = self._run(feed)
         return out
+
+    @property
+    def _is_of_one_clip(self) -> bool:
+        return isinstance(self._sizes[0], int)
+
+    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run([self._output], feed)
 
     def run_window(
         self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
         """As in `Engine`, on the device where that is asked for."""
+        check_shape("OrtSampler", self._sizes[1:], x.shape)
         plain = type(table) is StepTable and table.memory <= MEMORY and draws.conditioning.guidance is None
-        if self._loop is None or not plain:
+        if self._loop is None or not plain or (self._is_of_one_clip and len(x) > 1):
             return super().run_window(table, x, history, draws)
         cleaner, remembered = self._loop.run(table, x, list(history), draws)
         return cleaner, np.stack(remembered)

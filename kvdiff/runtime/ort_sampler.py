@@ -12,9 +12,14 @@ from kvdiff.diffusion.sampling.engine import Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.runtime.codec_files import PairCodec
+from kvdiff.runtime.fixed_shape import check_shape, one_by_one
 from kvdiff.runtime.format import COLUMNS, MEMORY, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact
 from kvdiff.runtime.ort import ONNX, Provider, artefact_session
+
+# The axis of each input that has the batch.
+_OF_CLIPS = ("start", "start_std", "seed", "sample")
+_OF_ROWS = {"table": 2, "b": 2, "history": 1, "guidance": 1}
 
 
 class FusedOrtEngine:
@@ -49,6 +54,8 @@ class FusedOrtEngine:
         self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
         """As in `Engine`, with the rows as one input."""
+        sizes = self.artefact.inputs["start"]
+        check_shape("FusedOrtSampler", sizes[1:], x.shape)
         rows, b = packed_rows(table, COLUMNS, *x.shape[:2])
         feed = {
             "table": rows,
@@ -67,9 +74,16 @@ class FusedOrtEngine:
             feed |= guidance_inputs(table, draws.conditioning)
         if self.codec is not None:
             feed |= {"pixels": self._no_pixels(), "pixels_known": np.zeros(x.shape[:2], np.float32)}
-        cleaner, remembered = self._session.run(["clip", "history_out"], feed)
+        if isinstance(sizes[0], int):
+            axes = {**dict.fromkeys([*_OF_CLIPS, *draws.conditioning.inputs], 0), **_OF_ROWS}
+            cleaner, remembered = one_by_one(self._run, feed, len(x), axes, [0, 1])
+        else:
+            cleaner, remembered = self._run(feed)
         draws.report(table.num_steps)
         return cleaner, remembered[: len(history)]
+
+    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(["clip", "history_out"], feed)
 
     def _no_pixels(self) -> np.ndarray:
         return np.zeros((0, 0, *self.artefact.spec.clip.frame_shape), np.float32)

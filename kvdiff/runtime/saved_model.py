@@ -15,6 +15,7 @@ from kvdiff.diffusion.sampling.engine import DenoiserEngine, Draws
 from kvdiff.diffusion.solvers.step_table import StepTable
 from kvdiff.diffusion.transforms.autoencoder import Autoencoder
 from kvdiff.runtime.codec_files import PairCodec
+from kvdiff.runtime.fixed_shape import check_shape
 from kvdiff.runtime.format import MEMORY, SERVED_COLUMNS, Format, packed_rows
 from kvdiff.runtime.manifest import Artefact, ArtefactError
 from kvdiff.runtime.saved_model_file import check_loaded, check_saved_model
@@ -57,14 +58,14 @@ class SavedModelEngine(DenoiserEngine):
 
     def _denoise(self, noisy_clip: Any, noise_label: Any, inputs: Mapping[str, Any] | None = None) -> np.ndarray:
         """The network's raw output, float32 [batch, frames, height, width, channels]; clips of the exported shape."""
-        self._check_shape(np.shape(noisy_clip))
+        check_shape("SavedModelSampler", self.artefact.spec.latent.shape, np.shape(noisy_clip))
         return self._call("denoise", {"noisy_clip": noisy_clip, "noise_label": noise_label, **(inputs or {})})
 
     def run_window(
         self, table: StepTable, x: np.ndarray, history: np.ndarray, draws: Draws
     ) -> tuple[np.ndarray, np.ndarray]:
         """As in `Engine`, inside TensorFlow where the signature takes it."""
-        self._check_shape(x.shape)
+        check_shape("SavedModelSampler", self.artefact.spec.latent.shape, x.shape)
         conditioning, batch = draws.conditioning, len(x)
         if not (self._fits(table) and _remembers_nothing(table, history) and _acts_throughout(conditioning)):
             return super().run_window(table, x, history, draws)
@@ -91,14 +92,6 @@ class SavedModelEngine(DenoiserEngine):
         specs = function.structured_input_signature[1]
         (output,) = function(**{name: tf.constant(feed[name], spec.dtype) for name, spec in specs.items()}).values()
         return output.numpy()
-
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        expected = self.artefact.spec.latent.shape
-        if shape[1:] != expected:
-            raise ValueError(
-                f"SavedModelSampler: expected clips of {list(expected)}, the shape this model was exported for. "
-                f"Received: {list(shape[1:])}"
-            )
 
 
 def versions(folder: pathlib.Path) -> dict[int, pathlib.Path]:

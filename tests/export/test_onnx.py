@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def converter(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
     """Stands in for the slow conversion: the file that the same model was converted to before."""
-    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", lambda denoiser: onnx.load(exported))
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", lambda *_: onnx.load(exported))
 
 
 def shape_of(tensor: onnx.ValueInfoProto) -> list[str | int]:
@@ -109,7 +109,7 @@ def test_unwritable_directory_is_refused_before_the_work(
 def test_a_graph_that_answers_otherwise_is_refused(
     model: kvdiff.VideoDiffusion, monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path, value: float
 ) -> None:
-    def convert(denoiser: object) -> onnx.ModelProto:
+    def convert(*_: object) -> onnx.ModelProto:
         """One kernel off by a hundredth, or not a number."""
         proto = onnx.load(exported)
         weight = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -126,7 +126,7 @@ def test_a_graph_that_answers_otherwise_is_refused(
 def test_what_was_not_converted_is_refused(
     model: kvdiff.VideoDiffusion, monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path
 ) -> None:
-    def convert(denoiser: object) -> onnx.ModelProto:
+    def convert(*_: object) -> onnx.ModelProto:
         """As tf2onnx leaves an operation that it does not know: in place, with a line in the log."""
         proto = onnx.load(exported)
         proto.graph.node[0].op_type = "StatelessRandomNormalV2"

@@ -23,7 +23,7 @@ from tests.runtime.handmade import make_graph, write_artefact
 @pytest.fixture(autouse=True)
 def _converted(monkeypatch: pytest.MonkeyPatch, exported: Path) -> None:
     """Stands in for the slow conversion: the file that the same model was converted to before."""
-    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", lambda denoiser: onnx.load(exported))
+    monkeypatch.setattr("kvdiff.export.onnx.network_to_onnx", lambda *_: onnx.load(exported))
 
 
 def kinds(model: onnx.ModelProto) -> collections.Counter[int]:
