@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvdiff.training.batches import ClipBatches as ClipBatches
     from kvdiff.training.budget import Annealed as Annealed, StepBudget as StepBudget
     from kvdiff.training.checkpoint import TrainingCheckpoint as TrainingCheckpoint
+    from kvdiff.training.consistency import ConsistencyTuning as ConsistencyTuning
     from kvdiff.training.distillation import (
         ProgressiveDistillation as ProgressiveDistillation,
         distillation_stages as distillation_stages,
@@ -35,6 +36,7 @@ _HOMES = {
     "Annealed": "budget",
     "AveragedMuon": "averaged_muon",
     "ClipBatches": "batches",
+    "ConsistencyTuning": "consistency",
     "FusedAdam": "fused_adam",
     "HybridLoss": "hybrid_loss",
     "ImportanceSampling": "timesteps",

@@ -12,28 +12,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kvdiff.diffusion.checks import check_count, check_real
-from kvdiff.diffusion.conditions.conditioning import Conditioning, guided_output
+from kvdiff.diffusion.checks import check_count
 from kvdiff.diffusion.process.noise import TIMESTEP, uniform
 from kvdiff.diffusion.process.spacing import timesteps
 from kvdiff.diffusion.solvers.by_name import step_table
 from kvdiff.diffusion.solvers.rows import Row
 from kvdiff.diffusion.solvers.step_table import step
 from kvdiff.diffusion.transforms.clamps import clamp_to
-from kvdiff.training.fused_adam import FusedAdam
 from kvdiff.training.replicas import sample_numbers
-from kvdiff.training.trainer import DiffusionTrainer
+from kvdiff.training.student import StudentTrainer
 
 
 @keras.saving.register_keras_serializable(package="kvdiff")
-class ProgressiveDistillation(DiffusionTrainer):
+class ProgressiveDistillation(StudentTrainer):
     """Trains a student of `num_steps` DDIM steps from a teacher of twice as many (arXiv:2202.00512, Algorithm 2).
 
     ```python
@@ -62,51 +60,13 @@ class ProgressiveDistillation(DiffusionTrainer):
     """
 
     def __init__(self, teacher: keras.Model, num_steps: int, *, guidance: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.autocast = False  # As in `VideoDiffusion`: noise labels are told apart in float32 alone.
-        if not hasattr(teacher, "forward_diffusion"):
-            raise TypeError(f"`teacher`: expected a VideoDiffusion. Received: {teacher!r}")
-        diffusion = teacher.forward_diffusion
-        if diffusion.learned_variance:
-            raise ValueError("`teacher`: expected a model that learned no variance. Received: learned_variance=True")
-        if not teacher.trainable:
-            raise ValueError(
-                "`teacher`: expected a trainable model, for the student begins as it. Received: a frozen one"
-            )
-        total = diffusion.schedule.num_timesteps
+        super().__init__(teacher, guidance=guidance, **kwargs)
+        total = teacher.forward_diffusion.schedule.num_timesteps
         self.num_steps = check_count("num_steps", num_steps, at_most=total // 2)
-        self.guidance = check_real("guidance", guidance, above=0.0, below=np.inf, closed=True)
-        if self.guidance != 1.0 and not teacher.spec.conditions:
-            raise ValueError(f"`guidance`: expected 1, for `teacher` knows no conditions. Received: {guidance}")
-        self.teacher, self.student = _copy(teacher), _copy(teacher)
-        self.teacher.trainable = False
-        self.seed = teacher.seed
         self.sampling = {"num_steps": self.num_steps, "solver": "ddim", "spacing": "trailing"}
         self._timesteps = timesteps(total, self.num_steps).astype(np.int32)
         self._pair, self._share = _pairs_of_rows(teacher, self.num_steps)
         self.built = True
-
-    def compile(self, optimizer: Any = None, loss: Any = "mse", **kwargs: Any) -> None:
-        """As `VideoDiffusion.compile`, with a smaller step by default: the student is nearly right to begin with."""
-        if optimizer is None:
-            optimizer = FusedAdam(3e-4, use_ema=True, ema_momentum=0.99)
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
-
-    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        """The student's raw output F."""
-        return self.student(inputs, training=training)
-
-    def blank_batch(self) -> Any:
-        """That of the student."""
-        return self.student.blank_batch()
-
-    def check_batch(self, data: Any) -> None:
-        """As the student does."""
-        self.student.check_batch(data)
-
-    def in_data(self, inputs: Any, output: Any) -> Any:
-        """As of the student."""
-        return self.student.in_data(inputs, output)
 
     def noised(self, data: Any, training_step: Any, *, samples: Any = None) -> tuple[dict[str, Any], Any, Any]:
         """As `VideoDiffusion.noised`, at the student's noise levels, with what the teacher makes of it as the target.
@@ -136,24 +96,13 @@ class ProgressiveDistillation(DiffusionTrainer):
 
     def _teacher_step(self, row: Row, x: Any, inputs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """The teacher's next x, and its predicted x_0."""
-        others = {name: value for name, value in inputs.items() if name not in ("noisy_clip", "noise_label")}
-        weight = None if self.guidance == 1.0 else ops.full((ops.shape(x)[0],), self.guidance)
-        conditioning = Conditioning(self.teacher.spec.conditions, others, weight)
-        out = guided_output(ops, self._ask_teacher, row.c_in * x, row.c_noise[:, :, 0, 0, 0], conditioning)
-        return step(row, x, ops.cast(out, "float32"), (0.0,), 0.0, clamp_to(self.teacher.spec.bounds, ops), ops.exp)
-
-    def _ask_teacher(self, noisy_clip: Any, noise_label: Any, others: Mapping[str, Any]) -> Any:
-        return self.teacher({"noisy_clip": noisy_clip, "noise_label": noise_label, **others}, training=False)
+        asked = {**inputs, "noisy_clip": row.c_in * x, "noise_label": row.c_noise[:, :, 0, 0, 0]}
+        out = self.teacher_output(asked)
+        return step(row, x, out, (0.0,), 0.0, clamp_to(self.teacher.spec.bounds, ops), ops.exp)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        teacher = keras.saving.serialize_keras_object(self.student)  # The same but for being frozen.
-        return {**super().get_config(), "teacher": teacher, "num_steps": self.num_steps, "guidance": self.guidance}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ProgressiveDistillation:
-        """Rebuild from `get_config`."""
-        return cls(**{**config, "teacher": keras.saving.deserialize_keras_object(config["teacher"])})
+        return {**super().get_config(), "num_steps": self.num_steps}
 
 
 def distillation_stages(
@@ -181,13 +130,6 @@ def distillation_stages(
         stage = ProgressiveDistillation(teacher, count, guidance=guidance)
         yield stage
         teacher, guidance = stage.student, 1.0
-
-
-def _copy(model: keras.Model) -> keras.Model:
-    """The same network with weights of its own, not compiled."""
-    twin = type(model).from_config(model.get_config())
-    twin.set_weights(model.get_weights())
-    return twin
 
 
 def _pairs_of_rows(teacher: keras.Model, num_steps: int) -> tuple[list[Row], np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvdiff.diffusion.solvers.ancestral import ddim, ddpm, euler, euler_ancestral
+from kvdiff.diffusion.solvers.ancestral import consistency, ddim, ddpm, euler, euler_ancestral
 from kvdiff.diffusion.solvers.deis import deis
 from kvdiff.diffusion.solvers.dpm import dpmpp_2m, dpmpp_2m_sde, dpmpp_3m, dpmpp_3m_sde
 from kvdiff.diffusion.solvers.step_table import StepTable
@@ -13,6 +13,7 @@ from kvdiff.diffusion.solvers.unipc import unipc
 
 __all__ = [
     "SOLVERS",
+    "consistency",
     "ddim",
     "ddpm",
     "deis",
@@ -44,6 +45,7 @@ SOLVERS: dict[str, Callable[..., StepTable]] = {
         dpmpp_3m_sde,
         deis,
         unipc,
+        consistency,
     )
 }
 """By name, for a command line or a stored configuration. `step_table` passes keyword-only arguments on as options."""

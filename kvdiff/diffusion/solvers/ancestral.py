@@ -1,4 +1,7 @@
-"""DDPM and DDIM: each step redraws from the posterior q(x_s | x_t, x_0), with x_0 replaced by its prediction."""
+"""DDPM and DDIM: each step redraws from the posterior q(x_s | x_t, x_0), with x_0 replaced by its prediction.
+
+`consistency` redraws from q(x_s | x_0).
+"""
 
 from __future__ import annotations
 
@@ -87,3 +90,12 @@ def euler(levels: NoiseLevels, prediction: Prediction) -> StepTable:
 def euler_ancestral(levels: NoiseLevels, prediction: Prediction) -> StepTable:
     """Euler down to less than the next level, then fresh noise up to it: DDIM with eta = 1, by the name others use."""
     return ddim(levels, prediction, eta=1.0)
+
+
+def consistency(levels: NoiseLevels, prediction: Prediction) -> StepTable:
+    """The prediction, with fresh noise up to the next level: nothing of x_t is kept (arXiv:2303.01469, Algorithm 1).
+
+    For a network that predicts where the probability flow ends, as `ConsistencyTuning` trains it: then any number of
+    steps is exact. The mean of x_0, which other networks predict, gets blurred in every step.
+    """
+    return StepTable.from_differences(levels, prediction, std=levels.sigma[1:])
