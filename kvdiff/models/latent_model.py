@@ -54,6 +54,8 @@ class LatentModel:
 
     def _raw(self, clip: Any, training: bool | None = False) -> Any:
         """The encoder's output, float32."""
+        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(clip.dtype)):
+            raise TypeError(f"`clip`: expected x_0, floats, as `values.encode(clip)` returns. Received: {clip.dtype}")
         if clip.shape[2] % self.shape.factor or clip.shape[3] % self.shape.factor:
             large = padded(_folded(clip), self.shape.factor, ops)
             clip = ops.reshape(large, (-1, ops.shape(clip)[1], *large.shape[1:]))

@@ -200,3 +200,12 @@ def test_edges_count_as_much_as_they_are_asked_to(rng):
     assert ReconstructionLoss.from_config(loss.get_config()).get_config() == loss.get_config()
     with pytest.raises(ValueError, match="`pixels`: expected one of"):
         ReconstructionLoss("l3")
+
+
+def test_pixels_are_no_x_0():
+    """uint8 pixels, 127 times too large, would be encoded without a word."""
+    autoencoder = kvdiff.VideoAutoencoder(1, factor=2, latent_channels=2, widths=(8,), blocks=1)
+    clips = np.zeros((1, 2, 4, 4, 1), np.uint8)
+    for encode in (autoencoder.encode, autoencoder.codec((4, 4, 1)).encode):
+        with pytest.raises(TypeError, match="`clip`: expected x_0, floats, as `values.encode.*uint8"):
+            encode(clips)
