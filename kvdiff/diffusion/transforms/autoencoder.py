@@ -78,8 +78,14 @@ class Autoencoder:
         return dataclasses.replace(self, network=network)
 
     def encode(self, clip: Any, xp: Any = np) -> Any:
-        """Latent clips [batch, frames, height / factor, width / factor, latent_channels] of x_0, rounded up."""
+        """Latent clips [batch, frames, height / factor, width / factor, latent_channels] of x_0, rounded up.
+
+        Raises:
+            TypeError: whole numbers, such as uint8 pixels, which are no x_0.
+        """
         network = self._network()
+        if xp is np and np.asarray(clip).dtype.kind != "f":
+            raise TypeError(f"`clip`: expected x_0, floats, as `values.encode(clip)` returns. Received: {clip.dtype}")
         return network.encode(clip, xp) if xp is not np else self._in_parts(network.encode, clip, 0)
 
     def decode(self, latent: Any, xp: Any = np) -> Any:
