@@ -73,7 +73,7 @@ __all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)
 
-if "keras" in _sys.modules:  # `keras.saving.load_model` finds the classes of a file among those that are loaded.
+if _sys.modules.get("keras"):  # `keras.saving.load_model` finds the classes of a file among those that are loaded.
     from kvdiff.models.preset_verbs import load_classes as _load_classes
 
     _load_classes()

@@ -107,6 +107,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
         "oracle", "predict_frames", PAST, "unipc", "trailing", 8, 13, "whole", dict(order=2, variant="bh2")
     ),
     "oracle unipc 3 bh1": ("oracle", "generate", TWO, "unipc", "leading", 8, 13, "whole", dict(order=3, variant="bh1")),
+    "oracle consistency": ("oracle", "predict_frames", PAST, "consistency", "trailing", 8, 14, "whole", {}),
     # Other predictions, schedules and data.
     "oracle eps": ("oracle eps linear", "predict_frames", PAST, "ddim", "trailing", 6, 1, "whole", ODE),
     "oracle x0": ("oracle x0 sigmoid", "interpolate", GAP, "dpmpp_2m", "linspace", 6, 2, "whole", {}),
@@ -189,6 +190,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     ),
     "keras ddim on learned": ("keras/learned", "generate", TWO, "ddim", "trailing", 4, 2, "whole", ODE),
     "keras ddim": ("keras/plain", "predict_frames", PAST, "ddim", "trailing", 4, 3, "whole", dict(eta=0.7)),
+    "keras consistency": ("keras/plain", "generate", TWO, "consistency", "trailing", 4, 14, "whole", {}),
     "keras euler": ("keras/plain", "generate", TWO, "euler", "linspace", 4, 4, "whole", {}),
     "keras euler_ancestral": (
         "keras/plain", "predict_frames", PAST_1, "euler_ancestral", "trailing", 4, 5, "whole", {}
@@ -440,6 +442,7 @@ PUSHED: dict[str, tuple[str, Any, int, dict[str, Any]]] = {
 TABLES: dict[str, tuple[Any, ...]] = {
     "table ddpm": ("ddpm", "trailing", 9, "cosine", "v", SMALL),
     "table ddpm learned": ("ddpm", "linspace", 9, "linear", "eps", dict(variance="learned")),
+    "table consistency": ("consistency", "trailing", 9, "cosine", "v", {}),
     "table ddim": ("ddim", "leading", 9, "scaled_linear", "eps", dict(eta=0.3)),
     "table euler": ("euler", "trailing", 9, "flow", "flow", {}),
     "table euler_ancestral": ("euler_ancestral", "trailing", 9, "sigmoid", "x0", {}),

@@ -86,7 +86,7 @@ def test_bad_clips_are_refused(sampler: Sampler, past: np.ndarray, message: str)
         ({"num_steps": 0}, "`num_steps`: expected an integer .*Received: 0"),
         ({"num_steps": 1001}, "`num_steps`: expected an integer .*Received: 1001"),
         ({"num_steps": 2.5}, "`num_steps`: expected an integer .*Received: 2.5"),
-        ({"solver": "magic"}, r"`solver`: expected one of \['ddim', 'ddpm'.*Received: 'magic'"),
+        ({"solver": "magic"}, r"`solver`: expected one of \['consistency', 'ddim'.*Received: 'magic'"),
         ({"solver": "ddim", "eta": 2.0}, "`eta`: expected a number in .*Received: 2.0"),
         ({"etta": 1.0}, r"expected options among .*Received: \['etta'\]"),
         ({"spacing": "odd"}, "`spacing`: expected one of .*Received: 'odd'"),
